@@ -1,0 +1,3 @@
+//! The Sealdesk relay.
+
+pub mod store;

@@ -1,0 +1,207 @@
+//! What every store has to do, as one suite over any engine. `open` opens the same store again and again; each time the
+//! one before has been dropped.
+
+use sealdesk_protocol::ids::{BlobId, ConversationId, DeviceKeyHash, MailboxId, PrekeyId};
+
+use super::*;
+
+const HOUR: u64 = 3_600_000;
+const FAR: u64 = u64::MAX / 4;
+const BOX: MailboxId = MailboxId([1; 16]);
+const DEVICE: DeviceKeyHash = DeviceKeyHash([2; 32]);
+const CONVERSATION: ConversationId = ConversationId([3; 32]);
+
+/// Quota that `open` has to set.
+pub(crate) const QUOTA: Quota = Quota { items: 8, bytes: 1_000 };
+
+fn item(mailbox: MailboxId, id: u8, bytes: &[u8]) -> Append {
+    Append { mailbox, id: [id; 16], bytes: bytes.to_vec(), expires_ms: FAR }
+}
+
+fn pair(id: u8, expires_ms: u64) -> Prekey {
+    Prekey { id: PrekeyId([id; 32]), bytes: vec![id; 40], expires_ms }
+}
+
+async fn contents<S: Store>(store: &S, mailbox: MailboxId) -> Vec<(u64, Vec<u8>)> {
+    let items = store.read(mailbox, 0, 100, 1 << 20).await.unwrap();
+    items.into_iter().map(|item| (item.seq, item.bytes)).collect()
+}
+
+/// Runs every check.
+pub(crate) async fn conformance<S: Store>(open: impl Fn(&str) -> S) {
+    mailboxes(&open).await;
+    quotas(&open).await;
+    prekeys(&open).await;
+    conversations(&open).await;
+    expiry(&open).await;
+    the_rest(&open).await;
+    concurrent(&open).await;
+}
+
+async fn mailboxes<S: Store>(open: &impl Fn(&str) -> S) {
+    let store = open("mailboxes");
+    let first = store.append(item(BOX, 1, b"one")).await.unwrap();
+    assert_eq!(first, Appended { seq: 1, fresh: true });
+    store.append(item(BOX, 2, b"two")).await.unwrap();
+    let again = store.append(item(BOX, 1, b"one")).await.unwrap();
+    assert_eq!(again, Appended { seq: 1, fresh: false }, "the same id is stored once");
+    store.append(item(MailboxId([9; 16]), 1, b"elsewhere")).await.unwrap();
+    assert_eq!(contents(&store, BOX).await, [(1, b"one".to_vec()), (2, b"two".to_vec())]);
+    assert_eq!(store.read(BOX, 1, 100, 1 << 20).await.unwrap().len(), 1, "after a position");
+    assert_eq!(store.read(BOX, 0, 100, 1).await.unwrap().len(), 1, "at least one, however large");
+    store.ack(BOX, 1).await.unwrap();
+    store.ack(BOX, 1).await.unwrap();
+    drop(store);
+
+    let store = open("mailboxes");
+    assert_eq!(contents(&store, BOX).await, [(2, b"two".to_vec())]);
+    let late = store.append(item(BOX, 1, b"one")).await.unwrap();
+    assert_eq!(late, Appended { seq: 1, fresh: false }, "an acknowledged id is not delivered again");
+    store.ack(BOX, u64::MAX).await.unwrap();
+    drop(store);
+
+    let store = open("mailboxes");
+    let next = store.append(item(BOX, 3, b"three")).await.unwrap();
+    assert_eq!(next.seq, 3, "positions are not used twice, even when the mailbox was empty");
+    assert_eq!(contents(&store, MailboxId([9; 16])).await.len(), 1);
+}
+
+async fn quotas<S: Store>(open: &impl Fn(&str) -> S) {
+    let store = open("quotas");
+    for id in 0..8 {
+        store.append(item(BOX, id, b"x")).await.unwrap();
+    }
+    let full = store.append(item(BOX, 8, b"x")).await;
+    assert_eq!(full, Err(StoreError::MailboxFull { limit: "number of messages" }));
+    assert!(store.append(item(BOX, 0, b"x")).await.is_ok(), "a repetition is no new item");
+    store.ack(BOX, 1).await.unwrap();
+    assert!(store.append(item(BOX, 8, b"x")).await.is_ok(), "an ack makes room");
+    let other = MailboxId([7; 16]);
+    store.append(item(other, 1, &[0; 900])).await.unwrap();
+    drop(store);
+
+    let store = open("quotas");
+    let full = store.append(item(other, 2, &[0; 101])).await;
+    assert_eq!(full, Err(StoreError::MailboxFull { limit: "bytes" }), "counted again after reopening");
+    assert!(store.append(item(other, 2, &[0; 100])).await.is_ok());
+}
+
+async fn prekeys<S: Store>(open: &impl Fn(&str) -> S) {
+    let store = open("prekeys");
+    assert_eq!(store.take_prekey(DEVICE, 0).await.unwrap(), None);
+    assert_eq!(store.put_prekeys(DEVICE, vec![pair(1, FAR), pair(2, FAR), pair(3, 10)], 3).await.unwrap(), 3);
+    assert_eq!(store.put_prekeys(DEVICE, vec![pair(4, FAR)], 3).await.unwrap(), 3, "no more than the cap");
+    let taken = store.take_prekey(DEVICE, 0).await.unwrap().unwrap();
+    drop(store);
+
+    let store = open("prekeys");
+    assert_eq!(store.count_prekeys(DEVICE).await.unwrap(), 2);
+    store.put_prekeys(DEVICE, vec![pair(taken[0], FAR)], 10).await.unwrap();
+    let next = store.take_prekey(DEVICE, 20).await.unwrap().unwrap();
+    assert_ne!(next, taken, "a pair that left does not come back");
+    assert_eq!(store.take_prekey(DEVICE, 20).await.unwrap(), None, "expired pairs are not handed out");
+    assert_eq!(store.count_prekeys(DEVICE).await.unwrap(), 0);
+    assert_eq!(store.last_resort(DEVICE).await.unwrap(), None);
+    store.put_last_resort(DEVICE, vec![1]).await.unwrap();
+    store.put_last_resort(DEVICE, vec![2]).await.unwrap();
+    assert_eq!(store.last_resort(DEVICE).await.unwrap(), Some(vec![2]));
+}
+
+fn change(expected: u64, keep: Keep, appends: Vec<Append>) -> Swap {
+    let audit = Some(AuditEntry { at_ms: 5, bytes: vec![expected as u8] });
+    Swap { conversation: CONVERSATION, expected, record: vec![expected as u8 + 1], keep, appends, audit }
+}
+
+async fn conversations<S: Store>(open: &impl Fn(&str) -> S) {
+    let store = open("conversations");
+    let swapped = store.swap(change(0, Keep::Open, vec![item(BOX, 1, b"statement")])).await.unwrap();
+    assert_eq!(swapped, Swapped { version: 1, positions: vec![Appended { seq: 1, fresh: true }] });
+    let lost = store.swap(change(0, Keep::Open, vec![item(BOX, 2, b"refused")])).await;
+    assert_eq!(lost, Err(StoreError::Conflict { current: 1 }));
+    assert_eq!(contents(&store, BOX).await.len(), 1, "a refused swap stores nothing");
+    let large =
+        store.swap(change(1, Keep::Open, vec![item(BOX, 3, b"fits"), item(BOX, 4, &[0; 2_000])])).await;
+    assert_eq!(large, Err(StoreError::MailboxFull { limit: "bytes" }));
+    assert_eq!(contents(&store, BOX).await.len(), 1, "all or nothing");
+    assert_eq!(store.conversation(CONVERSATION).await.unwrap().unwrap().version, 1);
+    assert_eq!(store.open_conversations().await.unwrap().len(), 1);
+    store.swap(change(1, Keep::Until(2 * HOUR), Vec::new())).await.unwrap();
+    drop(store);
+
+    let store = open("conversations");
+    assert_eq!(store.open_conversations().await.unwrap(), []);
+    let record = store.conversation(CONVERSATION).await.unwrap().unwrap();
+    assert_eq!(record, Versioned { version: 2, bytes: vec![2] });
+    assert_eq!(store.audit_read(0, 10).await.unwrap().len(), 2, "written with each swap");
+    store.sweep(HOUR, 0).await.unwrap();
+    assert!(store.conversation(CONVERSATION).await.unwrap().is_some());
+    store.sweep(4 * HOUR, 0).await.unwrap();
+    assert_eq!(store.conversation(CONVERSATION).await.unwrap(), None, "dropped after its time");
+}
+
+async fn expiry<S: Store>(open: &impl Fn(&str) -> S) {
+    let store = open("expiry");
+    store.append(Append { expires_ms: HOUR, ..item(BOX, 1, b"old") }).await.unwrap();
+    store.append(Append { expires_ms: 9 * HOUR, ..item(BOX, 2, b"young") }).await.unwrap();
+    let blob =
+        |hours| BlobRecord { capability: [0; 32], length: 1, complete: true, expires_ms: hours * HOUR };
+    store.put_blob(BlobId([1; 16]), blob(1)).await.unwrap();
+    store.put_blob(BlobId([2; 16]), blob(1)).await.unwrap();
+    store.put_blob(BlobId([2; 16]), blob(9)).await.unwrap();
+    let record = DeviceRecord { vault_generation: 1, last_seen_day: 1 };
+    store.put_device(DEVICE, record, HOUR).await.unwrap();
+    store.audit_append(AuditEntry { at_ms: 1, bytes: vec![1] }).await.unwrap();
+    assert_eq!(store.sweep(HOUR, 0).await.unwrap(), Swept::default());
+    let swept = store.sweep(4 * HOUR, 2).await.unwrap();
+    assert_eq!(swept, Swept { items: 1, blobs: vec![BlobId([1; 16])], more: false });
+    assert_eq!(contents(&store, BOX).await, [(2, b"young".to_vec())]);
+    assert_eq!(store.blob(BlobId([2; 16])).await.unwrap(), Some(blob(9)), "renewed: stays");
+    assert_eq!(store.blob(BlobId([1; 16])).await.unwrap(), None);
+    assert_eq!(store.device(DEVICE).await.unwrap(), None);
+    assert_eq!(store.audit_read(0, 10).await.unwrap(), []);
+    let forgotten = store.append(item(BOX, 1, b"again")).await.unwrap();
+    assert_eq!(forgotten, Appended { seq: 3, fresh: true }, "the memory of an id ends with its expiry");
+}
+
+async fn the_rest<S: Store>(open: &impl Fn(&str) -> S) {
+    let store = open("rest");
+    let epoch = store.epoch();
+    let record = DeviceRecord { vault_generation: 7, last_seen_day: 20_000 };
+    store.put_device(DEVICE, record, FAR).await.unwrap();
+    for n in 0..3 {
+        let number = store.audit_append(AuditEntry { at_ms: n, bytes: vec![n as u8] }).await.unwrap();
+        assert_eq!(number, n + 1);
+    }
+    drop(store);
+
+    let store = open("rest");
+    assert_eq!(store.epoch(), epoch, "only a restore changes the epoch");
+    assert_eq!(store.device(DEVICE).await.unwrap(), Some(record));
+    let after = store.audit_read(1, 10).await.unwrap();
+    assert_eq!(after.iter().map(|(number, _)| *number).collect::<Vec<_>>(), [2, 3]);
+    assert_eq!(store.audit_append(AuditEntry { at_ms: 9, bytes: vec![] }).await.unwrap(), 4);
+    assert_eq!(store.health(), Ok(()));
+    assert_eq!(store.stats().await.unwrap().items, 0);
+}
+
+/// Many callers at once: no position twice, one winner of each swap, each pair once.
+async fn concurrent<S: Store>(open: &impl Fn(&str) -> S) {
+    let store = open("concurrent");
+    let pairs = (0..20).map(|id| pair(id, FAR)).collect();
+    store.put_prekeys(DEVICE, pairs, 100).await.unwrap();
+    let takes = futures_util::future::join_all((0..30).map(|_| store.take_prekey(DEVICE, 0))).await;
+    let mut taken: Vec<_> = takes.into_iter().filter_map(Result::unwrap).collect();
+    taken.sort();
+    taken.dedup();
+    assert_eq!(taken.len(), 20);
+
+    let swaps =
+        futures_util::future::join_all((0..10).map(|_| store.swap(change(0, Keep::Open, Vec::new())))).await;
+    assert_eq!(swaps.iter().filter(|swap| swap.is_ok()).count(), 1);
+
+    let appends = (0..8).map(|id| store.append(item(BOX, id, b"x")));
+    let mut seqs: Vec<u64> =
+        futures_util::future::join_all(appends).await.into_iter().map(|stored| stored.unwrap().seq).collect();
+    seqs.sort_unstable();
+    assert_eq!(seqs, (1..=8).collect::<Vec<u64>>());
+}

@@ -1,0 +1,266 @@
+//! What the relay keeps, as a domain trait: mailboxes, prekeys, conversation records, devices, audit, attachments'
+//! metadata.
+//!
+//! Every method is atomic on one aggregate, idempotent, and durable when its future resolves: nothing is acknowledged
+//! before it would survive a power cut. The store sees sealed bytes and public ids, never content. Times are
+//! milliseconds since the Unix epoch. `conformance` is the suite that every engine has to pass.
+
+pub mod sled;
+
+#[cfg(test)]
+pub(crate) mod conformance;
+
+use core::fmt;
+use std::path::Path;
+
+use futures_util::future::BoxFuture;
+use sealdesk_protocol::ids::{BlobId, ConversationId, DeviceKeyHash, MailboxId, PrekeyId};
+use serde::{Deserialize, Serialize};
+
+/// The future of one store operation.
+pub type Answer<'a, T> = BoxFuture<'a, Result<T, StoreError>>;
+
+/// Why the store did not do what was asked.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum StoreError {
+    /// The recipient's mailbox holds as much as it may. At fault: nobody; the sender keeps the item and tries later.
+    #[error("the mailbox is full ({limit})")]
+    MailboxFull {
+        /// Which quota is used up.
+        limit: &'static str,
+    },
+    /// The record changed since it was read (or exists, or is gone). At fault: nobody; read again and decide again.
+    #[error("the record changed meanwhile, it is at version {current}")]
+    Conflict {
+        /// Version stored now; 0 when there is no record.
+        current: u64,
+    },
+    /// A write or disk flush failed: nothing more is written until the relay is started again. At fault: the machine.
+    #[error("the store failed: {0}")]
+    Failed(String),
+    /// The store cannot be opened. At fault: the operator; the text says what to do.
+    #[error("{0}")]
+    Open(String),
+    /// A stored record does not decode. At fault: the disk, or an older program; restore from a backup.
+    #[error("the store holds a record that does not decode ({0}); restore the last backup")]
+    Corrupt(&'static str),
+}
+
+/// One item for one mailbox.
+#[derive(Clone)]
+pub struct Append {
+    /// The recipient device's mailbox.
+    pub mailbox: MailboxId,
+    /// Identity of the item: a second append of the same id changes nothing and answers the first position.
+    pub id: [u8; 16],
+    /// The item, sealed or signed, as it will be delivered.
+    pub bytes: Vec<u8>,
+    /// When the item and the memory of its id may be dropped.
+    pub expires_ms: u64,
+}
+
+impl fmt::Debug for Append {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Append({:?}, {} bytes)", self.mailbox, self.bytes.len())
+    }
+}
+
+/// Where an item stands in its mailbox.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Appended {
+    /// Position, rising from 1, never used twice within a store epoch.
+    pub seq: u64,
+    /// False when the id had been stored before.
+    pub fresh: bool,
+}
+
+/// One stored item.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Item {
+    /// Position.
+    pub seq: u64,
+    /// The bytes that were appended.
+    pub bytes: Vec<u8>,
+}
+
+impl fmt::Debug for Item {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Item({}, {} bytes)", self.seq, self.bytes.len())
+    }
+}
+
+/// A mailbox's quotas.
+#[derive(Clone, Copy, Debug)]
+pub struct Quota {
+    /// Most undelivered items.
+    pub items: u64,
+    /// Most undelivered bytes.
+    pub bytes: u64,
+}
+
+/// One one-time prekey pair as uploaded.
+#[derive(Clone, Debug)]
+pub struct Prekey {
+    /// Hash of the two public keys.
+    pub id: PrekeyId,
+    /// The signed pair.
+    pub bytes: Vec<u8>,
+    /// Its own expiry.
+    pub expires_ms: u64,
+}
+
+/// A conversation's record with its version.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Versioned {
+    /// 1 for the first record, rising by one with each swap.
+    pub version: u64,
+    /// The record.
+    pub bytes: Vec<u8>,
+}
+
+/// How long a conversation's record is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Keep {
+    /// Open: kept, and listed by [`Store::open_conversations`].
+    Open,
+    /// Closed: dropped after this time.
+    Until(u64),
+}
+
+/// Replace a conversation's record and append to mailboxes, all or nothing.
+#[derive(Clone, Debug)]
+pub struct Swap {
+    /// Which conversation.
+    pub conversation: ConversationId,
+    /// The version that was read; 0 when there was none.
+    pub expected: u64,
+    /// The new record.
+    pub record: Vec<u8>,
+    /// Open or closed.
+    pub keep: Keep,
+    /// Items stored in the same batch.
+    pub appends: Vec<Append>,
+    /// An audit entry stored in the same batch.
+    pub audit: Option<AuditEntry>,
+}
+
+/// What a swap stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Swapped {
+    /// The record's version now.
+    pub version: u64,
+    /// One position for each append, in their order.
+    pub positions: Vec<Appended>,
+}
+
+/// What is remembered of a device.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeviceRecord {
+    /// Highest vault generation that the device has shown (§9.2).
+    pub vault_generation: u64,
+    /// Day of the last connection, in days since the Unix epoch: no finer, on purpose.
+    pub last_seen_day: u32,
+}
+
+/// One entry of the audit record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AuditEntry {
+    /// When.
+    pub at_ms: u64,
+    /// What, encoded by [`crate::audit`].
+    pub bytes: Vec<u8>,
+}
+
+/// Metadata of one attachment; its bytes are a file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BlobRecord {
+    /// SHA-256 of the capability token: the token itself is never stored.
+    pub capability: [u8; 32],
+    /// Declared length in bytes.
+    pub length: u64,
+    /// True when every byte is durable.
+    pub complete: bool,
+    /// When the file is deleted.
+    pub expires_ms: u64,
+}
+
+/// What a sweep removed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Swept {
+    /// Mailbox items dropped without having been acknowledged.
+    pub items: u64,
+    /// Attachments whose files are to be deleted.
+    pub blobs: Vec<BlobId>,
+    /// True when there is more to do: sweep again.
+    pub more: bool,
+}
+
+/// Rough size of the store.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoreStats {
+    /// Undelivered items in all mailboxes.
+    pub items: u64,
+    /// Conversations not closed.
+    pub open_conversations: u64,
+    /// Unused one-time prekey pairs.
+    pub prekeys: u64,
+    /// Attachments.
+    pub blobs: u64,
+    /// Bytes on disk.
+    pub disk_bytes: u64,
+}
+
+/// The relay's durable memory.
+pub trait Store: Send + Sync + 'static {
+    /// Changes when older data came back (restore): positions of other epochs mean nothing (§9.6).
+    fn epoch(&self) -> u32;
+    /// Appends in order; idempotent by item id. Refused with `MailboxFull` above the quota.
+    fn append(&self, item: Append) -> Answer<'_, Appended>;
+    /// Durable items with positions above `after`, oldest first, at most `max_items` and about `max_bytes` (at least
+    /// one item if there is any).
+    fn read(
+        &self,
+        mailbox: MailboxId,
+        after: u64,
+        max_items: usize,
+        max_bytes: usize,
+    ) -> Answer<'_, Vec<Item>>;
+    /// Deletes items up to and including `up_to`.
+    fn ack(&self, mailbox: MailboxId, up_to: u64) -> Answer<'_, ()>;
+    /// Adds one-time pairs up to `cap` in total; pairs handed out before are not taken again. Answers how many are held.
+    fn put_prekeys(&self, device: DeviceKeyHash, pairs: Vec<Prekey>, cap: usize) -> Answer<'_, usize>;
+    /// Hands out one unexpired one-time pair, at most once ever.
+    fn take_prekey(&self, device: DeviceKeyHash, now_ms: u64) -> Answer<'_, Option<Vec<u8>>>;
+    /// One-time pairs held.
+    fn count_prekeys(&self, device: DeviceKeyHash) -> Answer<'_, usize>;
+    /// Replaces the last-resort pair.
+    fn put_last_resort(&self, device: DeviceKeyHash, pair: Vec<u8>) -> Answer<'_, ()>;
+    /// The last-resort pair.
+    fn last_resort(&self, device: DeviceKeyHash) -> Answer<'_, Option<Vec<u8>>>;
+    /// Compare-and-swap of a conversation, see [`Swap`]; `Conflict` when the version is another.
+    fn swap(&self, swap: Swap) -> Answer<'_, Swapped>;
+    /// A conversation's record.
+    fn conversation(&self, id: ConversationId) -> Answer<'_, Option<Versioned>>;
+    /// All conversations not closed.
+    fn open_conversations(&self) -> Answer<'_, Vec<(ConversationId, Versioned)>>;
+    /// What is known of a device.
+    fn device(&self, device: DeviceKeyHash) -> Answer<'_, Option<DeviceRecord>>;
+    /// Replaces what is known of a device, until `expires_ms`.
+    fn put_device(&self, device: DeviceKeyHash, record: DeviceRecord, expires_ms: u64) -> Answer<'_, ()>;
+    /// Appends to the audit record.
+    fn audit_append(&self, entry: AuditEntry) -> Answer<'_, u64>;
+    /// Audit entries numbered above `after`, oldest first.
+    fn audit_read(&self, after: u64, limit: usize) -> Answer<'_, Vec<(u64, AuditEntry)>>;
+    /// Creates or replaces an attachment's metadata.
+    fn put_blob(&self, id: BlobId, record: BlobRecord) -> Answer<'_, ()>;
+    /// An attachment's metadata.
+    fn blob(&self, id: BlobId) -> Answer<'_, Option<BlobRecord>>;
+    /// Drops what expired by `now_ms`, and audit entries older than `audit_before_ms`; a bounded amount at a time.
+    fn sweep(&self, now_ms: u64, audit_before_ms: u64) -> Answer<'_, Swept>;
+    /// Writes a consistent copy to a new file; writes wait meanwhile.
+    fn backup(&self, to: &Path) -> Answer<'_, u64>;
+    /// Counts what is held; reads everything, so not for a hot path.
+    fn stats(&self) -> Answer<'_, StoreStats>;
+    /// An error once a write failed: the relay is then not ready and should be started again.
+    fn health(&self) -> Result<(), StoreError>;
+}

@@ -1,0 +1,69 @@
+//! Expiry: whatever may expire is noted under the hour after its expiry; a sweep looks at the hours that passed and
+//! judges each record by what it says now.
+
+use sealdesk_protocol::ids::{BlobId, MailboxId};
+
+use super::committer::Txn;
+use super::keys::{self, prefix};
+use super::mailbox;
+use super::value::split_number;
+use crate::store::{BlobRecord, StoreError, Swept};
+
+/// Notes looked at in one sweep at most.
+const STEP: usize = 512;
+
+pub(super) fn sweep(txn: &mut Txn<'_>, now_ms: u64, audit_before_ms: u64) -> Result<Swept, StoreError> {
+    let now_bucket = keys::bucket(now_ms).saturating_sub(1);
+    let mut swept = Swept::default();
+    let notes = txn.scan(&[prefix::EXPIRY], STEP)?;
+    swept.more = notes.len() == STEP;
+    for (note, _) in notes {
+        let Some((bucket, target)) = note.get(1..).and_then(|rest| rest.split_first_chunk::<4>()) else {
+            return Err(StoreError::Corrupt("expiry note"));
+        };
+        if u32::from_be_bytes(*bucket) > now_bucket {
+            swept.more = false;
+            break;
+        }
+        judge(txn, target, now_ms, &mut swept)?;
+        txn.remove(note);
+    }
+    for (key, value) in txn.scan(&[prefix::AUDIT], STEP)? {
+        if split_number(&value).ok_or(StoreError::Corrupt("audit entry"))?.0 >= audit_before_ms {
+            break;
+        }
+        txn.remove(key);
+    }
+    Ok(swept)
+}
+
+/// Removes `target` if it has expired by now; it may have been renewed since it was noted.
+fn judge(txn: &mut Txn<'_>, target: &[u8], now_ms: u64, swept: &mut Swept) -> Result<(), StoreError> {
+    let Some((kind, id)) = target.split_first() else { return Err(StoreError::Corrupt("expiry note")) };
+    match *kind {
+        prefix::ITEM => {
+            let mailbox = MailboxId::try_from(id).map_err(|_| StoreError::Corrupt("expiry note"))?;
+            swept.items += mailbox::sweep(txn, mailbox, now_ms)?;
+        }
+        prefix::BLOB => {
+            let Some(stored) = txn.get(target)? else { return Ok(()) };
+            let record: BlobRecord =
+                postcard::from_bytes(&stored).map_err(|_| StoreError::Corrupt("attachment record"))?;
+            if record.expires_ms <= now_ms {
+                swept.blobs.push(BlobId::try_from(id).map_err(|_| StoreError::Corrupt("expiry note"))?);
+                txn.remove(target.to_vec());
+            }
+        }
+        prefix::CONVERSATION => {
+            // Closed conversations only are noted, and closed is final.
+            txn.remove(target.to_vec());
+        }
+        _ => {
+            let Some(stored) = txn.get(target)? else { return Ok(()) };
+            if split_number(&stored).ok_or(StoreError::Corrupt("expiring record"))?.0 <= now_ms {
+                txn.remove(target.to_vec());
+            }
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,83 @@
+//! Keys of the one tree: a prefix byte, then ids and big-endian numbers, so that ranges come in order.
+
+use sealdesk_protocol::ids::{ConversationId, DeviceKeyHash, MailboxId, PrekeyId};
+
+/// Prefix bytes. Append only: they are on disk.
+pub(super) mod prefix {
+    /// `epoch` and `format`.
+    pub(crate) const META: u8 = b'0';
+    /// mailbox | seq -> expiry | bytes
+    pub(crate) const ITEM: u8 = b'm';
+    /// mailbox | item id -> seq | expiry
+    pub(crate) const ITEM_ID: u8 = b'i';
+    /// mailbox -> first live seq | next seq
+    pub(crate) const FLOOR: u8 = b'n';
+    /// device | prekey id -> expiry | bytes
+    pub(crate) const PREKEY: u8 = b'p';
+    /// device | prekey id -> expiry: handed out or voided
+    pub(crate) const SPENT: u8 = b'q';
+    /// device -> bytes
+    pub(crate) const LAST_RESORT: u8 = b'l';
+    /// conversation -> version | bytes
+    pub(crate) const CONVERSATION: u8 = b'c';
+    /// conversation -> nothing, while open
+    pub(crate) const OPEN: u8 = b'w';
+    /// device -> expiry | record
+    pub(crate) const DEVICE: u8 = b'd';
+    /// number -> time | bytes
+    pub(crate) const AUDIT: u8 = b'a';
+    /// blob -> record
+    pub(crate) const BLOB: u8 = b'f';
+    /// hour | key that may have expired -> nothing
+    pub(crate) const EXPIRY: u8 = b'x';
+}
+
+/// Milliseconds of one expiry bucket.
+const HOUR_MS: u64 = 3_600_000;
+
+/// `prefix | parts`.
+pub(super) fn key(prefix: u8, parts: &[&[u8]]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(1 + parts.iter().map(|p| p.len()).sum::<usize>());
+    out.push(prefix);
+    parts.iter().for_each(|part| out.extend_from_slice(part));
+    out
+}
+
+pub(super) fn item(mailbox: &MailboxId, seq: u64) -> Vec<u8> {
+    key(prefix::ITEM, &[mailbox.as_bytes(), &seq.to_be_bytes()])
+}
+
+pub(super) fn item_id(mailbox: &MailboxId, id: &[u8; 16]) -> Vec<u8> {
+    key(prefix::ITEM_ID, &[mailbox.as_bytes(), id])
+}
+
+pub(super) fn floor(mailbox: &MailboxId) -> Vec<u8> {
+    key(prefix::FLOOR, &[mailbox.as_bytes()])
+}
+
+pub(super) fn prekey(device: &DeviceKeyHash, id: &PrekeyId) -> Vec<u8> {
+    key(prefix::PREKEY, &[device.as_bytes(), id.as_bytes()])
+}
+
+pub(super) fn conversation(id: &ConversationId) -> Vec<u8> {
+    key(prefix::CONVERSATION, &[id.as_bytes()])
+}
+
+pub(super) fn open(id: &ConversationId) -> Vec<u8> {
+    key(prefix::OPEN, &[id.as_bytes()])
+}
+
+/// The bucket in which something that expires at `expires_ms` is looked at: the first full hour after it.
+pub(super) fn bucket(expires_ms: u64) -> u32 {
+    u32::try_from(expires_ms / HOUR_MS + 1).unwrap_or(u32::MAX)
+}
+
+/// `x | hour | target`, where `target` is a key, or the prefix of keys, to look at.
+pub(super) fn expiry(bucket: u32, target: &[u8]) -> Vec<u8> {
+    key(prefix::EXPIRY, &[&bucket.to_be_bytes(), target])
+}
+
+/// The last sequence number of a key made by [`item`] or an audit key.
+pub(super) fn trailing_number(key: &[u8]) -> u64 {
+    key.last_chunk::<8>().map_or(0, |bytes| u64::from_be_bytes(*bytes))
+}

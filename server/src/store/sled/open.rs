@@ -1,0 +1,128 @@
+//! Opening: sizes as measured, an exclusive lock whose holder is named, the store epoch, a first disk flush.
+
+use std::fs::{File, TryLockError};
+use std::io::{Read, Seek, Write};
+use std::path::{Path, PathBuf};
+
+use super::SledStore;
+use super::committer::Committer;
+use super::keys::{self, prefix};
+use crate::store::{Quota, StoreError};
+
+/// Version of the layout on disk.
+pub(super) const FORMAT: u64 = 1;
+/// sled's segment: the measured compromise between space and throughput.
+const SEGMENT_BYTES: usize = 512 << 10;
+/// sled's background flush, milliseconds; durability does not depend on it.
+const FLUSH_EVERY_MS: u64 = 500;
+
+/// How to open a store.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The folder; created when missing.
+    pub folder: PathBuf,
+    /// Page cache in bytes.
+    pub cache_bytes: u64,
+    /// Quota of every mailbox.
+    pub quota: Quota,
+}
+
+pub(super) fn meta(name: &str) -> Vec<u8> {
+    keys::key(prefix::META, &[name.as_bytes()])
+}
+
+/// Takes the exclusive lock `<folder>.lock` and writes our process number into it.
+pub(super) fn lock(folder: &Path) -> Result<File, StoreError> {
+    let path = folder.with_extension("lock");
+    let unusable = |error: std::io::Error| {
+        StoreError::Open(format!(
+            "cannot use the data folder, {} failed: {error}; it must exist and belong to the relay's user",
+            path.display()
+        ))
+    };
+    let mut file =
+        File::options().read(true).write(true).create(true).truncate(false).open(&path).map_err(unusable)?;
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => {
+            let mut holder = String::new();
+            file.read_to_string(&mut holder).map_err(unusable)?;
+            return Err(StoreError::Open(format!(
+                "the store {} is in use by process {}; stop that relay first, or use `backup` and `stats`, which ask \
+                 the running relay",
+                folder.display(),
+                holder.trim()
+            )));
+        }
+        Err(TryLockError::Error(error)) => return Err(unusable(error)),
+    }
+    file.set_len(0).map_err(unusable)?;
+    file.rewind().map_err(unusable)?;
+    writeln!(file, "{}", std::process::id()).map_err(unusable)?;
+    Ok(file)
+}
+
+pub(super) fn database(folder: &Path, cache_bytes: u64) -> Result<sled::Db, StoreError> {
+    let explain = |error: sled::Error| {
+        StoreError::Open(format!(
+            "cannot open the store {}: {error}; check the folder's owner and the free space, or restore a backup",
+            folder.display()
+        ))
+    };
+    sled::Config::new()
+        .path(folder)
+        .segment_size(SEGMENT_BYTES)
+        .flush_every_ms(Some(FLUSH_EVERY_MS))
+        .cache_capacity(cache_bytes)
+        .open()
+        .map_err(explain)
+}
+
+impl SledStore {
+    /// Opens or creates the store.
+    ///
+    /// # Errors
+    /// `Open`, saying what to do: folder not usable, in use by another process, another format.
+    pub fn open(options: &Options) -> Result<Self, StoreError> {
+        if let Some(parent) = options.folder.parent() {
+            std::fs::create_dir_all(parent).map_err(|error| {
+                StoreError::Open(format!("cannot create the data folder {}: {error}", parent.display()))
+            })?;
+        }
+        let lock = lock(&options.folder)?;
+        let db = database(&options.folder, options.cache_bytes)?;
+        let tree: sled::Tree = (*db).clone();
+        let failed = |error: sled::Error| StoreError::Open(format!("the store cannot be read: {error}"));
+        let number = |name: &str| -> Result<Option<u64>, StoreError> {
+            let Some(stored) = tree.get(meta(name)).map_err(failed)? else { return Ok(None) };
+            let bytes: [u8; 8] =
+                stored.as_ref().try_into().map_err(|_| StoreError::Corrupt("store header"))?;
+            Ok(Some(u64::from_be_bytes(bytes)))
+        };
+        let epoch = match (number("format")?, number("epoch")?) {
+            (Some(FORMAT), Some(epoch)) => {
+                u32::try_from(epoch).map_err(|_| StoreError::Corrupt("store epoch"))?
+            }
+            (None, None) => {
+                tree.insert(meta("format"), &FORMAT.to_be_bytes()).map_err(failed)?;
+                tree.insert(meta("epoch"), &1u64.to_be_bytes()).map_err(failed)?;
+                1
+            }
+            (format, _) => {
+                return Err(StoreError::Open(format!(
+                    "the store has format {}, this program reads {FORMAT}; use the program that wrote it",
+                    format.unwrap_or_default()
+                )));
+            }
+        };
+        db.flush().map_err(failed)?;
+        let disk = File::open(options.folder.join("db"))
+            .and_then(|file| file.sync_data().map(|()| file))
+            .map_err(|error| StoreError::Open(format!("cannot flush the store to disk: {error}")))?;
+        let last_audit = tree.scan_prefix([prefix::AUDIT]).next_back().transpose().map_err(failed)?;
+        let next_audit = last_audit.map_or(0, |(key, _)| keys::trailing_number(&key)) + 1;
+        let committer = Committer::start(tree.clone(), db.clone(), disk, next_audit)
+            .map_err(|error| StoreError::Open(format!("cannot start the store's thread: {error}")))?;
+        Ok(Self { committer, tree, db, epoch, quota: options.quota, _lock: lock })
+    }
+}

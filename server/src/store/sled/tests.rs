@@ -1,0 +1,190 @@
+use std::collections::HashMap;
+use std::io::{BufRead, BufReader, Write};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use sealdesk_protocol::ids::{DeviceKeyHash, MailboxId, PrekeyId};
+
+use super::*;
+use crate::store::conformance::{QUOTA, conformance};
+
+const FAR: u64 = u64::MAX / 4;
+/// Folder in which the child of the kill -9 test writes.
+const CHILD_FOLDER: &str = "SEALDESK_TEST_STORE";
+
+fn open(folder: &Path, quota: Quota) -> SledStore {
+    SledStore::open(&Options { folder: folder.to_path_buf(), cache_bytes: 8 << 20, quota }).unwrap()
+}
+
+const WIDE: Quota = Quota { items: 1 << 40, bytes: 1 << 40 };
+
+#[tokio::test]
+async fn passes_the_conformance_suite() {
+    let folder = tempfile::tempdir().unwrap();
+    conformance(|name| open(&folder.path().join(name), QUOTA)).await;
+}
+
+#[test]
+fn a_store_in_use_names_its_holder() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("store");
+    let _held = open(&path, QUOTA);
+    let options = Options { folder: path, cache_bytes: 8 << 20, quota: QUOTA };
+    let error = SledStore::open(&options).unwrap_err().to_string();
+    assert!(error.contains(&format!("in use by process {}", std::process::id())), "{error}");
+    assert!(error.contains("stop that relay first"), "{error}");
+}
+
+#[test]
+fn an_unusable_folder_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("file");
+    std::fs::write(&file, b"no folder").unwrap();
+    let options = Options { folder: file.join("store"), cache_bytes: 8 << 20, quota: QUOTA };
+    let error = SledStore::open(&options).unwrap_err().to_string();
+    assert!(error.contains("file"), "{error}");
+}
+
+#[tokio::test]
+async fn restore_raises_the_epoch_and_voids_one_time_pairs() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, copy) = (folder.path().join("store"), folder.path().join("copy"));
+    let (mailbox, device) = (MailboxId([1; 16]), DeviceKeyHash([2; 32]));
+    let pair = Prekey { id: PrekeyId([3; 32]), bytes: vec![4], expires_ms: FAR };
+    let store = open(&path, QUOTA);
+    let item = Append { mailbox, id: [5; 16], bytes: vec![6], expires_ms: FAR };
+    store.append(item).await.unwrap();
+    store.put_prekeys(device, vec![pair.clone()], 5).await.unwrap();
+    store.put_last_resort(device, vec![7]).await.unwrap();
+    store.backup(&copy).await.unwrap();
+    let before = store.epoch();
+    drop(store);
+
+    assert!(matches!(restore(&copy, &path), Err(BackupError::NotEmpty(_))), "nothing is overwritten");
+    let restored = folder.path().join("restored");
+    let (_, epoch) = restore(&copy, &restored).unwrap();
+    let store = open(&restored, QUOTA);
+    assert_eq!(u64::from(store.epoch()), epoch);
+    assert!(store.epoch() > before);
+    assert_eq!(store.read(mailbox, 0, 9, 99).await.unwrap().len(), 1);
+    assert_eq!(store.take_prekey(device, 0).await.unwrap(), None, "voided");
+    store.put_prekeys(device, vec![pair], 5).await.unwrap();
+    assert_eq!(store.count_prekeys(device).await.unwrap(), 0, "a voided pair is not taken back");
+    assert_eq!(store.last_resort(device).await.unwrap(), Some(vec![7]));
+}
+
+#[tokio::test]
+async fn a_damaged_backup_is_refused_before_anything_is_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let copy = folder.path().join("copy");
+    let store = open(&folder.path().join("store"), QUOTA);
+    store.put_last_resort(DeviceKeyHash([2; 32]), vec![7; 100]).await.unwrap();
+    store.backup(&copy).await.unwrap();
+    let whole = std::fs::read(&copy).unwrap();
+    for at in [0, 20, whole.len() / 2, whole.len() - 1] {
+        let mut bent = whole.clone();
+        bent[at] ^= 1;
+        std::fs::write(&copy, &bent).unwrap();
+        let target = folder.path().join("target");
+        assert!(matches!(restore(&copy, &target), Err(BackupError::Damaged(_))), "byte {at}");
+        assert!(!target.exists());
+    }
+    std::fs::write(&copy, &whole[..whole.len() - 40]).unwrap();
+    assert!(
+        matches!(restore(&copy, &folder.path().join("target")), Err(BackupError::Damaged(_))),
+        "cut short"
+    );
+}
+
+/// Readers never see a position that a power cut could take back: what is not durable is announced before it is
+/// applied, and hidden.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn readers_see_durable_items_only() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Arc::new(open(&folder.path().join("store"), WIDE));
+    let mailbox = MailboxId([1; 16]);
+    store.append(Append { mailbox, id: [0; 16], bytes: vec![0], expires_ms: FAR }).await.unwrap();
+    store.committer.shared.announce(mailbox, 1);
+    assert_eq!(store.read(mailbox, 0, 10, 1_000).await.unwrap(), []);
+    store.append(Append { mailbox, id: [1; 16], bytes: vec![1], expires_ms: FAR }).await.unwrap();
+    assert_eq!(store.read(mailbox, 0, 10, 1_000).await.unwrap().len(), 2);
+}
+
+/// The child of the test below: appends from many tasks and prints what was acknowledged, until it is killed.
+#[test]
+#[ignore = "run by survives_kill_9 as its child"]
+fn kill_9_child() {
+    let Some(folder) = std::env::var_os(CHILD_FOLDER) else { return };
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).build().unwrap();
+    runtime.block_on(async {
+        let store = Arc::new(open(Path::new(&folder), WIDE));
+        let round: u64 = std::env::var("SEALDESK_TEST_ROUND").unwrap().parse().unwrap();
+        let writers = (0..32u8).map(|writer| {
+            let store = Arc::clone(&store);
+            tokio::spawn(async move {
+                for n in 0u64.. {
+                    let mut id = [writer; 16];
+                    id[..8].copy_from_slice(&n.to_be_bytes());
+                    id[8] = round as u8;
+                    let mailbox = MailboxId([writer; 16]);
+                    let bytes = vec![writer; 300];
+                    let stored = store.append(Append { mailbox, id, bytes, expires_ms: FAR }).await.unwrap();
+                    // One write call per line, so that the parent sees whole lines.
+                    let line = format!("@ {writer} {}\n", stored.seq);
+                    std::io::stdout().lock().write_all(line.as_bytes()).unwrap();
+                }
+            })
+        });
+        futures_util::future::join_all(writers).await;
+    });
+}
+
+#[tokio::test]
+async fn survives_kill_9() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("store");
+    let mut acknowledged: HashMap<u8, u64> = HashMap::new();
+    for round in 0..4u64 {
+        let mut child = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "store::sled::tests::kill_9_child", "--ignored", "--nocapture"])
+            .env(CHILD_FOLDER, &path)
+            .env("SEALDESK_TEST_ROUND", round.to_string())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let mut seen = 0;
+        let mut note = |line: &str| {
+            if let Some((writer, seq)) = line.strip_prefix("@ ").and_then(|rest| rest.split_once(' ')) {
+                let seq: u64 = seq.parse().unwrap();
+                let last = acknowledged.insert(writer.parse().unwrap(), seq).unwrap_or(0);
+                assert!(seq > last, "positions rise");
+                seen += 1;
+            }
+            seen
+        };
+        while let Some(Ok(line)) = lines.next() {
+            if note(&line) >= 300 + round * 500 {
+                break;
+            }
+        }
+        child.kill().unwrap();
+        lines.map_while(Result::ok).for_each(|line| {
+            note(&line);
+        });
+        child.wait().unwrap();
+
+        let begun = Instant::now();
+        let store = open(&path, WIDE);
+        assert!(begun.elapsed() < Duration::from_secs(10), "recovery takes a bounded time");
+        for (writer, last) in &acknowledged {
+            let items = store.read(MailboxId([*writer; 16]), 0, usize::MAX, usize::MAX).await.unwrap();
+            let seqs: Vec<u64> = items.iter().map(|item| item.seq).collect();
+            assert!(seqs.len() as u64 >= *last, "writer {writer}: {} of {last}", seqs.len());
+            assert_eq!(seqs, (1..=seqs.len() as u64).collect::<Vec<_>>(), "in order, none twice");
+        }
+    }
+    assert_eq!(acknowledged.len(), 32);
+}
