@@ -1,0 +1,7 @@
+//! The engine: what goes in, what comes out, and the rules between.
+
+mod input;
+mod output;
+
+pub use input::*;
+pub use output::*;

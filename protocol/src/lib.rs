@@ -1,0 +1,29 @@
+//! Sealdesk's protocol: keys, handshake, ratchet, signed statements and frames, without any I/O (docs/protocol.md).
+//!
+//! ```text
+//! ids            identifiers
+//! secret         bytes that are wiped on drop and never shown
+//! crypto         primitives, keys, certificates, prekeys, handshake, ratchet
+//! session        one session between two devices: handshake and ratchet together
+//! attachment     files, sealed in chunks
+//! fingerprint    the safety number that people compare
+//! conversation   roster, statements and their rules, consent, content, padding
+//! org            org.json: what a client pins
+//! wire           the relay's frames and the envelope
+//! ```
+//!
+//! Time and randomness are passed in; nothing here touches a socket, a clock, a disk or a thread.
+
+#![no_std]
+#![warn(missing_docs)]
+
+extern crate alloc;
+#[cfg(test)]
+extern crate std;
+
+pub mod conversation;
+pub mod crypto;
+pub mod ids;
+pub mod org;
+pub mod secret;
+pub mod wire;

@@ -1,0 +1,166 @@
+//! The envelope: one sealed message for one device (§5, §6).
+//!
+//! ```text
+//! envelope = version (1) | postcard {mailbox, id, session, class, preamble?, chain part, nonce r, small header, body}
+//! clear    = version | mailbox | id | session | class | hash("preamble-hash", preamble or "")     additional data of all parts
+//! store:     chain part (2,344 bytes), small header (96), body = a padding bucket + 16
+//! ephemeral: no preamble, chain part or header; body = the first bucket + 16
+//! ```
+//!
+//! The relay reads mailbox, id and class; every byte is authenticated by the recipient.
+
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+
+use serde::{Deserialize, Serialize};
+
+use crate::conversation::padding::BUCKETS;
+use crate::crypto::aead::TAG_LEN;
+use crate::crypto::handshake::MAX_PREAMBLE;
+use crate::crypto::labels;
+use crate::crypto::{codec, kdf};
+use crate::ids::{EnvelopeId, MailboxId, SessionId};
+
+/// Version of the envelope format.
+pub const ENVELOPE_VERSION: u8 = 1;
+/// Largest encoded envelope, bytes: the largest body, chain part, header, preamble and ids.
+pub const MAX_ENVELOPE: usize = BUCKETS[3] + TAG_LEN + CHAIN_LEN + HEADER_LEN + MAX_PREAMBLE + 128;
+/// A sealed chain part: nonce, X25519 key, ML-KEM key, ciphertext, tag.
+pub const CHAIN_LEN: usize = 24 + 32 + 1184 + 1088 + TAG_LEN;
+/// A sealed small header: chain hash, PN, N, epoch, roster hash, tag.
+pub const HEADER_LEN: usize = 32 + 4 + 4 + 4 + 32 + TAG_LEN;
+const CLEAR_LEN: usize = 1 + MailboxId::LEN + EnvelopeId::LEN + SessionId::LEN + 1 + 32;
+
+/// Whether the relay keeps an envelope.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Class {
+    /// Kept in the mailbox until acknowledged.
+    Store,
+    /// Typing and presence: delivered now or never.
+    Ephemeral,
+}
+
+/// One sealed message for one device.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Envelope {
+    /// The recipient device's mailbox.
+    pub mailbox: MailboxId,
+    /// 16 random bytes; a repeated transmission has the same.
+    pub id: EnvelopeId,
+    /// The session that opens it.
+    pub session: SessionId,
+    /// Kept or not.
+    pub class: Class,
+    /// Encoded [`Preamble`](crate::crypto::handshake::Preamble), until the peer has answered.
+    pub preamble: Option<serde_bytes::ByteBuf>,
+    /// The sending chain's sealed keys, the same in each message of the chain.
+    #[serde(with = "serde_bytes")]
+    pub chain: Box<[u8]>,
+    /// r: nonce of the small header, or of an ephemeral body; it also enters the body key.
+    #[serde(with = "serde_bytes")]
+    pub nonce: [u8; 24],
+    /// Sealed small header.
+    #[serde(with = "serde_bytes")]
+    pub header: Vec<u8>,
+    /// Sealed, padded content.
+    #[serde(with = "serde_bytes")]
+    pub body: Vec<u8>,
+}
+
+/// The bytes are no envelope. At fault: the sender, or the relay.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum EnvelopeError {
+    /// Above [`MAX_ENVELOPE`].
+    #[error("an envelope of {0} bytes is above the limit of {MAX_ENVELOPE}")]
+    TooLarge(usize),
+    /// A version that this program does not speak.
+    #[error("an envelope of version {0} is unknown to this program")]
+    Version(u8),
+    /// Does not decode, has bytes left over, or a part of a wrong length.
+    #[error("an envelope is malformed")]
+    Malformed,
+}
+
+impl Envelope {
+    /// `version | postcard`. Retries send these very bytes.
+    pub fn encode(&self) -> Vec<u8> {
+        let parts = self.chain.len() + self.header.len() + self.body.len();
+        let mut out = Vec::with_capacity(128 + parts + self.preamble.as_ref().map_or(0, |p| p.len()));
+        out.push(ENVELOPE_VERSION);
+        codec::encode_onto(self, out)
+    }
+
+    /// Decodes after the size check; lengths of all parts are checked, nothing is opened.
+    ///
+    /// # Errors
+    /// [`EnvelopeError`].
+    pub fn decode(bytes: &[u8]) -> Result<Self, EnvelopeError> {
+        if bytes.len() > MAX_ENVELOPE {
+            return Err(EnvelopeError::TooLarge(bytes.len()));
+        }
+        let (version, body) = bytes.split_first().ok_or(EnvelopeError::Malformed)?;
+        if *version != ENVELOPE_VERSION {
+            return Err(EnvelopeError::Version(*version));
+        }
+        let envelope: Self = codec::decode(body, MAX_ENVELOPE).map_err(|_| EnvelopeError::Malformed)?;
+        if envelope.is_well_formed() { Ok(envelope) } else { Err(EnvelopeError::Malformed) }
+    }
+
+    fn is_well_formed(&self) -> bool {
+        let bucket = self.body.len().checked_sub(TAG_LEN);
+        let preamble = self.preamble.as_ref().map(|p| p.len());
+        match self.class {
+            Class::Store => {
+                self.chain.len() == CHAIN_LEN
+                    && self.header.len() == HEADER_LEN
+                    && bucket.is_some_and(|size| BUCKETS.contains(&size))
+                    && preamble.is_none_or(|len| len <= MAX_PREAMBLE)
+            }
+            Class::Ephemeral => {
+                self.chain.is_empty()
+                    && self.header.is_empty()
+                    && bucket == Some(BUCKETS[0])
+                    && preamble.is_none()
+            }
+        }
+    }
+
+    /// Hash of the encoded envelope, by which a repetition is known (`seen`, §5).
+    pub fn hash(encoded: &[u8]) -> [u8; 32] {
+        kdf::hash(labels::ENVELOPE_HASH, &[encoded])
+    }
+
+    /// The preamble's bytes, if it carries one.
+    pub fn preamble(&self) -> Option<&[u8]> {
+        self.preamble.as_ref().map(|p| p.as_slice())
+    }
+
+    /// The clear part as it is authenticated.
+    pub(crate) fn clear(&self) -> [u8; CLEAR_LEN] {
+        clear_part(&self.mailbox, &self.id, &self.session, self.class, &preamble_hash(self.preamble()))
+    }
+}
+
+/// `hash("preamble-hash", preamble or "")`.
+pub(crate) fn preamble_hash(preamble: Option<&[u8]>) -> [u8; 32] {
+    kdf::hash(labels::PREAMBLE_HASH, &[preamble.unwrap_or_default()])
+}
+
+/// `version | mailbox | id | session | class | hash of the preamble`.
+fn clear_part(
+    mailbox: &MailboxId,
+    id: &EnvelopeId,
+    session: &SessionId,
+    class: Class,
+    preamble: &[u8; 32],
+) -> [u8; CLEAR_LEN] {
+    let mut out = [0; CLEAR_LEN];
+    let parts: [&[u8]; 6] =
+        [&[ENVELOPE_VERSION], mailbox.as_bytes(), id.as_bytes(), session.as_bytes(), &[class as u8], preamble];
+    let mut at = 0;
+    for part in parts {
+        out[at..at + part.len()].copy_from_slice(part);
+        at += part.len();
+    }
+    out
+}
