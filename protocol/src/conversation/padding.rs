@@ -59,7 +59,9 @@ mod tests {
 
     #[test]
     fn lengths_at_the_borders() {
-        for (len, size) in [(0, 1024), (1023, 1024), (1024, 4096), (4095, 4096), (16383, 16384), (49151, 49152)] {
+        for (len, size) in
+            [(0, 1024), (1023, 1024), (1024, 4096), (4095, 4096), (16383, 16384), (49151, 49152)]
+        {
             let content = alloc::vec![0x80; len];
             let padded = pad(&content, 16).unwrap();
             assert_eq!(padded.len(), size, "{len}");
@@ -80,7 +82,9 @@ mod tests {
         let mut larger_bucket = padded.clone();
         larger_bucket.resize(4096, 0);
         let no_bucket = padded[..1000].to_vec();
-        for bad in [no_marker, other_marker, trailing, larger_bucket, no_bucket, alloc::vec![0; 1024], Vec::new()] {
+        for bad in
+            [no_marker, other_marker, trailing, larger_bucket, no_bucket, alloc::vec![0; 1024], Vec::new()]
+        {
             assert_eq!(unpad(bad), Err(BadPadding));
         }
     }

@@ -51,7 +51,12 @@ fn seal_with<C: AeadInOut>(cipher: &C, nonce: &Nonce<C>, aad: &[u8], mut buffer:
     buffer
 }
 
-fn open_with<C: AeadInOut>(cipher: &C, nonce: &Nonce<C>, aad: &[u8], sealed: &[u8]) -> Result<Vec<u8>, OpenError> {
+fn open_with<C: AeadInOut>(
+    cipher: &C,
+    nonce: &Nonce<C>,
+    aad: &[u8],
+    sealed: &[u8],
+) -> Result<Vec<u8>, OpenError> {
     let (text, tag) = sealed.len().checked_sub(TAG_LEN).map(|n| sealed.split_at(n)).ok_or(OpenError)?;
     let tag = tag.try_into().map_err(|_| OpenError)?;
     let mut text = text.to_vec();

@@ -47,11 +47,20 @@ impl VerifyKey {
     ///
     /// # Errors
     /// [`BadSignature`].
-    pub fn verify(&self, label: Label, body: &[u8], signature: &[u8; SIGNATURE_LEN]) -> Result<(), BadSignature> {
+    pub fn verify(
+        &self,
+        label: Label,
+        body: &[u8],
+        signature: &[u8; SIGNATURE_LEN],
+    ) -> Result<(), BadSignature> {
         self.verify_raw(&signed_message(label, body), signature)
     }
 
-    pub(crate) fn verify_raw(&self, message: &[u8], signature: &[u8; SIGNATURE_LEN]) -> Result<(), BadSignature> {
+    pub(crate) fn verify_raw(
+        &self,
+        message: &[u8],
+        signature: &[u8; SIGNATURE_LEN],
+    ) -> Result<(), BadSignature> {
         let key = VerifyingKey::from_bytes(&self.0).map_err(|_| BadSignature)?;
         key.verify_strict(message, &Signature::from_bytes(signature)).map_err(|_| BadSignature)
     }
@@ -220,7 +229,8 @@ impl Serialize for DeviceSecret {
 
 impl<'de> Deserialize<'de> for DeviceSecret {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Deserialize::deserialize(deserializer).map(|(signing, agreement)| Self::from_parts(signing, agreement))
+        Deserialize::deserialize(deserializer)
+            .map(|(signing, agreement)| Self::from_parts(signing, agreement))
     }
 }
 
@@ -245,7 +255,12 @@ impl SignedBytes {
     ///
     /// # Errors
     /// [`BadSignature`]: signature, size or encoding.
-    pub fn verify<T: DeserializeOwned>(&self, label: Label, key: &VerifyKey, max: usize) -> Result<T, BadSignature> {
+    pub fn verify<T: DeserializeOwned>(
+        &self,
+        label: Label,
+        key: &VerifyKey,
+        max: usize,
+    ) -> Result<T, BadSignature> {
         if self.body.len() > max {
             return Err(BadSignature);
         }

@@ -77,7 +77,8 @@ pub fn hmac(key: &[u8], data: &[u8]) -> Secret<32> {
 /// `HMAC(key, 1), HMAC(key, 2)`: one key schedule for both steps of a symmetric chain (§5).
 pub(crate) fn hmac_pair(key: &Secret<32>) -> (Secret<32>, Secret<32>) {
     let mac = keyed(key.expose());
-    let step = |mac: Hmac<Sha256>, byte: u8| Secret::new(mac.chain_update([byte]).finalize().into_bytes().into());
+    let step =
+        |mac: Hmac<Sha256>, byte: u8| Secret::new(mac.chain_update([byte]).finalize().into_bytes().into());
     (step(mac.clone(), 1), step(mac, 2))
 }
 

@@ -65,7 +65,8 @@ impl Kem for MlKem768 {
     }
 
     fn encapsulate(key: &[u8; KEY_LEN], message: &Secret<32>) -> ([u8; CIPHERTEXT_LEN], Secret<32>) {
-        let (ciphertext, mut shared) = mlkem768::encapsulate(&MlKem768PublicKey::from(key), *message.expose());
+        let (ciphertext, mut shared) =
+            mlkem768::encapsulate(&MlKem768PublicKey::from(key), *message.expose());
         let secret = Secret::new(shared);
         shared.zeroize();
         (ciphertext.into(), secret)

@@ -155,8 +155,14 @@ fn clear_part(
     preamble: &[u8; 32],
 ) -> [u8; CLEAR_LEN] {
     let mut out = [0; CLEAR_LEN];
-    let parts: [&[u8]; 6] =
-        [&[ENVELOPE_VERSION], mailbox.as_bytes(), id.as_bytes(), session.as_bytes(), &[class as u8], preamble];
+    let parts: [&[u8]; 6] = [
+        &[ENVELOPE_VERSION],
+        mailbox.as_bytes(),
+        id.as_bytes(),
+        session.as_bytes(),
+        &[class as u8],
+        preamble,
+    ];
     let mut at = 0;
     for part in parts {
         out[at..at + part.len()].copy_from_slice(part);
