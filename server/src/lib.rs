@@ -1,3 +1,5 @@
 //! The Sealdesk relay.
 
+pub mod blobs;
+pub mod config;
 pub mod store;

@@ -144,7 +144,7 @@ async fn expiry<S: Store>(open: &impl Fn(&str) -> S) {
     store.append(Append { expires_ms: HOUR, ..item(BOX, 1, b"old") }).await.unwrap();
     store.append(Append { expires_ms: 9 * HOUR, ..item(BOX, 2, b"young") }).await.unwrap();
     let blob =
-        |hours| BlobRecord { capability: [0; 32], length: 1, complete: true, expires_ms: hours * HOUR };
+        |hours| BlobRecord { capability: [0; 32], uploader: DEVICE, length: 1, complete: true, expires_ms: hours * HOUR };
     store.put_blob(BlobId([1; 16]), blob(1)).await.unwrap();
     store.put_blob(BlobId([2; 16]), blob(1)).await.unwrap();
     store.put_blob(BlobId([2; 16]), blob(9)).await.unwrap();

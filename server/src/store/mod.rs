@@ -176,6 +176,8 @@ pub struct AuditEntry {
 pub struct BlobRecord {
     /// SHA-256 of the capability token: the token itself is never stored.
     pub capability: [u8; 32],
+    /// The uploader: nobody else writes.
+    pub uploader: DeviceKeyHash,
     /// Declared length in bytes.
     pub length: u64,
     /// True when every byte is durable.

@@ -1,0 +1,142 @@
+//! The file as written: every key, its default, unknown keys refused.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+/// The whole file.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RawConfig {
+    /// Path of org.json.
+    pub org: PathBuf,
+    /// Root hash in hex.
+    pub root: Option<String>,
+    /// The relay's name.
+    pub name: String,
+    /// Data folder.
+    pub data: PathBuf,
+    /// Address for clients.
+    #[serde(default = "listen")]
+    pub listen: SocketAddr,
+    /// Address for health and metrics.
+    pub admin_listen: Option<SocketAddr>,
+    /// Plaintext beyond loopback.
+    #[serde(default)]
+    pub plaintext: bool,
+    /// Allowed web origins.
+    #[serde(default)]
+    pub allowed_origins: Vec<String>,
+    /// Believed proxies.
+    #[serde(default)]
+    pub trusted_proxies: Vec<String>,
+    /// Certificate and key.
+    pub tls: Option<RawTls>,
+    /// Limits.
+    #[serde(default)]
+    pub limits: Limits,
+    /// Routing.
+    #[serde(default)]
+    pub routing: Routing,
+    /// Store.
+    #[serde(default)]
+    pub store: StoreLimits,
+}
+
+fn listen() -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], 8443))
+}
+
+/// PEM files.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RawTls {
+    /// Certificate chain.
+    pub certificate: PathBuf,
+    /// Private key.
+    pub key: PathBuf,
+}
+
+/// Defines a section whose keys all have defaults.
+macro_rules! section {
+    ($(#[$doc:meta])* $name:ident { $($(#[$key_doc:meta])* $key:ident: $kind:ty = $default:expr,)+ }) => {
+        $(#[$doc])*
+        #[derive(Clone, Debug, Serialize, Deserialize)]
+        #[serde(deny_unknown_fields, default)]
+        pub struct $name { $($(#[$key_doc])* pub $key: $kind,)+ }
+
+        impl Default for $name {
+            fn default() -> Self {
+                Self { $($key: $default,)+ }
+            }
+        }
+
+        impl $name {
+            /// Each key with its value, to check that none is zero.
+            pub(super) fn values(&self) -> Vec<(&'static str, u64)> {
+                vec![$((stringify!($key), u64::from(self.$key)),)+]
+            }
+        }
+    };
+}
+
+section! {
+    /// `[limits]`; units are in the names.
+    Limits {
+        /// Connections in all.
+        connections: u32 = 20_000,
+        /// Connections of one address prefix.
+        connections_per_prefix: u32 = 200,
+        /// New connections of one address prefix.
+        connects_per_minute: u32 = 120,
+        /// From TCP accept to authentication.
+        handshake_seconds: u32 = 10,
+        /// Silence after which a connection ends.
+        idle_seconds: u32 = 120,
+        /// Longest wait for a client to read.
+        write_seconds: u32 = 20,
+        /// Frames of one connection.
+        frames_per_second: u32 = 200,
+        /// Frames of one device.
+        device_frames_per_second: u32 = 200,
+        /// New conversations of one address prefix.
+        conversations_per_hour: u32 = 60,
+        /// Undelivered items of a mailbox.
+        mailbox_items: u32 = 20_000,
+        /// Undelivered MiB of a mailbox.
+        mailbox_mib: u32 = 256,
+        /// Life of undelivered items, attachments, closed conversations.
+        ttl_days: u32 = 30,
+        /// Largest attachment.
+        attachment_mib: u32 = 100,
+        /// Attachments of one device.
+        attachments_per_hour: u32 = 120,
+        /// One-time pairs of a device to one conversation.
+        prekeys_per_conversation_hour: u32 = 12,
+        /// One-time pairs of a device in all.
+        prekeys_per_device_hour: u32 = 600,
+    }
+}
+
+section! {
+    /// `[routing]`.
+    Routing {
+        /// Time to accept while online.
+        accept_seconds: u32 = 60,
+        /// Capacity of an agent who set none.
+        default_capacity: u16 = 8,
+    }
+}
+
+section! {
+    /// `[store]`.
+    StoreLimits {
+        /// Page cache.
+        cache_mib: u32 = 64,
+        /// Free space below which nothing new is accepted.
+        min_free_mib: u32 = 256,
+        /// Life of audit entries.
+        audit_days: u32 = 365,
+    }
+}
