@@ -26,4 +26,8 @@ pub mod crypto;
 pub mod ids;
 pub mod org;
 pub mod secret;
+pub mod session;
 pub mod wire;
+
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;

@@ -278,6 +278,9 @@ pub fn is_bidi_control(c: char) -> bool {
 
 fn check_endorsement(certificate: &DeviceCertificate) -> Result<bool, CertificateError> {
     let Some(endorsement) = &certificate.endorsement else { return Ok(false) };
+    if endorsement.by == certificate.device {
+        return Err(CertificateError::Fields);
+    }
     let body = EndorsementBody {
         root: certificate.root,
         agent: certificate.agent.clone(),
