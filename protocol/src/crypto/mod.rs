@@ -24,5 +24,5 @@ pub mod kdf;
 pub mod kem;
 pub mod labels;
 pub mod prekeys;
-// pub(crate) mod ratchet;
+pub(crate) mod ratchet;
 pub use codec::StoredError;
