@@ -159,7 +159,9 @@ impl Refusal {
     /// The relay's answer to whoever posted the statement.
     pub fn code(self) -> Code {
         match self {
-            Self::Known | Self::Gap | Self::Fork | Self::Epoch | Self::Expired | Self::Offer => Code::Conflict,
+            Self::Known | Self::Gap | Self::Fork | Self::Epoch | Self::Expired | Self::Offer => {
+                Code::Conflict
+            }
             Self::Foreign | Self::Identity | Self::Roster => Code::Malformed,
             Self::Signer => Code::NotListed,
             Self::Assignment => Code::AssignmentLost,
@@ -209,8 +211,13 @@ impl Governance {
         if super::conversation_id(&root, &roster.customer().device, nonce) != s.conversation {
             return Err(Refusal::Identity);
         }
-        let epoch =
-            Epoch { number: 1, statement: statement.hash(), roster: roster.clone(), roster_hash, time: s.time };
+        let epoch = Epoch {
+            number: 1,
+            statement: statement.hash(),
+            roster: roster.clone(),
+            roster_hash,
+            time: s.time,
+        };
         Ok(Self {
             root,
             conversation: s.conversation,
@@ -228,7 +235,11 @@ impl Governance {
     ///
     /// # Errors
     /// [`Refusal`]; the state is unchanged.
-    pub fn apply(&mut self, statement: &VerifiedStatement, swap_time: Option<u64>) -> Result<Effect, Refusal> {
+    pub fn apply(
+        &mut self,
+        statement: &VerifiedStatement,
+        swap_time: Option<u64>,
+    ) -> Result<Effect, Refusal> {
         let s = statement.get();
         if s.root != self.root || s.conversation != self.conversation {
             return Err(Refusal::Foreign);
@@ -240,7 +251,7 @@ impl Governance {
             return Err(Refusal::Expired);
         }
         match s.action.roster() {
-            Some(roster) => self.apply_epoch(statement, s, roster),
+            Some(roster) => self.apply_epoch(statement, s, roster, swap_time),
             None => self.apply_note(statement, s),
         }
     }
@@ -250,12 +261,15 @@ impl Governance {
         statement: &VerifiedStatement,
         s: &Statement,
         roster: &Roster,
+        swap_time: Option<u64>,
     ) -> Result<Effect, Refusal> {
         let current = self.current();
         match s.action.refers_to() {
             None => return Err(Refusal::Fork), // a second open
             Some(previous) if *previous == current.statement => {}
-            Some(previous) if self.epochs.iter().any(|e| e.statement == *previous) => return Err(Refusal::Fork),
+            Some(previous) if self.epochs.iter().any(|e| e.statement == *previous) => {
+                return Err(Refusal::Fork);
+            }
             Some(_) => return Err(Refusal::Gap),
         }
         if s.epoch != current.number + 1 || s.epoch > MAX_EPOCHS {
@@ -285,6 +299,9 @@ impl Governance {
                 let offer = self.offers.iter().find(|o| o.hash == *offer).ok_or(Refusal::Offer)?;
                 if offer.device != s.signer || roster.agent().hash() != s.signer {
                     return Err(Refusal::Signer);
+                }
+                if swap_time.is_some_and(|now| offer.expires < now) {
+                    return Err(Refusal::Expired);
                 }
                 if supervisors(roster) != supervisors(&current.roster) {
                     return Err(Refusal::Roster);
@@ -329,7 +346,9 @@ impl Governance {
         match s.action.refers_to() {
             Some(named) if *named == current.statement => {}
             // A note on an epoch that has passed came too late; one on an unknown epoch came too early.
-            Some(named) if self.epochs.iter().any(|e| e.statement == *named) => return Err(Refusal::Assignment),
+            Some(named) if self.epochs.iter().any(|e| e.statement == *named) => {
+                return Err(Refusal::Assignment);
+            }
             _ => return Err(Refusal::Gap),
         }
         if s.epoch != current.number {

@@ -257,8 +257,7 @@ impl VerifiedStatement {
     /// # Errors
     /// [`StatementError`]; at fault: the signer.
     pub fn verify(signed: &SignedBytes, device: &DevicePublic) -> Result<Self, StatementError> {
-        let statement: Statement =
-            signed.verify(labels::STATEMENT, &device.verify_key(), MAX_STATEMENT)?;
+        let statement: Statement = signed.verify(labels::STATEMENT, &device.verify_key(), MAX_STATEMENT)?;
         if statement.signer != device.hash() {
             return Err(StatementError::Signer);
         }
