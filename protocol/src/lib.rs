@@ -21,8 +21,10 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+pub mod attachment;
 pub mod conversation;
 pub mod crypto;
+pub mod fingerprint;
 pub mod ids;
 pub mod org;
 pub mod secret;
