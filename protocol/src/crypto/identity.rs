@@ -281,6 +281,11 @@ impl SignedBytes {
         &self.body
     }
 
+    /// SHA-256 of the exact bytes that were signed: how a statement refers to them.
+    pub fn digest(&self) -> [u8; 32] {
+        kdf::sha256(&self.body)
+    }
+
     /// The signature.
     pub fn signature(&self) -> &[u8; SIGNATURE_LEN] {
         &self.signature

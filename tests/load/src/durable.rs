@@ -1,0 +1,235 @@
+//! relay_durable_N: N customers, each with a conversation of its own, send to agents; every customer waits until its
+//! envelope is durable before it sends the next. A message counts when the relay has accepted it, the agent has
+//! received it and has acknowledged it. Relay and all clients share this machine's cores.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use futures_util::FutureExt;
+use sealdesk_protocol::conversation::padding::BUCKETS;
+use sealdesk_protocol::crypto::aead::TAG_LEN;
+use sealdesk_protocol::ids::{EnvelopeId, MailboxId, SessionId};
+use sealdesk_protocol::testing::TestOrg;
+use sealdesk_protocol::wire::envelope::{CHAIN_LEN, Class, Envelope, HEADER_LEN};
+use sealdesk_protocol::wire::{Ack, Addressed, Item, Send, ToClient};
+use tokio::runtime::Runtime;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+
+use crate::device::{self, Connection, Customer};
+use crate::error::Error;
+use crate::plain_file;
+use crate::relay::{self, Relay, now_ms};
+use crate::report::{Better, Row};
+use crate::rounds::{Effort, interleave};
+
+/// Agents share the customers; each has a mailbox and a connection of its own.
+const MOST_AGENTS: usize = 16;
+/// Most deliveries that one acknowledgement covers.
+const ACK_EVERY: u32 = 64;
+const ROUND_TIME: Duration = Duration::from_secs(120);
+
+pub(crate) fn one(effort: Effort) -> Result<Row, Error> {
+    run("relay_durable_1", 1, 20 * effort.scale, effort, None)
+}
+
+pub(crate) fn sixty_four(effort: Effort) -> Result<Row, Error> {
+    run("relay_durable_64", 64, 4 * effort.scale, effort, None)
+}
+
+pub(crate) fn thousand(effort: Effort) -> Result<Row, Error> {
+    run("relay_durable_1024", 1024, 2 * effort.scale, effort, Some(0.1))
+}
+
+fn run(
+    bench: &'static str,
+    senders: usize,
+    each: usize,
+    effort: Effort,
+    goal: Option<f64>,
+) -> Result<Row, Error> {
+    let runtime = Runtime::new().map_err(Error::machine("start the runtime"))?;
+    let mut org = TestOrg::new(1, now_ms() - 60_000);
+    let relay = Relay::start(&org)?;
+    let folder = relay::folder()?;
+    let mut load = runtime.block_on(Load::connect(&mut org, relay.port(), senders))?;
+    let size = envelope_bytes();
+    // The first round warms both up and is not counted.
+    runtime.block_on(load.round(each))?;
+    let mut latencies = Vec::new();
+    let rounds = effort.rounds.min(9);
+    let (ours, peer) = interleave(
+        rounds,
+        || {
+            let round = runtime.block_on(load.round(each))?;
+            latencies.extend(round.latencies_ms);
+            Ok(round.per_second)
+        },
+        || plain_file::durable_per_second(folder.path(), senders, senders * each, size),
+    )?;
+    let row = Row::new(bench, Better::Higher, (ours, "msg/s"), (peer, plain_file::NAME))
+        .latencies(latencies)
+        .note(format!(
+            "{senders} senders, envelopes of {size} B, accepted + delivered + acknowledged; {rounds} rounds"
+        ));
+    Ok(Row { goal, ..row })
+}
+
+struct Load {
+    customers: Vec<Customer>,
+    /// Deliveries: when the sender sent it, as nanoseconds since `start`, and when it came.
+    deliveries: mpsc::UnboundedReceiver<Result<(u64, Instant), Error>>,
+    start: Instant,
+    next: Arc<AtomicU32>,
+}
+
+#[derive(Debug)]
+struct Round {
+    per_second: f64,
+    latencies_ms: Vec<f64>,
+}
+
+impl Load {
+    async fn connect(org: &mut TestOrg, port: u16, senders: usize) -> Result<Load, Error> {
+        let mut rng = sealdesk_protocol::testing::rng(2);
+        let (report, deliveries) = mpsc::unbounded_channel();
+        for number in 0..senders.min(MOST_AGENTS) {
+            let (_, connection) = device::agent(org, port, &format!("agent-{number}"), &mut rng).await?;
+            tokio::spawn(receive(connection, report.clone()));
+        }
+        let mut customers = Vec::with_capacity(senders);
+        for _ in 0..senders {
+            customers.push(device::customer(org, port, &mut rng).await?);
+        }
+        Ok(Load { customers, deliveries, start: Instant::now(), next: Arc::new(AtomicU32::new(10)) })
+    }
+
+    /// Every customer sends `each` messages; ends when all are accepted, delivered and acknowledged.
+    async fn round(&mut self, each: usize) -> Result<Round, Error> {
+        let expected = self.customers.len() * each;
+        let begin = Instant::now();
+        let mut senders = JoinSet::new();
+        for customer in self.customers.drain(..) {
+            let (next, start) = (Arc::clone(&self.next), self.start);
+            senders.spawn(async move { send(customer, each, &next, start).await });
+        }
+        let mut latencies_ms = Vec::with_capacity(expected);
+        let all = async {
+            while latencies_ms.len() < expected {
+                let Some(delivery) = self.deliveries.recv().await else {
+                    return Err(Error::ours("all agents are gone"));
+                };
+                let (sent, came) = delivery?;
+                let sent = self.start + Duration::from_nanos(sent);
+                latencies_ms.push(came.duration_since(sent).as_secs_f64() * 1e3);
+            }
+            while let Some(customer) = senders.join_next().await {
+                self.customers.push(customer.map_err(Error::ours)??);
+            }
+            Ok(())
+        };
+        tokio::time::timeout(ROUND_TIME, all).await.map_err(|_| {
+            Error::ours(format!("not all of {expected} messages arrived in {ROUND_TIME:?}"))
+        })??;
+        #[expect(clippy::cast_precision_loss, reason = "counts of messages are far below 2^52")]
+        let per_second = expected as f64 / begin.elapsed().as_secs_f64();
+        Ok(Round { per_second, latencies_ms })
+    }
+}
+
+async fn send(
+    mut customer: Customer,
+    each: usize,
+    next: &AtomicU32,
+    start: Instant,
+) -> Result<Customer, Error> {
+    for _ in 0..each {
+        let req = next.fetch_add(1, Ordering::Relaxed);
+        let sent = u64::try_from(start.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        let envelope = envelope(customer.mailbox, req, sent).encode();
+        let message = Addressed { to: customer.mailbox, envelope };
+        customer.connection.send(Send { req, conversation: customer.conversation, message }).await?;
+        customer.connection.done(req).await?;
+    }
+    Ok(customer)
+}
+
+/// An agent: acknowledges what has come as soon as nothing more is at hand, as a client does that stores in batches.
+async fn receive(mut connection: Connection, report: mpsc::UnboundedSender<Result<(u64, Instant), Error>>) {
+    let mut open = 0;
+    let mut last = None;
+    loop {
+        let at_hand = if open == 0 { None } else { connection.next().now_or_never() };
+        let frame = match at_hand {
+            Some(frame) => frame,
+            None => {
+                if let Some(up_to) = last.take() {
+                    open = 0;
+                    if connection.send(Ack { up_to, vault_generation: 0 }).await.is_err() {
+                        return;
+                    }
+                }
+                connection.next().await
+            }
+        };
+        let delivery = match frame {
+            Ok(ToClient::Deliver(deliver)) => {
+                last = Some(deliver.position);
+                open += 1;
+                match deliver.item {
+                    Item::Envelope(bytes) => sent_at(&bytes).map(|sent| (sent, Instant::now())),
+                    // Open statements come before the messages.
+                    _ => continue,
+                }
+            }
+            Ok(_) => continue,
+            Err(error) => Err(error),
+        };
+        let failed = delivery.is_err();
+        if report.send(delivery).is_err() || failed {
+            return;
+        }
+        if open >= ACK_EVERY {
+            if let Some(up_to) = last.take() {
+                open = 0;
+                if connection.send(Ack { up_to, vault_generation: 0 }).await.is_err() {
+                    return;
+                }
+            }
+        }
+    }
+}
+
+/// Length of [`envelope`] on the wire.
+pub(crate) fn envelope_bytes() -> usize {
+    envelope(MailboxId([0; 16]), 0, 0).encode().len()
+}
+
+/// As large as a real one of a 200-character message (wire_bytes measures that); the first bytes of the body tell
+/// when it was sent.
+fn envelope(mailbox: MailboxId, number: u32, sent: u64) -> Envelope {
+    let mut id = [0; 16];
+    id[..4].copy_from_slice(&number.to_be_bytes());
+    id[4..12].copy_from_slice(&sent.to_be_bytes());
+    let mut body = vec![0xA5; BUCKETS[0] + TAG_LEN];
+    body[..8].copy_from_slice(&sent.to_be_bytes());
+    Envelope {
+        mailbox,
+        id: EnvelopeId(id),
+        session: SessionId([7; 16]),
+        class: Class::Store,
+        preamble: None,
+        chain: vec![0xC3; CHAIN_LEN].into_boxed_slice(),
+        nonce: [9; 24],
+        header: vec![0x3C; HEADER_LEN],
+        body,
+    }
+}
+
+fn sent_at(bytes: &[u8]) -> Result<u64, Error> {
+    let envelope = Envelope::decode(bytes).map_err(Error::ours)?;
+    let stamp =
+        envelope.body.first_chunk::<8>().ok_or_else(|| Error::ours("an envelope without its stamp came"))?;
+    Ok(u64::from_be_bytes(*stamp))
+}
