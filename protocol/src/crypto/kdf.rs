@@ -11,6 +11,7 @@ use alloc::vec::Vec;
 use hkdf::Hkdf;
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::{Digest, Sha256};
+use zeroize::Zeroize;
 
 use super::labels::Label;
 use crate::secret::Secret;
@@ -101,13 +102,18 @@ fn fill<const N: usize>(hkdf: &Hkdf<Sha256>, info: &[u8]) -> Secret<N> {
     out
 }
 
-/// `HKDF(salt, ikm1 | ikm2 .., info(label, parts))`: extract, then expand to `N` bytes. An empty salt is 32 zero bytes.
-pub fn derive<const N: usize>(salt: &[u8], ikm: &[&[u8]], label: Label, parts: &[&[u8]]) -> Secret<N> {
+/// HKDF-Extract over the concatenation of `ikm`.
+fn extract(salt: &[u8], ikm: &[&[u8]]) -> Hkdf<Sha256> {
     let mut extract = hkdf::HkdfExtract::<Sha256>::new(Some(salt));
     ikm.iter().for_each(|part| extract.input_ikm(part));
     let (mut prk, hkdf) = extract.finalize();
-    zeroize::Zeroize::zeroize(prk.as_mut_slice());
-    fill(&hkdf, &info(label, parts))
+    prk.as_mut_slice().zeroize();
+    hkdf
+}
+
+/// `HKDF(salt, ikm1 | ikm2 .., info(label, parts))`: extract, then expand to `N` bytes. An empty salt is 32 zero bytes.
+pub fn derive<const N: usize>(salt: &[u8], ikm: &[&[u8]], label: Label, parts: &[&[u8]]) -> Secret<N> {
+    fill(&extract(salt, ikm), &info(label, parts))
 }
 
 /// `HKDF-Expand(key, info(label, parts))` to `N` bytes; the key is uniformly random already.
@@ -117,8 +123,9 @@ pub fn expand<const N: usize>(key: &Secret<32>, label: Label, parts: &[&[u8]]) -
     fill(&hkdf, &info(label, parts))
 }
 
-/// Raw HKDF with a given info, for the published test vectors.
+/// HKDF with an info of any form, for the published test vectors; none when the output is too long.
 #[cfg(test)]
-pub(crate) fn hkdf_raw(ikm: &[u8], salt: &[u8], info: &[u8], out: &mut [u8]) -> bool {
-    Hkdf::<Sha256>::new(Some(salt), ikm).expand(info, out).is_ok()
+pub(crate) fn hkdf_with_info(ikm: &[u8], salt: &[u8], info: &[u8], len: usize) -> Option<Vec<u8>> {
+    let mut out = alloc::vec![0; len];
+    extract(salt, &[ikm]).expand(info, &mut out).ok().map(|()| out)
 }

@@ -46,6 +46,14 @@ impl Drop for Expanded {
     }
 }
 
+#[cfg(test)]
+impl Expanded {
+    /// FIPS 203's encoding of the expanded key, for the published test vectors.
+    pub(crate) fn as_bytes(&self) -> &[u8; EXPANDED_LEN] {
+        self.0.as_slice()
+    }
+}
+
 impl fmt::Debug for Expanded {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Expanded(..)")

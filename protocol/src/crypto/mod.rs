@@ -26,3 +26,6 @@ pub mod labels;
 pub mod prekeys;
 pub(crate) mod ratchet;
 pub use codec::StoredError;
+
+#[cfg(test)]
+mod vectors;
