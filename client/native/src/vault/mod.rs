@@ -1,0 +1,245 @@
+//! The vault file: redb, one atomic and durable batch for each step, exclusive to one program.
+//!
+//! ```text
+//! HOME/vault.redb   tables: `header` (format, how the key is kept, fence) and `rows` (blinded name -> sealed record)
+//! HOME/vault.key    only without passphrase: the vault key, 0600; whoever copies both files can read the vault
+//! HOME/vault.pid    who has it open, for the error that another program gets
+//! ```
+//!
+//! The fence counts openings. Every commit checks in its own transaction that nobody opened the vault since.
+
+mod error;
+mod header;
+#[cfg(test)]
+mod tests;
+
+use std::path::{Path, PathBuf};
+
+use rand_core::CryptoRng;
+use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
+use sealdesk_client::{Batch, Name, Row, VaultKey, Write, is_hot};
+use sealdesk_protocol::ids::RootHash;
+
+pub use error::VaultError;
+pub use header::KeyKept;
+use header::Header;
+
+use crate::passphrase::Passphrase;
+use crate::private_file::{self, Access, FileError};
+
+const HEADER: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("header");
+const ROWS: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("rows");
+/// Pages kept in memory, bytes; history stays on disk.
+const CACHE: usize = 16 * 1024 * 1024;
+
+/// An open vault, fenced against every other opening.
+pub struct Vault {
+    database: Database,
+    fence: u64,
+    home: PathBuf,
+}
+
+impl core::fmt::Debug for Vault {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        write!(f, "Vault({}, fence {})", self.home.display(), self.fence)
+    }
+}
+
+fn database_path(home: &Path) -> PathBuf {
+    home.join("vault.redb")
+}
+
+fn key_path(home: &Path) -> PathBuf {
+    home.join("vault.key")
+}
+
+fn holder_path(home: &Path) -> PathBuf {
+    home.join("vault.pid")
+}
+
+/// Whether `home` holds a vault.
+pub fn exists(home: &Path) -> bool {
+    database_path(home).exists()
+}
+
+/// Makes a vault in `home`, bound to an organisation. Without passphrase its key lies beside it as a 0600 file.
+///
+/// # Errors
+/// [`VaultError::Exists`], or what the disk says.
+pub fn create(
+    home: &Path,
+    root: &RootHash,
+    passphrase: Option<&Passphrase>,
+    rng: &mut dyn CryptoRng,
+) -> Result<(Vault, VaultKey), VaultError> {
+    private_file::create_folder(home)?;
+    let path = database_path(home);
+    if path.exists() {
+        return Err(VaultError::Exists(path));
+    }
+    let key = VaultKey::random(rng);
+    let header = Header::new(&key, root, passphrase, rng)?;
+    match passphrase {
+        None => private_file::replace(&key_path(home), key.expose(), Access::Owner)?,
+        // Of an attempt that did not come to its end.
+        Some(_) => drop(std::fs::remove_file(key_path(home))),
+    }
+    // Built under another name: a crash on the way leaves no half vault behind.
+    let building = home.join("vault.redb.new");
+    let _ = std::fs::remove_file(&building);
+    drop(private_file::open_new(&building, Access::Owner).map_err(FileError::at(&building))?);
+    let database = Database::builder().set_cache_size(CACHE).create(&building)?;
+    let transaction = database.begin_write()?;
+    transaction.open_table(HEADER)?.insert("header", header.encode()?.as_slice())?;
+    transaction.open_table(HEADER)?.insert("fence", 0u64.to_be_bytes().as_slice())?;
+    drop(transaction.open_table(ROWS)?);
+    transaction.commit()?;
+    drop(database);
+    std::fs::rename(&building, &path).map_err(FileError::at(&path))?;
+    private_file::sync_folder(&path)?;
+    let (vault, _) = Vault::open_database(home)?;
+    Ok((vault, key))
+}
+
+/// Opens the vault in `home`: takes the file's lock, raises the fence and unwraps the key.
+///
+/// # Errors
+/// [`VaultError`]; damaged files are errors, never panics.
+pub fn open(home: &Path, passphrase: Option<&Passphrase>) -> Result<(Vault, VaultKey, RootHash), VaultError> {
+    let (vault, header) = Vault::open_database(home)?;
+    let key = header.key(passphrase, &key_path(home))?;
+    let root = header.root;
+    Ok((vault, key, root))
+}
+
+/// How the key of the vault in `home` is kept, so that a program knows whether to ask for a passphrase. Reads without
+/// raising the fence.
+///
+/// # Errors
+/// [`VaultError`].
+pub fn key_kept(home: &Path) -> Result<KeyKept, VaultError> {
+    // The key file is there exactly when no passphrase is needed; the header decides at opening.
+    if !exists(home) {
+        return Err(VaultError::Missing(database_path(home)));
+    }
+    Ok(if key_path(home).exists() { KeyKept::KeyFile } else { KeyKept::Passphrase })
+}
+
+impl Vault {
+    fn open_database(home: &Path) -> Result<(Self, Header), VaultError> {
+        let path = database_path(home);
+        if !path.exists() {
+            return Err(VaultError::Missing(path));
+        }
+        // The check of every page's sum turns a damaged file into an error; a plain open may panic on one.
+        let database = Database::builder()
+            .set_cache_size(CACHE)
+            .set_check_integrity_on_open(true)
+            .open(&path)
+            .map_err(|error| VaultError::opening(error, &path, &holder_path(home)))?;
+        let transaction = database.begin_write()?;
+        let (header, fence) = {
+            let mut table = transaction.open_table(HEADER)?;
+            let header = match table.get("header")? {
+                Some(bytes) => Header::decode(bytes.value())?,
+                None => return Err(VaultError::Damaged("it has no header".into())),
+            };
+            let fence = read_fence(&table)?.checked_add(1).ok_or(VaultError::Fenced)?;
+            table.insert("fence", fence.to_be_bytes().as_slice())?;
+            (header, fence)
+        };
+        transaction.commit()?;
+        let holder = format!("{} {}", std::process::id(), program_name());
+        private_file::replace(&holder_path(home), holder.as_bytes(), Access::Owner)?;
+        Ok((Self { database, fence, home: home.into() }, header))
+    }
+
+    /// The folder.
+    pub fn home(&self) -> &Path {
+        &self.home
+    }
+
+    /// All rows that the engine wants at opening, in the order of their names.
+    ///
+    /// # Errors
+    /// [`VaultError`].
+    pub fn hot_rows(&self) -> Result<Vec<Row>, VaultError> {
+        let transaction = self.database.begin_read()?;
+        let table = transaction.open_table(ROWS)?;
+        let mut rows = Vec::new();
+        for entry in table.iter()? {
+            let (name, sealed) = entry?;
+            let name = name_of(name.value())?;
+            if !is_hot(name.0[0]) {
+                // Names are ordered by their kind, and the cold kinds come last.
+                break;
+            }
+            rows.push(Row { name, sealed: sealed.value().to_vec() });
+        }
+        Ok(rows)
+    }
+
+    /// The rows with these names; those that are not there are left out.
+    ///
+    /// # Errors
+    /// [`VaultError`].
+    pub fn rows(&self, names: &[Name]) -> Result<Vec<Row>, VaultError> {
+        let transaction = self.database.begin_read()?;
+        let table = transaction.open_table(ROWS)?;
+        let mut rows = Vec::with_capacity(names.len());
+        for name in names {
+            if let Some(sealed) = table.get(name.0.as_slice())? {
+                rows.push(Row { name: *name, sealed: sealed.value().to_vec() });
+            }
+        }
+        Ok(rows)
+    }
+
+    /// Writes a batch: all of it durable on return, or none.
+    ///
+    /// # Errors
+    /// [`VaultError::Fenced`] when another program opened the vault since: stop for good. Any other: nothing is known of
+    /// the batch; drop what follows from it and reopen.
+    pub fn commit(&self, batch: &Batch) -> Result<(), VaultError> {
+        if batch.writes.is_empty() {
+            return Ok(());
+        }
+        let transaction = self.database.begin_write()?;
+        if read_fence(&transaction.open_table(HEADER)?)? != self.fence {
+            return Err(VaultError::Fenced);
+        }
+        {
+            let mut table = transaction.open_table(ROWS)?;
+            for write in &batch.writes {
+                match write {
+                    Write::Put(row) => drop(table.insert(row.name.0.as_slice(), row.sealed.as_slice())?),
+                    Write::Delete(name) => drop(table.remove(name.0.as_slice())?),
+                }
+            }
+        }
+        transaction.commit()?;
+        Ok(())
+    }
+}
+
+impl Drop for Vault {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(holder_path(&self.home));
+    }
+}
+
+fn read_fence(table: &impl ReadableTable<&'static str, &'static [u8]>) -> Result<u64, VaultError> {
+    let bytes = table.get("fence")?.ok_or_else(|| VaultError::Damaged("it has no fence".into()))?;
+    let bytes = bytes.value().try_into().map_err(|_| VaultError::Damaged("its fence is malformed".into()))?;
+    Ok(u64::from_be_bytes(bytes))
+}
+
+fn name_of(bytes: &[u8]) -> Result<Name, VaultError> {
+    bytes.try_into().map(Name).map_err(|_| VaultError::Damaged("a record's name is malformed".into()))
+}
+
+/// Name of the running program, for the error that others get.
+fn program_name() -> String {
+    let path = std::env::current_exe().unwrap_or_default();
+    path.file_name().map_or_else(|| "a program".into(), |n| n.to_string_lossy().into_owned())
+}
