@@ -9,6 +9,7 @@
 //! fingerprint    the safety number that people compare
 //! conversation   roster, statements and their rules, consent, content, padding
 //! org            org.json: what a client pins
+//! enrolment      invitation and request of an agent's device
 //! wire           the relay's frames and the envelope
 //! ```
 //!
@@ -18,12 +19,13 @@
 #![warn(missing_docs)]
 
 extern crate alloc;
-#[cfg(test)]
+#[cfg(any(test, feature = "testing"))]
 extern crate std;
 
 pub mod attachment;
 pub mod conversation;
 pub mod crypto;
+pub mod enrolment;
 pub mod fingerprint;
 pub mod ids;
 pub mod org;
