@@ -1,7 +1,9 @@
-//! `cargo xtask bench`: builds tests/load optimised and runs it.
+//! `cargo xtask bench`: builds the relay and tests/load optimised and runs the latter. Two builds, so that the relay is
+//! the one that is shipped, without what tests switch on.
 
 use clap::Args;
 
+use crate::command::Program;
 use crate::error::Result;
 use crate::workspace::Workspace;
 

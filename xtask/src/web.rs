@@ -25,9 +25,12 @@ pub(crate) struct Options {
     /// For publishing: minified, without source maps and function names
     #[arg(long)]
     pub(crate) release: bool,
-    /// Write the page here instead of web/dist
-    #[arg(long, value_name = "DIR")]
+    /// A folder that is emptied and filled instead of web/dist; so it is no flag.
+    #[arg(skip)]
     pub(crate) out: Option<PathBuf>,
+    /// The page says that whoever runs the relay serves it.
+    #[arg(skip)]
+    pub(crate) demo: bool,
 }
 
 pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
@@ -36,7 +39,7 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
 }
 
 /// The folder that [`build`] fills.
-pub(crate) fn page(workspace: &Workspace, options: &Options) -> PathBuf {
+fn page(workspace: &Workspace, options: &Options) -> PathBuf {
     options.out.clone().unwrap_or_else(|| workspace.web().join("dist"))
 }
 
@@ -104,7 +107,8 @@ fn bundle(workspace: &Workspace, options: &Options) -> Result<()> {
     let mut npm = Program::new("npm", &workspace.web())
         .args(["run", "build"])
         .env("SEALDESK_OUT", absolute(&page(workspace, options))?)
-        .env("SEALDESK_RELEASE", if options.release { "1" } else { "" });
+        .env("SEALDESK_RELEASE", if options.release { "1" } else { "" })
+        .env("SEALDESK_DEMO", if options.demo { "1" } else { "" });
     npm = match &options.org {
         Some(org) => npm.env("SEALDESK_ORG", fs::canonicalize(org).map_err(Error::file("read", org))?),
         None => npm.without_env("SEALDESK_ORG"),

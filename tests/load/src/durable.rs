@@ -12,7 +12,7 @@ use sealdesk_protocol::crypto::aead::TAG_LEN;
 use sealdesk_protocol::ids::{EnvelopeId, MailboxId, SessionId};
 use sealdesk_protocol::testing::TestOrg;
 use sealdesk_protocol::wire::envelope::{CHAIN_LEN, Class, Envelope, HEADER_LEN};
-use sealdesk_protocol::wire::{Ack, Addressed, Item, Send, ToClient};
+use sealdesk_protocol::wire::{Ack, Addressed, Item, Position, Send, ToClient};
 use tokio::runtime::Runtime;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -76,10 +76,16 @@ fn run(
     Ok(Row { goal, ..row })
 }
 
+#[derive(Debug)]
+struct Delivery {
+    /// When its sender sent it: nanoseconds since [`Load::start`].
+    sent: u64,
+    came: Instant,
+}
+
 struct Load {
     customers: Vec<Customer>,
-    /// Deliveries: when the sender sent it, as nanoseconds since `start`, and when it came.
-    deliveries: mpsc::UnboundedReceiver<Result<(u64, Instant), Error>>,
+    deliveries: mpsc::UnboundedReceiver<Result<Delivery, Error>>,
     start: Instant,
     next: Arc<AtomicU32>,
 }
@@ -120,7 +126,7 @@ impl Load {
                 let Some(delivery) = self.deliveries.recv().await else {
                     return Err(Error::ours("all agents are gone"));
                 };
-                let (sent, came) = delivery?;
+                let Delivery { sent, came } = delivery?;
                 let sent = self.start + Duration::from_nanos(sent);
                 latencies_ms.push(came.duration_since(sent).as_secs_f64() * 1e3);
             }
@@ -155,50 +161,42 @@ async fn send(
     Ok(customer)
 }
 
-/// An agent: acknowledges what has come as soon as nothing more is at hand, as a client does that stores in batches.
-async fn receive(mut connection: Connection, report: mpsc::UnboundedSender<Result<(u64, Instant), Error>>) {
-    let mut open = 0;
-    let mut last = None;
+/// What an agent has received and not acknowledged yet.
+#[derive(Debug, Default)]
+struct Open {
+    last: Option<Position>,
+    count: u32,
+}
+
+/// An agent, to the end of its connection.
+async fn receive(mut connection: Connection, report: mpsc::UnboundedSender<Result<Delivery, Error>>) {
+    let mut open = Open::default();
     loop {
-        let at_hand = if open == 0 { None } else { connection.next().now_or_never() };
-        let frame = match at_hand {
-            Some(frame) => frame,
-            None => {
-                if let Some(up_to) = last.take() {
-                    open = 0;
-                    if connection.send(Ack { up_to, vault_generation: 0 }).await.is_err() {
-                        return;
-                    }
-                }
-                connection.next().await
-            }
-        };
-        let delivery = match frame {
-            Ok(ToClient::Deliver(deliver)) => {
-                last = Some(deliver.position);
-                open += 1;
-                match deliver.item {
-                    Item::Envelope(bytes) => sent_at(&bytes).map(|sent| (sent, Instant::now())),
-                    // Open statements come before the messages.
-                    _ => continue,
-                }
-            }
-            Ok(_) => continue,
-            Err(error) => Err(error),
-        };
-        let failed = delivery.is_err();
-        if report.send(delivery).is_err() || failed {
+        let received = receive_one(&mut connection, &mut open).await.transpose();
+        let last = matches!(received, Some(Err(_)));
+        if received.is_some_and(|received| report.send(received).is_err()) || last {
             return;
         }
-        if open >= ACK_EVERY {
-            if let Some(up_to) = last.take() {
-                open = 0;
-                if connection.send(Ack { up_to, vault_generation: 0 }).await.is_err() {
-                    return;
-                }
-            }
-        }
     }
+}
+
+/// Takes one frame. Acknowledges as soon as nothing more is at hand, as a client does that stores in batches.
+async fn receive_one(connection: &mut Connection, open: &mut Open) -> Result<Option<Delivery>, Error> {
+    let at_hand = if open.count < ACK_EVERY { connection.next().now_or_never() } else { None };
+    let frame = match at_hand {
+        Some(frame) => frame?,
+        None => {
+            if let Some(up_to) = std::mem::take(open).last {
+                connection.send(Ack { up_to, vault_generation: 0 }).await?;
+            }
+            connection.next().await?
+        }
+    };
+    let ToClient::Deliver(deliver) = frame else { return Ok(None) };
+    *open = Open { last: Some(deliver.position), count: open.count + 1 };
+    // Open statements come before the messages.
+    let Item::Envelope(bytes) = deliver.item else { return Ok(None) };
+    Ok(Some(Delivery { sent: sent_at(&bytes)?, came: Instant::now() }))
 }
 
 /// Length of [`envelope`] on the wire.

@@ -45,7 +45,7 @@ impl Pair {
     pub(crate) fn message_bytes(&mut self, text: &[u8]) -> Result<usize, Error> {
         let message = self.alice.encrypt(text).map_err(Error::peer)?;
         self.bob.decrypt(&message).map_err(Error::peer)?;
-        Ok(message.message().len())
+        Ok(message.to_parts().1.len())
     }
 }
 

@@ -1,0 +1,196 @@
+//! The demo's organisation, made with the same commands that an administrator and an agent use (docs/cli.md). Every
+//! step looks first whether it has been done, so that an interrupted start goes on where it stopped.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use serde_json::Value;
+
+use super::data::Folder;
+use crate::command::Program;
+use crate::error::{Error, Result};
+
+pub(crate) const AGENT_NAME: &str = "Demo Agent";
+/// The agent's handle.
+const AGENT: &str = "demo";
+/// A certificate that ends sooner is renewed at start, ms.
+const RENEW_BEFORE: u64 = 7 * 24 * 60 * 60 * 1000;
+
+#[derive(Debug)]
+pub(crate) struct Organisation<'a> {
+    sealdesk: PathBuf,
+    folder: &'a Folder,
+    admin_passphrase: PathBuf,
+    agent_passphrase: PathBuf,
+}
+
+impl<'a> Organisation<'a> {
+    /// Creates it, or brings the one of an earlier start up to date: relay's address, certificates.
+    pub(crate) fn prepare(
+        sealdesk: PathBuf,
+        folder: &'a Folder,
+        relay_url: &str,
+    ) -> Result<Organisation<'a>> {
+        let organisation = Organisation {
+            sealdesk,
+            admin_passphrase: folder.passphrase("admin")?,
+            agent_passphrase: folder.passphrase("agent")?,
+            folder,
+        };
+        if organisation.org_file().exists() {
+            organisation.refresh(relay_url)?;
+        } else {
+            organisation.create(relay_url)?;
+        }
+        if !organisation.certificate().exists() {
+            organisation.enrol()?;
+        }
+        Ok(organisation)
+    }
+
+    pub(crate) fn org_file(&self) -> PathBuf {
+        self.admin().join("org.json")
+    }
+
+    /// `sealdesk agent chat` for the one agent.
+    pub(crate) fn agent_chat(&self, relay_url: &str) -> std::process::Command {
+        let mut command = std::process::Command::new(&self.sealdesk);
+        command.args(["agent", "chat", "--relay", relay_url, "--home"]).arg(self.agent());
+        command.arg("--passphrase-file").arg(&self.agent_passphrase);
+        command
+    }
+
+    fn admin(&self) -> PathBuf {
+        self.folder.join("admin")
+    }
+
+    fn agent(&self) -> PathBuf {
+        self.folder.join("agent")
+    }
+
+    /// Where `agent chat` looks for a newer certificate.
+    fn certificate(&self) -> PathBuf {
+        self.agent().join("certificate")
+    }
+
+    fn as_admin(&self, command: [&str; 2]) -> Program {
+        Program::new(&self.sealdesk, self.folder.path())
+            .args(command)
+            .arg("--dir")
+            .arg(self.admin())
+            .arg("--passphrase-file")
+            .arg(&self.admin_passphrase)
+    }
+
+    fn create(&self, relay_url: &str) -> Result<()> {
+        self.as_admin(["org", "init"])
+            .args(["--demo", "--relay-name", super::relay::NAME, "--relay-url", relay_url])
+            .run()
+    }
+
+    fn refresh(&self, relay_url: &str) -> Result<()> {
+        let shown = Program::new(&self.sealdesk, self.folder.path())
+            .args(["org", "show", "--json", "--dir"])
+            .arg(self.admin())
+            .json()?;
+        let urls = shown.get("relay_urls").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+        if urls.iter().map(Value::as_str).ne([Some(relay_url)]) {
+            self.as_admin(["org", "set"]).args(["--relay-url", relay_url]).run()?;
+        }
+        let issuer_ends = shown.pointer("/issuer/not_after").and_then(Value::as_u64);
+        let issuer_renewed = ends_soon(issuer_ends, now_ms());
+        if issuer_renewed {
+            eprintln!("the demo's issuer key ends soon: renewing");
+            self.as_admin(["org", "renew-issuer"]).run()?;
+        }
+        if self.certificate().exists() && (issuer_renewed || ends_soon(self.certificate_ends()?, now_ms())) {
+            eprintln!("the demo agent's certificate ends soon: renewing");
+            self.replace_certificate(|program| program.args(["--renew", AGENT]))?;
+        }
+        Ok(())
+    }
+
+    fn certificate_ends(&self) -> Result<Option<u64>> {
+        let list = Program::new(&self.sealdesk, self.folder.path())
+            .args(["agent", "list", "--json", "--dir"])
+            .arg(self.admin())
+            .json()?;
+        let agents = list.get("agents").or(Some(&list)).and_then(Value::as_array);
+        Ok(agents
+            .into_iter()
+            .flatten()
+            .filter(|agent| agent.get("agent").and_then(Value::as_str) == Some(AGENT))
+            .filter_map(|agent| agent.get("not_after").and_then(Value::as_u64))
+            .max())
+    }
+
+    /// Invitation, enrolment and approval, with both sides on this machine.
+    fn enrol(&self) -> Result<()> {
+        let (invitation, request) = (self.folder.join("agent.invitation"), self.folder.join("agent.request"));
+        // Left by a start that was interrupted before the approval; the keys in it were never certified.
+        remove(&self.agent())?;
+        remove(&invitation)?;
+        remove(&request)?;
+        self.as_admin(["agent", "invite"])
+            .args(["--agent", AGENT, "--name", AGENT_NAME, "--team", "support", "--out"])
+            .arg(&invitation)
+            .run()?;
+        Program::new(&self.sealdesk, self.folder.path())
+            .args(["agent", "enroll", "--invitation"])
+            .arg(&invitation)
+            .arg("--home")
+            .arg(self.agent())
+            .arg("--passphrase-file")
+            .arg(&self.agent_passphrase)
+            .arg("--out")
+            .arg(&request)
+            .run()?;
+        self.replace_certificate(|program| program.arg("--unchecked").arg("--request").arg(&request))
+    }
+
+    /// Writes the new certificate beside and moves it into place, since `approve` overwrites nothing.
+    fn replace_certificate(&self, how: impl FnOnce(Program) -> Program) -> Result<()> {
+        let new = self.folder.join("agent.certificate");
+        remove(&new)?;
+        how(self.as_admin(["agent", "approve"])).arg("--out").arg(&new).run()?;
+        fs::rename(&new, self.certificate()).map_err(Error::file("move", &new))
+    }
+}
+
+fn remove(path: &Path) -> Result<()> {
+    let removed = if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
+    match removed {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(Error::File { action: "remove", path: path.to_owned(), source: error })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// What does not say when it ends is renewed too.
+fn ends_soon(ends: Option<u64>, now: u64) -> bool {
+    ends.is_none_or(|ends| ends < now + RENEW_BEFORE)
+}
+
+fn now_ms() -> u64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .ok()
+        .and_then(|since| u64::try_from(since.as_millis()).ok())
+        .unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_ends_within_a_week_or_has_ended_is_renewed() {
+        let now = 1_800_000_000_000;
+        assert!(ends_soon(None, now));
+        assert!(ends_soon(Some(now - 1), now));
+        assert!(ends_soon(Some(now + RENEW_BEFORE - 1), now));
+        assert!(!ends_soon(Some(now + RENEW_BEFORE), now));
+    }
+}
