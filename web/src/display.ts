@@ -1,0 +1,84 @@
+// How values look: times, sizes, names. Everything from outside is shown as text, and names cannot reorder the line
+// they stand in.
+
+import { language, t } from './i18n';
+
+/** Bidirectional controls, other invisible format characters and control characters. */
+const UNSEEN = /[\p{Cc}\p{Zl}\p{Zp}\u00ad\u061c\u180e\u200b\u200e\u200f\u202a-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb]/gu;
+
+/** One line from outside: no controls, no direction tricks. */
+export const plain = (text: string): string => text.replace(UNSEEN, ' ').replace(/\s+/g, ' ').trim();
+
+const RESERVED = /^(con|prn|aux|nul|com\d|lpt\d)(\.|$)/i;
+
+/** A file name that no system reads as a path, a device or a hidden file; at most 120 characters, extension kept. */
+export function safeName(name: string): string {
+  let safe = plain(name)
+    .replace(/[/\\:*?"<>|%]/g, '_')
+    .replace(/^[.\s]+/, '')
+    .replace(/[.\s]+$/, '');
+  if (safe === '' || RESERVED.test(safe)) safe = `file_${safe}`;
+  const characters = [...safe];
+  if (characters.length > 120) {
+    const dot = safe.lastIndexOf('.');
+    const extension = dot > 0 ? [...safe.slice(dot)].slice(0, 16) : [];
+    safe = [...characters.slice(0, 120 - extension.length), ...extension].join('');
+  }
+  return safe;
+}
+
+const UNITS = ['byte', 'kilobyte', 'megabyte', 'gigabyte'] as const;
+
+export function size(bytes: number): string {
+  const step = Math.min(3, Math.floor(Math.log10(Math.max(bytes, 1)) / 3));
+  return new Intl.NumberFormat(language(), {
+    style: 'unit',
+    unit: UNITS[step] ?? 'byte',
+    unitDisplay: step === 0 ? 'long' : 'short',
+    maximumFractionDigits: step < 2 ? 0 : 1,
+  }).format(bytes / 1000 ** step);
+}
+
+export const clock = (time: number): string =>
+  new Intl.DateTimeFormat(language(), { hour: 'numeric', minute: '2-digit' }).format(time);
+
+export const dateAndTime = (time: number): string =>
+  new Intl.DateTimeFormat(language(), { dateStyle: 'medium', timeStyle: 'short' }).format(time);
+
+export const dayOf = (time: number): string => new Date(time).toDateString();
+
+export function dayName(time: number): string {
+  const now = new Date();
+  if (dayOf(time) === now.toDateString()) return t('today');
+  now.setDate(now.getDate() - 1);
+  if (dayOf(time) === now.toDateString()) return t('yesterday');
+  return new Intl.DateTimeFormat(language(), { weekday: 'long', day: 'numeric', month: 'long' }).format(time);
+}
+
+/** One or two first letters for the round picture. */
+export function initials(name: string): string {
+  const words = plain(name).split(' ').filter((word) => /^\p{L}/u.test(word));
+  const first = [...(words[0] ?? '')][0] ?? '';
+  const last = words.length > 1 ? [...(words[words.length - 1] ?? '')][0] ?? '' : '';
+  return (first + last).toLocaleUpperCase(language());
+}
+
+export interface Piece {
+  text: string;
+  link: boolean;
+}
+
+/** Splits text at web addresses. Only plain ASCII http(s) addresses become links, so that none looks like another. */
+export function pieces(text: string): Piece[] {
+  const found: Piece[] = [];
+  let end = 0;
+  for (const match of text.matchAll(/\bhttps?:\/\/[\w.~:/?#[\]@!$&'()*+,;=%-]+/g)) {
+    const address = match[0].replace(/[.,;:!?'")\]]+$/, '');
+    if (!URL.canParse(address) || /[\p{L}\p{N}\u200e\u200f\u202a-\u202e\u2066-\u2069]/u.test(text[match.index + address.length] ?? '')) continue;
+    if (match.index > end) found.push({ text: text.slice(end, match.index), link: false });
+    found.push({ text: address, link: true });
+    end = match.index + address.length;
+  }
+  if (end < text.length) found.push({ text: text.slice(end), link: false });
+  return found;
+}

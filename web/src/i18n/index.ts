@@ -1,0 +1,58 @@
+// The person's language: chosen from navigator.languages, English when nothing fits. Other languages load on demand.
+
+import { en } from './en';
+import type { Key, Texts } from './en';
+
+export type { Key };
+
+const others: Record<string, () => Promise<{ texts: Texts }>> = {
+  ar: () => import('./ar'),
+  de: () => import('./de'),
+  zh: () => import('./zh'),
+};
+
+const rightToLeft = new Set(['ar', 'fa', 'he', 'ur']);
+
+let texts: Texts = en;
+/** BCP 47 tag for dates, numbers and the `lang` attribute. */
+let tag = 'en';
+
+const primary = (language: string) => language.toLowerCase().split('-')[0] ?? '';
+
+export async function chooseLanguage(languages: readonly string[]): Promise<void> {
+  for (const language of languages) {
+    const name = primary(language);
+    const load = others[name];
+    if (name !== 'en' && !load) continue;
+    try {
+      texts = load ? (await load()).texts : en;
+      tag = language;
+    } catch {
+      // The part did not load: English stays.
+    }
+    break;
+  }
+  const root = document.documentElement;
+  root.lang = tag;
+  root.dir = rightToLeft.has(primary(tag)) ? 'rtl' : 'ltr';
+  document.title = texts.title;
+}
+
+export const language = () => tag;
+
+export function t(key: Key, values?: Record<string, string>): string {
+  const text = texts[key];
+  return values ? text.replace(/\{(\w+)\}/g, (whole, name: string) => values[name] ?? whole) : text;
+}
+
+/** The text of a key that is made at run time, if there is one. */
+export const find = (key: string): string | undefined => (texts as Record<string, string>)[key];
+
+/** The entry for the person's language, else for its primary language, else English, else any. */
+export function pick(byLanguage: Record<string, string>): string | undefined {
+  const entries = Object.entries(byLanguage);
+  const exact = entries.find(([key]) => key.toLowerCase() === tag.toLowerCase());
+  const near = entries.find(([key]) => primary(key) === primary(tag));
+  const english = entries.find(([key]) => primary(key) === 'en');
+  return (exact ?? near ?? english ?? entries[0])?.[1];
+}

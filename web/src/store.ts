@@ -1,0 +1,337 @@
+// What the page knows: one state, changed by the worker's messages and by people, watched by the root component.
+
+import { plain } from './display';
+import type { Conversation, CoreEvent, Hex, LinkState, Message, Org, Problem, ToPage, ToWorker } from './worker/protocol';
+
+/** A message of ours that the vault has not confirmed, or that failed. Its text and file stay until it is safe. */
+export interface Pending {
+  id: number;
+  conversation: Hex;
+  time: number;
+  text: string;
+  file: File | null;
+  transfer: Hex;
+  problem: Problem | null;
+}
+
+export type Transfer = Extract<CoreEvent, { type: 'transfer' }>;
+
+export interface Alert {
+  id: number;
+  conversation: Hex | null;
+  problem: Problem;
+}
+
+export interface State {
+  stage: 'loading' | 'refused' | 'held' | 'running';
+  refusal: Problem | null;
+  org: Org | null;
+  demo: boolean;
+  /** The browser keeps the vault; otherwise it lives in memory only. */
+  kept: boolean;
+  conversations: readonly Conversation[];
+  /** The conversation on the screen; none: the consent screen. */
+  current: Hex | null;
+  messages: readonly Message[];
+  /** Earlier messages are in the vault. */
+  more: boolean;
+  pending: readonly Pending[];
+  transfers: Readonly<Record<Hex, Transfer>>;
+  /** Opened attachments, by transfer. */
+  files: Readonly<Record<Hex, Blob>>;
+  links: Readonly<Record<Hex, LinkState>>;
+  wasOnline: boolean;
+  /** What the browser says of the network. */
+  network: boolean;
+  typing: boolean;
+  alerts: readonly Alert[];
+  draft: string;
+  /** A command that the screen waits for: opening, closing, forgetting. */
+  busy: number | null;
+}
+
+const start: State = {
+  stage: 'loading',
+  refusal: null,
+  org: null,
+  demo: false,
+  kept: true,
+  conversations: [],
+  current: null,
+  messages: [],
+  more: false,
+  pending: [],
+  transfers: {},
+  files: {},
+  links: {},
+  wasOnline: false,
+  network: true,
+  typing: false,
+  alerts: [],
+  draft: '',
+  busy: null,
+};
+
+/** The peer's typing is forgotten after this many ms without news. */
+const TYPING_LASTS = 8000;
+
+const newest = (conversations: readonly Conversation[]): Conversation | undefined =>
+  conversations.reduce<Conversation | undefined>((best, one) => (best && best.opened >= one.opened ? best : one), undefined);
+
+const randomId = (): Hex =>
+  Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, '0')).join('');
+
+export class Store {
+  state: State = start;
+  #watchers = new Set<() => void>();
+  #post: (message: ToWorker) => void;
+  #lastId = 0;
+  #typingEnds = 0;
+  #commands = new Map<number, 'open' | 'close' | 'forget'>();
+  #waitingFiles = new Map<number, (file: Blob | null) => void>();
+
+  constructor(post: (message: ToWorker) => void) {
+    this.#post = post;
+  }
+
+  watch(watcher: () => void): () => void {
+    this.#watchers.add(watcher);
+    return () => this.#watchers.delete(watcher);
+  }
+
+  set(change: Partial<State>): void {
+    this.state = { ...this.state, ...change };
+    for (const watcher of this.#watchers) watcher();
+  }
+
+  get conversation(): Conversation | undefined {
+    return this.state.conversations.find((one) => one.id === this.state.current);
+  }
+
+  // What the worker says.
+
+  receive(message: ToPage): void {
+    switch (message.type) {
+      case 'ready': {
+        const { org, demo, kept, draft, conversations } = message;
+        const current = newest(conversations)?.id ?? null;
+        this.set({ stage: 'running', org, demo, kept, draft, conversations, current, messages: [], more: false });
+        if (current) this.#post({ type: 'page', conversation: current, before: Number.MAX_SAFE_INTEGER });
+        break;
+      }
+      case 'refused':
+        this.set({ stage: 'refused', refusal: message.problem });
+        break;
+      case 'held':
+        this.set({ stage: 'held' });
+        break;
+      case 'events':
+        this.set(message.events.reduce((state, event) => this.#event(state, event), this.state));
+        break;
+      case 'page':
+        if (message.conversation !== this.state.current) break;
+        this.set({ messages: message.messages.reduce(place, this.state.messages), more: message.more });
+        break;
+      case 'file':
+        this.set({ files: { ...this.state.files, [message.transfer]: message.file } });
+        this.#waitingFiles.get(message.id)?.(message.file);
+        this.#waitingFiles.delete(message.id);
+        break;
+    }
+  }
+
+  #event(state: State, event: CoreEvent): State {
+    switch (event.type) {
+      case 'done':
+        return this.#done(state, event.id, event.conversation);
+      case 'failed':
+        return this.#failed(state, event.id, event.problem);
+      case 'link': {
+        const links = { ...state.links, [event.conversation ?? '']: event.state };
+        const wasOnline = state.wasOnline || event.state === 'online';
+        const next = { ...state, links, wasOnline };
+        return event.problem ? alert(next, event.conversation, event.problem, ++this.#lastId) : next;
+      }
+      case 'conversation': {
+        const others = state.conversations.filter((one) => one.id !== event.conversation.id);
+        return { ...state, conversations: [...others, event.conversation] };
+      }
+      case 'message':
+        if (event.message.conversation !== state.current) return state;
+        return {
+          ...state,
+          messages: place(state.messages, event.message),
+          typing: state.typing && event.message.mine,
+        };
+      case 'typing':
+        if (event.conversation !== state.current) return state;
+        clearTimeout(this.#typingEnds);
+        if (event.on) this.#typingEnds = window.setTimeout(() => this.set({ typing: false }), TYPING_LASTS);
+        return { ...state, typing: event.on };
+      case 'transfer':
+        return { ...state, transfers: { ...state.transfers, [event.transfer]: event } };
+      case 'problem':
+        return alert(state, event.conversation, event.problem, ++this.#lastId);
+    }
+  }
+
+  #done(state: State, id: number, conversation: Hex | null): State {
+    const pending = state.pending.filter((one) => one.id !== id);
+    if (pending.length < state.pending.length) {
+      const next = { ...state, pending };
+      this.#saveDraft(next);
+      return next;
+    }
+    const command = this.#commands.get(id);
+    this.#commands.delete(id);
+    const next = { ...state, busy: state.busy === id ? null : state.busy };
+    if (command === 'open') return { ...next, current: conversation, messages: [], more: false, typing: false };
+    if (command === 'forget') {
+      const conversations = state.conversations.filter((one) => one.id !== conversation);
+      return { ...next, conversations, current: null, messages: [], more: false };
+    }
+    return next;
+  }
+
+  #failed(state: State, id: number, problem: Problem): State {
+    if (state.pending.some((one) => one.id === id)) {
+      return { ...state, pending: state.pending.map((one) => (one.id === id ? { ...one, problem } : one)) };
+    }
+    this.#commands.delete(id);
+    this.#waitingFiles.get(id)?.(null);
+    this.#waitingFiles.delete(id);
+    return alert({ ...state, busy: state.busy === id ? null : state.busy }, state.current, problem, ++this.#lastId);
+  }
+
+  /** The worker stopped with an error of its own. */
+  broken(text: string): void {
+    this.set({ stage: 'refused', refusal: { code: 'browser', fault: 'you', text, hint: '' } });
+  }
+
+  // What people do.
+
+  takeOver(): void {
+    this.set({ stage: 'loading' });
+    this.#post({ type: 'takeOver' });
+  }
+
+  network(online: boolean): void {
+    this.set({ network: online });
+    this.#post({ type: 'online', online });
+  }
+
+  #command(kind: 'open' | 'close' | 'forget'): number {
+    const id = ++this.#lastId;
+    this.#commands.set(id, kind);
+    this.set({ busy: id, alerts: [] });
+    return id;
+  }
+
+  open(topic: string, language: string, notice: Hex): void {
+    if (this.state.busy === null) this.#post({ type: 'open', id: this.#command('open'), topic, language, notice });
+  }
+
+  close(conversation: Hex): void {
+    this.#post({ type: 'close', id: this.#command('close'), conversation });
+  }
+
+  forget(conversation: Hex): void {
+    this.#post({ type: 'forget', id: this.#command('forget'), conversation });
+  }
+
+  allowReassignment(conversation: Hex): void {
+    this.#post({ type: 'allowReassignment', id: ++this.#lastId, conversation });
+  }
+
+  show(conversation: Hex | null): void {
+    this.set({ current: conversation, messages: [], more: false, typing: false });
+    if (conversation) this.#post({ type: 'page', conversation, before: Number.MAX_SAFE_INTEGER });
+  }
+
+  earlier(): void {
+    const first = this.state.messages[0];
+    if (first) this.#post({ type: 'page', conversation: first.conversation, before: first.place });
+  }
+
+  send(text: string): void {
+    this.#add(text, null);
+  }
+
+  sendFile(file: File): void {
+    this.#add('', file);
+  }
+
+  #add(text: string, file: File | null): void {
+    const conversation = this.state.current;
+    if (!conversation) return;
+    const transfer = randomId();
+    const one = { id: ++this.#lastId, conversation, time: Date.now(), text, file, transfer, problem: null };
+    const files = file ? { ...this.state.files, [transfer]: file } : this.state.files;
+    this.set({ pending: [...this.state.pending, one], files });
+    this.#transmit(one);
+  }
+
+  #transmit(one: Pending): void {
+    const { id, conversation, text, file, transfer } = one;
+    if (file) this.#post({ type: 'sendFile', id, conversation, transfer, file, name: plain(file.name).slice(0, 80) });
+    else this.#post({ type: 'send', id, conversation, text });
+  }
+
+  retry(failed: Pending): void {
+    const transfer = failed.file ? randomId() : failed.transfer;
+    const one = { ...failed, id: ++this.#lastId, transfer, problem: null };
+    const files = failed.file ? { ...this.state.files, [transfer]: failed.file } : this.state.files;
+    this.set({ pending: this.state.pending.map((old) => (old === failed ? one : old)), files });
+    this.#transmit(one);
+  }
+
+  discard(failed: Pending): void {
+    this.set({ pending: this.state.pending.filter((one) => one !== failed) });
+    this.#saveDraft(this.state);
+  }
+
+  /** The checked bytes of an attachment; none when it failed, which an alert explains. */
+  fetchFile(message: Message, transfer: Hex): Promise<Blob | null> {
+    const have = this.state.files[transfer];
+    if (have) return Promise.resolve(have);
+    const id = ++this.#lastId;
+    this.#post({ type: 'saveFile', id, message });
+    return new Promise((resolve) => this.#waitingFiles.set(id, resolve));
+  }
+
+  typing(on: boolean): void {
+    if (this.state.current) this.#post({ type: 'typing', conversation: this.state.current, on });
+  }
+
+  read(counter: number): void {
+    if (this.state.current) this.#post({ type: 'read', conversation: this.state.current, counter });
+  }
+
+  draft(text: string): void {
+    this.state = { ...this.state, draft: text };
+    this.#saveDraft(this.state);
+  }
+
+  /** Text that is not yet safe in a message comes back as draft after a reload. */
+  #saveDraft(state: State): void {
+    const unsent = state.pending.map((one) => one.text).filter((text) => text !== '');
+    this.#post({ type: 'draft', text: [...unsent, state.draft].filter((text) => text !== '').join('\n\n') });
+  }
+
+  dismiss(id: number): void {
+    this.set({ alerts: this.state.alerts.filter((one) => one.id !== id) });
+  }
+}
+
+const alert = (state: State, conversation: Hex | null, problem: Problem, id: number): State => {
+  const others = state.alerts.filter((one) => one.problem.code !== problem.code);
+  return { ...state, alerts: [...others.slice(-2), { id, conversation, problem }] };
+};
+
+/** Inserts or replaces a message at its place. */
+function place(messages: readonly Message[], message: Message): readonly Message[] {
+  let at = messages.length;
+  while (at > 0 && (messages[at - 1]?.place ?? 0) > message.place) at--;
+  const replaces = messages[at - 1]?.place === message.place ? 1 : 0;
+  return [...messages.slice(0, at - replaces), message, ...messages.slice(at)];
+}

@@ -1,0 +1,40 @@
+// The root: which screen is shown.
+
+import { useEffect, useState } from 'preact/hooks';
+import { t } from '../i18n';
+import type { Store } from '../store';
+import { Chat } from './chat';
+import { Consent } from './consent';
+import { Held, Loading, Refused } from './screens';
+
+export function App({ store }: { store: Store }) {
+  const [state, setState] = useState(store.state);
+  useEffect(() => {
+    setState(store.state);
+    return store.watch(() => setState(store.state));
+  }, [store]);
+  useTitle(state.conversations.reduce((sum, one) => sum + one.unread, 0));
+
+  return (
+    <div class="frame">
+      {state.demo && <aside class="demo" aria-label={t('details')}>{t('demo')}</aside>}
+      {screen()}
+    </div>
+  );
+
+  function screen() {
+    if (state.stage === 'refused' && state.refusal) return <Refused problem={state.refusal} />;
+    if (state.stage === 'held') return <Held onUse={() => store.takeOver()} />;
+    if (state.stage === 'loading' || !state.org) return <Loading />;
+    const conversation = store.conversation;
+    if (!conversation) return <Consent store={store} state={state} org={state.org} />;
+    return <Chat store={store} state={state} org={state.org} conversation={conversation} />;
+  }
+}
+
+/** Unread messages in the tab's title. */
+function useTitle(unread: number): void {
+  useEffect(() => {
+    document.title = unread > 0 ? `(${unread}) ${t('title')}` : t('title');
+  }, [unread]);
+}

@@ -1,0 +1,132 @@
+// The chat: header, state of the connection, transcript, composer, and the panel beside or over it.
+
+import { useEffect, useState } from 'preact/hooks';
+import { plain } from '../display';
+import { t } from '../i18n';
+import type { State, Store } from '../store';
+import type { Conversation, Org } from '../worker/protocol';
+import { Composer } from './composer';
+import { agentName } from './consent';
+import { Header } from './header';
+import { Icon } from './icons';
+import { Messages } from './messages';
+import { Panel } from './panel';
+import { AlertBox } from './problem';
+
+/** From this width on the panel stands beside the chat. */
+const WIDE = '(min-width: 1000px)';
+/** Short interruptions are not worth a banner, ms. */
+const PATIENCE = 1500;
+
+interface Props {
+  store: Store;
+  state: State;
+  org: Org;
+  conversation: Conversation;
+}
+
+export function Chat({ store, state, org, conversation }: Props) {
+  const wide = useWide();
+  const [panel, setPanel] = useState(wide);
+  const [dragged, setDragged] = useState(false);
+  const name = plain(agentName(conversation) ?? '');
+  const ended = conversation.phase === 'closed' || conversation.phase === 'lost';
+  const over = panel && !wide;
+  const alerts = state.alerts.filter((one) => one.conversation === null || one.conversation === conversation.id);
+
+  return (
+    <div class={panel && wide ? 'chat with-panel' : 'chat'}>
+      <main
+        class="talk"
+        inert={over}
+        onDragOver={(event) => {
+          if (ended || !event.dataTransfer?.types.includes('Files')) return;
+          event.preventDefault();
+          setDragged(true);
+        }}
+        onDragLeave={(event) => {
+          if (event.currentTarget === event.target) setDragged(false);
+        }}
+        onDrop={(event) => {
+          setDragged(false);
+          if (ended || !event.dataTransfer?.files.length) return;
+          event.preventDefault();
+          for (const file of event.dataTransfer.files) store.sendFile(file);
+        }}
+      >
+        <Header conversation={conversation} org={org} panel={panel} onPanel={() => setPanel(!panel)} />
+        <Banner store={store} state={state} conversation={conversation} ended={ended} />
+        <Messages key={conversation.id} store={store} state={state} name={name} typing={state.typing && !ended} />
+        {alerts.map((alert) => (
+          <AlertBox key={alert.id} problem={alert.problem} onDismiss={() => store.dismiss(alert.id)} />
+        ))}
+        {conversation.phase === 'queued' && <p class="hint">{t('queued')}</p>}
+        {conversation.reassignmentWaits && !ended && (
+          <div class="hint ask">
+            <p>{t('reassign', { org: plain(org.name) })}</p>
+            <button type="button" class="quiet" onClick={() => store.allowReassignment(conversation.id)}>{t('reassignYes')}</button>
+          </div>
+        )}
+        {ended ? (
+          <div class="ended">
+            <p>{t('closedHint')}</p>
+            <button type="button" class="primary" onClick={() => store.show(null)}>{t('startNew')}</button>
+          </div>
+        ) : (
+          <Composer key={conversation.id} store={store} draft={state.draft} />
+        )}
+        {dragged && <div class="drop"><Icon name="lock" /><p>{t('drop')}</p></div>}
+      </main>
+      {panel && (
+        <Panel store={store} conversation={conversation} org={org} over={over} onClose={() => setPanel(false)} />
+      )}
+    </div>
+  );
+}
+
+/** The state of the connection, when there is something to say about it. */
+function Banner({ store, state, conversation, ended }: { store: Store; state: State; conversation: Conversation; ended: boolean }) {
+  const link = state.links[conversation.id] ?? 'connecting';
+  const away = !ended && (!state.network || link === 'offline' || link === 'connecting');
+  const late = useLate(away);
+  let text = '';
+  if (link === 'replaced') text = t('replaced');
+  else if (!state.network && away) text = t('offline');
+  else if (late) text = t(state.wasOnline ? 'reconnecting' : 'connecting');
+  return (
+    <div class="banners" role="status">
+      {!state.kept && <p class="banner">{t('memoryOnly')}</p>}
+      {text !== '' && (
+        <p class="banner link" data-link={link}>
+          {text}
+          {link === 'replaced' && (
+            <button type="button" class="quiet" onClick={() => store.takeOver()}>{t('useHere')}</button>
+          )}
+        </p>
+      )}
+    </div>
+  );
+}
+
+/** True when `value` has been true for a while. */
+function useLate(value: boolean): boolean {
+  const [late, setLate] = useState(false);
+  useEffect(() => {
+    setLate(false);
+    if (!value) return undefined;
+    const timer = setTimeout(() => setLate(true), PATIENCE);
+    return () => clearTimeout(timer);
+  }, [value]);
+  return late && value;
+}
+
+function useWide(): boolean {
+  const [wide, setWide] = useState(() => matchMedia(WIDE).matches);
+  useEffect(() => {
+    const query = matchMedia(WIDE);
+    const change = () => setWide(query.matches);
+    query.addEventListener('change', change);
+    return () => query.removeEventListener('change', change);
+  }, []);
+  return wide;
+}

@@ -1,0 +1,186 @@
+// The transcript. Earlier pages load on demand; the view stays at the end while the end is in sight.
+
+import { useEffect, useLayoutEffect, useMemo, useRef, useState } from 'preact/hooks';
+import { dayName, dayOf } from '../display';
+import { t } from '../i18n';
+import type { Pending, State, Store } from '../store';
+import type { Hex, Message } from '../worker/protocol';
+import { Bubble, PendingBubble } from './bubble';
+import { Icon } from './icons';
+
+/** Messages of one side closer than this stand together, ms. */
+const TOGETHER = 4 * 60_000;
+/** The end counts as in sight within this many pixels. */
+const NEAR_END = 80;
+
+/** What edits and deletions made of a message; both append, neither rewrites. */
+export type Changes = ReadonlyMap<string, { text: string | null }>;
+
+const keyOf = (device: Hex, counter: number) => `${device}:${counter}`;
+
+function changes(messages: readonly Message[]): Changes {
+  const found = new Map<string, { text: string | null }>();
+  for (const { device, body } of messages) {
+    if (body.kind === 'edit') found.set(keyOf(device, body.target), { text: body.text });
+    if (body.kind === 'delete') found.set(keyOf(device, body.target), { text: null });
+  }
+  return found;
+}
+
+const shown = ({ body }: Message) => !['edit', 'delete', 'hidden', 'reaction'].includes(body.kind);
+
+const together = (a: Message | undefined, b: Message | undefined) =>
+  a !== undefined && b !== undefined && a.device === b.device && Math.abs(b.time - a.time) < TOGETHER && dayOf(a.time) === dayOf(b.time);
+
+interface Props {
+  store: Store;
+  state: State;
+  name: string;
+  typing: boolean;
+}
+
+export function Messages({ store, state, name, typing }: Props) {
+  const box = useRef<HTMLDivElement>(null);
+  const atEnd = useRef(true);
+  const lastTop = useRef(0);
+  const before = useRef({ first: 0, height: 0 });
+  const [below, setBelow] = useState(false);
+  const messages = useMemo(() => state.messages.filter(shown), [state.messages]);
+  const changed = useMemo(() => changes(state.messages), [state.messages]);
+  const pending = state.pending.filter((one) => one.conversation === state.current);
+  const last = messages[messages.length - 1];
+  const lastMine = [...messages].reverse().find((one) => one.mine);
+
+  // Earlier messages appear above without moving what is read; new ones are followed when the end was in sight.
+  useLayoutEffect(() => {
+    const element = box.current;
+    if (!element) return;
+    const first = messages[0]?.place ?? 0;
+    if (before.current.first > first && before.current.first > 0 && !atEnd.current) {
+      element.scrollTop += element.scrollHeight - before.current.height;
+    } else if (atEnd.current || pending.length > 0) {
+      element.scrollTop = element.scrollHeight;
+    } else if (last && !last.mine) {
+      setBelow(true);
+    }
+    before.current = { first, height: element.scrollHeight };
+  }, [messages, pending.length, typing]);
+
+  useEffect(() => {
+    const element = box.current;
+    if (!element) return undefined;
+    const follow = new ResizeObserver(() => {
+      if (atEnd.current) element.scrollTop = element.scrollHeight;
+    });
+    follow.observe(element);
+    if (element.firstElementChild) follow.observe(element.firstElementChild);
+    return () => follow.disconnect();
+  }, []);
+
+  useReadMarks(store, messages, atEnd);
+
+  const scrolled = () => {
+    const element = box.current;
+    if (!element) return;
+    const near = element.scrollHeight - element.scrollTop - element.clientHeight < NEAR_END;
+    // Rows that get their real height also move things; only going up leaves the end.
+    if (near) atEnd.current = true;
+    else if (element.scrollTop < lastTop.current) atEnd.current = false;
+    lastTop.current = element.scrollTop;
+    if (near) setBelow(false);
+  };
+
+  return (
+    <div class="log-frame">
+      <div class="log" role="log" aria-label={t('log')} tabIndex={0} ref={box} onScroll={scrolled}>
+        <div class="log-inner">
+          {state.more && (
+            <button type="button" class="quiet older" onClick={() => store.earlier()}>{t('older')}</button>
+          )}
+          {!state.more && <Intro />}
+          {messages.map((message, index) => {
+            const previous = messages[index - 1];
+            const following = messages[index + 1];
+            const newDay = !previous || dayOf(previous.time) !== dayOf(message.time);
+            return (
+              <Row
+                key={message.place}
+                store={store}
+                message={message}
+                change={changed.get(keyOf(message.device, message.counter))}
+                file={message.body.kind === 'file' ? state.files[message.body.transfer] : undefined}
+                transfer={message.body.kind === 'file' ? state.transfers[message.body.transfer] : undefined}
+                day={newDay ? dayName(message.time) : ''}
+                begins={!together(previous, message)}
+                ends={!together(message, following)}
+                spoken={message === lastMine}
+              />
+            );
+          })}
+          {pending.map((one: Pending) => (
+            <PendingBubble key={`p${one.id}`} store={store} pending={one} transfer={state.transfers[one.transfer]} />
+          ))}
+          {typing && (
+            <div class="message theirs typing" role="status">
+              <span class="vh">{t('typing', { name: name || t('someone') })}</span>
+              <span class="bubble" aria-hidden="true"><i /><i /><i /></span>
+            </div>
+          )}
+        </div>
+      </div>
+      {below && (
+        <button
+          type="button"
+          class="below"
+          onClick={() => {
+            const element = box.current;
+            if (element) element.scrollTop = element.scrollHeight;
+          }}
+        >
+          <Icon name="down" />
+          {t('newBelow')}
+        </button>
+      )}
+    </div>
+  );
+}
+
+type RowProps = Parameters<typeof Bubble>[0] & { day: string };
+
+/** The same elements as long as nothing in them changed, so that a new message does not redraw the old ones. */
+function Row({ day, ...bubble }: RowProps) {
+  return useMemo(
+    () => (
+      <>
+        {day && <div class="day"><span>{day}</span></div>}
+        <Bubble {...bubble} />
+      </>
+    ),
+    [day, ...Object.values(bubble)],
+  );
+}
+
+const Intro = () => (
+  <div class="intro">
+    <Icon name="lock" />
+    <p>{t('intro', { readers: t('readers') })}</p>
+  </div>
+);
+
+/** Tells the peer what was read, when its last message is really in sight. */
+function useReadMarks(store: Store, messages: readonly Message[], atEnd: { current: boolean }) {
+  const told = useRef('');
+  useEffect(() => {
+    const tell = () => {
+      const last = [...messages].reverse().find((one) => !one.mine);
+      if (!last || !atEnd.current || document.visibilityState !== 'visible') return;
+      const mark = keyOf(last.device, last.counter);
+      if (told.current === mark) return;
+      told.current = mark;
+      store.read(last.counter);
+    };
+    tell();
+    document.addEventListener('visibilitychange', tell);
+    return () => document.removeEventListener('visibilitychange', tell);
+  }, [messages]);
+}

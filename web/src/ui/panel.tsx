@@ -1,0 +1,172 @@
+// Who can read: now and earlier, the safety number, and what can be done with the chat.
+
+import type { ComponentChildren } from 'preact';
+import { useEffect, useRef, useState } from 'preact/hooks';
+import { initials, plain } from '../display';
+import { t } from '../i18n';
+import type { Key } from '../i18n';
+import { scheme, setScheme } from '../scheme';
+import type { Scheme } from '../scheme';
+import type { Store } from '../store';
+import type { Conversation, Org, Reader } from '../worker/protocol';
+import { agentName } from './consent';
+import { Icon } from './icons';
+
+interface Props {
+  store: Store;
+  conversation: Conversation;
+  org: Org;
+  /** Over the chat (narrow screens) instead of beside it. */
+  over: boolean;
+  onClose: () => void;
+}
+
+export function Panel({ store, conversation, org, over, onClose }: Props) {
+  const closer = useRef<HTMLButtonElement>(null);
+  useEffect(() => {
+    if (over) closer.current?.focus();
+  }, [over]);
+  const now = conversation.readers.filter((reader) => reader.current);
+  const before = conversation.readers.filter((reader) => !reader.current);
+  const name = plain(agentName(conversation) ?? '');
+  const ended = conversation.phase === 'closed' || conversation.phase === 'lost';
+
+  return (
+    <div
+      id="panel"
+      class={over ? 'panel over' : 'panel'}
+      aria-label={t('readers')}
+      {...(over ? { role: 'dialog', 'aria-modal': 'true' } : { role: 'complementary' })}
+      onKeyDown={(event) => {
+        if (event.key === 'Escape') onClose();
+      }}
+    >
+      <div class="panel-head">
+        <h2>{t('readers')}</h2>
+        <button type="button" class="quiet-icon" ref={closer} aria-label={t('close')} onClick={onClose}>
+          <Icon name="close" />
+        </button>
+      </div>
+
+      <section aria-labelledby="readers-now">
+        <h3 id="readers-now">{t('readersNow')}</h3>
+        <ul class="readers">{now.map((reader) => <ReaderRow key={reader.device} reader={reader} />)}</ul>
+        {name === '' && <p class="muted">{t('readersNobody', { org: plain(org.name) })}</p>}
+      </section>
+
+      {before.length > 0 && (
+        <section aria-labelledby="readers-before">
+          <h3 id="readers-before">{t('readersBefore')}</h3>
+          <ul class="readers">{before.map((reader) => <ReaderRow key={reader.device} reader={reader} />)}</ul>
+        </section>
+      )}
+
+      <section aria-labelledby="safety">
+        <h3 id="safety">{t('safety')}</h3>
+        {conversation.safetyNumber ? (
+          <>
+            <SafetyNumber digits={conversation.safetyNumber} />
+            <p class="muted" dir="auto">{t('safetyHow', { name })}</p>
+          </>
+        ) : (
+          <p class="muted">{t('safetyLater')}</p>
+        )}
+      </section>
+
+      <Appearance />
+
+      <section class="panel-actions">
+        {ended ? (
+          <Confirmed label={t('forget')} question={t('forgetSure')} yes={t('forgetYes')} onYes={() => store.forget(conversation.id)} />
+        ) : (
+          <Confirmed label={t('endChat')} question={t('endSure')} yes={t('endYes')} onYes={() => store.close(conversation.id)} />
+        )}
+      </section>
+    </div>
+  );
+}
+
+function ReaderRow({ reader }: { reader: Reader }) {
+  const name = plain(reader.name ?? '');
+  return (
+    <li class="reader">
+      <div class={reader.me ? 'face small me' : 'face small'} aria-hidden="true">
+        {reader.me ? <Icon name="device" /> : initials(name)}
+      </div>
+      <div>
+        <p class="reader-name">
+          {reader.me ? t('yourDevice') : <bdi>{name || t('someone')}</bdi>}
+          {!reader.me && <span class="tag"><Icon name="shield" />{t('verified')}</span>}
+        </p>
+        {!reader.me && (
+          <p class="muted">
+            {reader.agent && <bdi>@{reader.agent}</bdi>}
+            {reader.agent && ' · '}
+            {t(reader.role === 'supervisor' ? 'supervisorRole' : 'agentRole')}
+          </p>
+        )}
+        {reader.newDevice && <p class="caution">{t('newDevice')}</p>}
+      </div>
+    </li>
+  );
+}
+
+function SafetyNumber({ digits }: { digits: string }) {
+  const groups = digits.replace(/\D/g, '').match(/.{1,5}/g) ?? [];
+  return (
+    <div class="safety" dir="ltr" translate={false}>
+      {groups.map((group, index) => <span key={index}>{group} </span>)}
+    </div>
+  );
+}
+
+const schemes: [Scheme, Key][] = [['auto', 'auto'], ['light', 'light'], ['dark', 'dark']];
+
+function Appearance() {
+  const [chosen, choose] = useState(scheme());
+  return (
+    <fieldset class="appearance">
+      <legend>{t('appearance')}</legend>
+      <div class="segments">
+        {schemes.map(([value, key]) => (
+          <label key={value} class="segment">
+            <input
+              type="radio"
+              name="scheme"
+              checked={value === chosen}
+              onChange={() => {
+                setScheme(value);
+                choose(value);
+              }}
+            />
+            <span>{t(key)}</span>
+          </label>
+        ))}
+      </div>
+    </fieldset>
+  );
+}
+
+/** A button that asks once more before it acts. */
+function Confirmed(props: { label: ComponentChildren; question: string; yes: string; onYes: () => void }) {
+  const [asked, ask] = useState(false);
+  if (!asked) {
+    return <button type="button" class="quiet danger" onClick={() => ask(true)}>{props.label}</button>;
+  }
+  return (
+    <div class="confirm" role="group" aria-label={props.question}>
+      <p>{props.question}</p>
+      <button
+        type="button"
+        class="primary danger"
+        onClick={() => {
+          ask(false);
+          props.onYes();
+        }}
+      >
+        {props.yes}
+      </button>
+      <button type="button" class="quiet" onClick={() => ask(false)}>{t('cancel')}</button>
+    </div>
+  );
+}

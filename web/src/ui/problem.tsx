@@ -1,0 +1,40 @@
+// An error in words: what is wrong, who has to act, what to do. Known codes speak the person's language; for others
+// the core's own sentence stands.
+
+import { find, t } from '../i18n';
+import type { Key } from '../i18n';
+import type { Fault, Problem } from '../worker/protocol';
+import { Icon } from './icons';
+
+const faults: Record<Fault, Key> = {
+  you: 'faultYou',
+  peer: 'faultPeer',
+  relay: 'faultRelay',
+  organisation: 'faultOrganisation',
+  network: 'faultNetwork',
+};
+
+export const what = (problem: Problem): string => find(`p_${problem.code}`) ?? (problem.text || t('wrong'));
+export const hint = (problem: Problem): string => find(`h_${problem.code}`) ?? problem.hint;
+
+export function ProblemText({ problem }: { problem: Problem }) {
+  return (
+    <div class="problem-text">
+      <p class="problem-what" dir="auto">{what(problem)}</p>
+      <p dir="auto">{hint(problem)}</p>
+      <p class="problem-fault">{t(faults[problem.fault])} · <code>{problem.code}</code></p>
+    </div>
+  );
+}
+
+export function AlertBox({ problem, onDismiss }: { problem: Problem; onDismiss: () => void }) {
+  return (
+    <div class="alert" role="alert">
+      <Icon name="warning" />
+      <ProblemText problem={problem} />
+      <button type="button" class="quiet-icon" aria-label={t('dismiss')} onClick={onDismiss}>
+        <Icon name="close" />
+      </button>
+    </div>
+  );
+}

@@ -1,0 +1,39 @@
+// Screens without a chat: loading, refused, held by another tab.
+
+import { t } from '../i18n';
+import type { Problem } from '../worker/protocol';
+import { Icon } from './icons';
+import { ProblemText } from './problem';
+
+export const Loading = () => (
+  <main class="screen">
+    <div class="pulse" aria-hidden="true"><Icon name="lock" /></div>
+    <p role="status">{t('loading')}</p>
+  </main>
+);
+
+export const Refused = ({ problem }: { problem: Problem }) => (
+  <main class="screen">
+    <div class="badge bad" aria-hidden="true"><Icon name="warning" /></div>
+    <h1>{t('wrong')}</h1>
+    <div role="alert" class="refusal">
+      <ProblemText problem={problem} />
+    </div>
+    {problem.text !== '' && (
+      <details class="small">
+        <summary>{t('details')}</summary>
+        <p dir="auto">{problem.text}</p>
+      </details>
+    )}
+    <button type="button" class="primary" onClick={() => location.reload()}>{t('reload')}</button>
+  </main>
+);
+
+export const Held = ({ onUse }: { onUse: () => void }) => (
+  <main class="screen">
+    <div class="badge" aria-hidden="true"><Icon name="lock" /></div>
+    <h1>{t('heldTitle')}</h1>
+    <p>{t('heldText')}</p>
+    <button type="button" class="primary" onClick={onUse}>{t('useHere')}</button>
+  </main>
+);

@@ -1,0 +1,152 @@
+// Messages between the page and its worker. The worker holds keys, engine, vault and connection; the page holds what
+// people see. web/core/src/view.rs makes the objects that are marked "core".
+
+export type Hex = string;
+export type Fault = 'you' | 'peer' | 'relay' | 'organisation' | 'network';
+
+/** An error for people: what, whose fault, what to do. (core) */
+export interface Problem {
+  code: string;
+  fault: Fault;
+  text: string;
+  hint: string;
+}
+
+/** config.json: placed beside the page by whoever builds it. */
+export interface Config {
+  /** Hash of the organisation's first root key; the page accepts no other organisation. */
+  root: Hex;
+  /** The page comes from whoever runs the relay. */
+  demo: boolean;
+}
+
+/** What a verified org.json says. (core) */
+export interface Org {
+  name: string;
+  topics: { id: string; names: Record<string, string> }[];
+  notices: { language: string; text: string; hash: Hex }[];
+  relays: string[];
+}
+
+export type LinkState = 'offline' | 'connecting' | 'online' | 'replaced' | 'refused';
+export type Phase = 'queued' | 'assigned' | 'active' | 'closed' | 'lost';
+
+/** (core) */
+export interface Reader {
+  role: 'customer' | 'agent' | 'supervisor';
+  device: Hex;
+  agent: string | null;
+  name: string | null;
+  newDevice: boolean;
+  current: boolean;
+  me: boolean;
+}
+
+/** (core) */
+export interface Conversation {
+  id: Hex;
+  phase: Phase;
+  topic: string;
+  language: string;
+  opened: number;
+  updated: number;
+  readers: Reader[];
+  safetyNumber: string | null;
+  unread: number;
+  reassignmentWaits: boolean;
+}
+
+export type MessageState =
+  | 'waiting'
+  | 'sent'
+  | 'delivered'
+  | 'read'
+  | 'undelivered'
+  | 'received'
+  | 'receivedAfterClose';
+
+/** An attachment's key and capability never leave the core. */
+export interface FileBody {
+  kind: 'file';
+  transfer: Hex;
+  name: string;
+  mediaType: string;
+  length: number;
+}
+
+export type Body =
+  | { kind: 'text'; text: string }
+  | FileBody
+  | { kind: 'edit'; target: number; text: string }
+  | { kind: 'delete'; target: number }
+  | { kind: 'reaction'; device: Hex; target: number; emoji: string }
+  | { kind: 'rating'; stars: number; text: string }
+  | { kind: 'hidden' }
+  | { kind: 'unknown' };
+
+/** (core) */
+export interface Message {
+  conversation: Hex;
+  device: Hex;
+  counter: number;
+  place: number;
+  mine: boolean;
+  author: string | null;
+  /** ms since the Unix epoch, by the writer's clock */
+  time: number;
+  state: MessageState;
+  weakStart: boolean;
+  body: Body;
+}
+
+export type TransferState = 'sealing' | 'uploading' | 'uploaded' | 'downloading' | 'opening' | 'saved' | 'failed';
+
+/** What the engine tells. (core) */
+export type CoreEvent =
+  | { type: 'done'; id: number; conversation: Hex | null; device: Hex | null; counter: number | null }
+  | { type: 'failed'; id: number; problem: Problem }
+  | { type: 'link'; conversation: Hex | null; state: LinkState; problem: Problem | null }
+  | { type: 'conversation'; conversation: Conversation }
+  | { type: 'message'; message: Message }
+  | { type: 'typing'; conversation: Hex; on: boolean }
+  | {
+      type: 'transfer';
+      transfer: Hex;
+      conversation: Hex;
+      done: number;
+      total: number;
+      state: TransferState;
+      problem: Problem | null;
+    }
+  | { type: 'problem'; conversation: Hex | null; problem: Problem };
+
+/** Page to worker. `id` is chosen by the page and comes back in `done` or `failed`. */
+export type ToWorker =
+  /** Another tab holds the chat: take it over. */
+  | { type: 'takeOver' }
+  | { type: 'online'; online: boolean }
+  | { type: 'open'; id: number; topic: string; language: string; notice: Hex }
+  | { type: 'send'; id: number; conversation: Hex; text: string }
+  /** `transfer`: 16 random bytes. */
+  | { type: 'sendFile'; id: number; conversation: Hex; transfer: Hex; file: File; name: string }
+  | { type: 'saveFile'; id: number; message: Message }
+  | { type: 'close'; id: number; conversation: Hex }
+  | { type: 'allowReassignment'; id: number; conversation: Hex }
+  | { type: 'forget'; id: number; conversation: Hex }
+  | { type: 'typing'; conversation: Hex; on: boolean }
+  | { type: 'read'; conversation: Hex; counter: number }
+  /** The messages before this place, newest last. */
+  | { type: 'page'; conversation: Hex; before: number }
+  | { type: 'draft'; text: string };
+
+/** Worker to page. */
+export type ToPage =
+  | { type: 'ready'; org: Org; demo: boolean; kept: boolean; draft: string; conversations: Conversation[] }
+  /** The organisation, the vault or the browser stands in the way: nothing runs. */
+  | { type: 'refused'; problem: Problem }
+  /** Another tab holds the chat (from the start, or since it took over). */
+  | { type: 'held' }
+  | { type: 'events'; events: CoreEvent[] }
+  | { type: 'page'; conversation: Hex; messages: Message[]; more: boolean }
+  /** An attachment, checked and opened. */
+  | { type: 'file'; id: number; transfer: Hex; file: Blob };
