@@ -15,7 +15,9 @@ pub use self::raw::{Limits, RawConfig, RawTls, Routing, StoreLimits};
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// The file cannot be read.
-    #[error("cannot read {path}: {source}; give the right path with --config, and let the relay's user read it")]
+    #[error(
+        "cannot read {path}: {source}; give the right path with --config, and let the relay's user read it"
+    )]
     Read {
         /// Which file.
         path: PathBuf,
@@ -131,16 +133,24 @@ impl RawConfig {
             ("store", self.store.values()),
         ];
         for (section, values) in sections {
-            if let Some((key, _)) = values.iter().find(|(key, number)| *number == 0 && *key != "min_free_mib") {
-                return Err(value(&format!("{section}.{key}"), "0 would let nothing through; give at least 1"));
+            if let Some((key, _)) = values.iter().find(|(key, number)| *number == 0 && *key != "min_free_mib")
+            {
+                return Err(value(
+                    &format!("{section}.{key}"),
+                    "0 would let nothing through; give at least 1",
+                ));
             }
         }
         let root = self.root.map(|text| {
-            text.parse().map_err(|_| value("root", "64 hexadecimal digits, as printed by `sealdesk org init`"))
+            text.parse()
+                .map_err(|_| value("root", "64 hexadecimal digits, as printed by `sealdesk org init`"))
         });
         let origins = self.allowed_origins.iter().map(|origin| {
             normal_origin(origin).ok_or_else(|| {
-                value("allowed_origins", format!("{origin:?} is no origin; write https://host or https://host:port"))
+                value(
+                    "allowed_origins",
+                    format!("{origin:?} is no origin; write https://host or https://host:port"),
+                )
             })
         });
         let proxies = self.trusted_proxies.iter().map(|network| {
@@ -169,7 +179,8 @@ impl RawConfig {
 pub fn normal_origin(text: &str) -> Option<String> {
     let text = text.trim().to_ascii_lowercase();
     let host = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"))?;
-    let plain = !host.is_empty() && host.bytes().all(|b| b.is_ascii_graphic() && !b"/?#@\\\"'<>".contains(&b));
+    let plain =
+        !host.is_empty() && host.bytes().all(|b| b.is_ascii_graphic() && !b"/?#@\\\"'<>".contains(&b));
     plain.then_some(text)
 }
 
@@ -226,7 +237,8 @@ mod tests {
     #[test]
     fn values_that_cannot_work_are_refused_with_a_remedy() {
         let minimal = "org='o'\nname='n'\ndata='d'\n";
-        let refused = |extra: &str| raw(&format!("{minimal}{extra}")).unwrap().check().unwrap_err().to_string();
+        let refused =
+            |extra: &str| raw(&format!("{minimal}{extra}")).unwrap().check().unwrap_err().to_string();
         assert!(refused("listen='0.0.0.0:8443'").contains("plaintext = true"));
         assert!(raw(&format!("{minimal}listen='0.0.0.0:1'\nplaintext=true")).unwrap().check().is_ok());
         assert!(refused("admin_listen='0.0.0.0:1'").contains("loopback"));

@@ -137,14 +137,23 @@ async fn conversations<S: Store>(open: &impl Fn(&str) -> S) {
     assert!(store.conversation(CONVERSATION).await.unwrap().is_some());
     store.sweep(4 * HOUR, 0).await.unwrap();
     assert_eq!(store.conversation(CONVERSATION).await.unwrap(), None, "dropped after its time");
+    store.swap(change(0, Keep::Until(5 * HOUR), Vec::new())).await.unwrap();
+    store.swap(change(1, Keep::Open, Vec::new())).await.unwrap();
+    store.sweep(9 * HOUR, 0).await.unwrap();
+    assert!(store.conversation(CONVERSATION).await.unwrap().is_some(), "opened in the meantime: stays");
 }
 
 async fn expiry<S: Store>(open: &impl Fn(&str) -> S) {
     let store = open("expiry");
     store.append(Append { expires_ms: HOUR, ..item(BOX, 1, b"old") }).await.unwrap();
     store.append(Append { expires_ms: 9 * HOUR, ..item(BOX, 2, b"young") }).await.unwrap();
-    let blob =
-        |hours| BlobRecord { capability: [0; 32], uploader: DEVICE, length: 1, complete: true, expires_ms: hours * HOUR };
+    let blob = |hours| BlobRecord {
+        capability: [0; 32],
+        uploader: DEVICE,
+        length: 1,
+        complete: true,
+        expires_ms: hours * HOUR,
+    };
     store.put_blob(BlobId([1; 16]), blob(1)).await.unwrap();
     store.put_blob(BlobId([2; 16]), blob(1)).await.unwrap();
     store.put_blob(BlobId([2; 16]), blob(9)).await.unwrap();
@@ -168,6 +177,8 @@ async fn the_rest<S: Store>(open: &impl Fn(&str) -> S) {
     let epoch = store.epoch();
     let record = DeviceRecord { vault_generation: 7, last_seen_day: 20_000 };
     store.put_device(DEVICE, record, FAR).await.unwrap();
+    store.put_agent(DEVICE, vec![1], FAR).await.unwrap();
+    store.put_agent(DEVICE, vec![2], FAR).await.unwrap();
     for n in 0..3 {
         let number = store.audit_append(AuditEntry { at_ms: n, bytes: vec![n as u8] }).await.unwrap();
         assert_eq!(number, n + 1);
@@ -177,6 +188,7 @@ async fn the_rest<S: Store>(open: &impl Fn(&str) -> S) {
     let store = open("rest");
     assert_eq!(store.epoch(), epoch, "only a restore changes the epoch");
     assert_eq!(store.device(DEVICE).await.unwrap(), Some(record));
+    assert_eq!(store.agents().await.unwrap(), [(DEVICE, vec![2])]);
     let after = store.audit_read(1, 10).await.unwrap();
     assert_eq!(after.iter().map(|(number, _)| *number).collect::<Vec<_>>(), [2, 3]);
     assert_eq!(store.audit_append(AuditEntry { at_ms: 9, bytes: vec![] }).await.unwrap(), 4);

@@ -17,8 +17,8 @@ use futures_util::future::BoxFuture;
 use sealdesk_protocol::ids::{BlobId, ConversationId, DeviceKeyHash, MailboxId, PrekeyId};
 use serde::{Deserialize, Serialize};
 
-/// The future of one store operation.
-pub type Answer<'a, T> = BoxFuture<'a, Result<T, StoreError>>;
+/// The future of one store operation. The operation is queued when the method is called, so that calls keep their order.
+pub type Answer<T> = BoxFuture<'static, Result<T, StoreError>>;
 
 /// Why the store did not do what was asked.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -123,7 +123,7 @@ pub struct Versioned {
 pub enum Keep {
     /// Open: kept, and listed by [`Store::open_conversations`].
     Open,
-    /// Closed: dropped after this time.
+    /// Closed, or not opened yet: dropped after this time unless it is swapped again.
     Until(u64),
 }
 
@@ -217,52 +217,50 @@ pub trait Store: Send + Sync + 'static {
     /// Changes when older data came back (restore): positions of other epochs mean nothing (§9.6).
     fn epoch(&self) -> u32;
     /// Appends in order; idempotent by item id. Refused with `MailboxFull` above the quota.
-    fn append(&self, item: Append) -> Answer<'_, Appended>;
+    fn append(&self, item: Append) -> Answer<Appended>;
     /// Durable items with positions above `after`, oldest first, at most `max_items` and about `max_bytes` (at least
     /// one item if there is any).
-    fn read(
-        &self,
-        mailbox: MailboxId,
-        after: u64,
-        max_items: usize,
-        max_bytes: usize,
-    ) -> Answer<'_, Vec<Item>>;
+    fn read(&self, mailbox: MailboxId, after: u64, max_items: usize, max_bytes: usize) -> Answer<Vec<Item>>;
     /// Deletes items up to and including `up_to`.
-    fn ack(&self, mailbox: MailboxId, up_to: u64) -> Answer<'_, ()>;
+    fn ack(&self, mailbox: MailboxId, up_to: u64) -> Answer<()>;
     /// Adds one-time pairs up to `cap` in total; pairs handed out before are not taken again. Answers how many are held.
-    fn put_prekeys(&self, device: DeviceKeyHash, pairs: Vec<Prekey>, cap: usize) -> Answer<'_, usize>;
+    fn put_prekeys(&self, device: DeviceKeyHash, pairs: Vec<Prekey>, cap: usize) -> Answer<usize>;
     /// Hands out one unexpired one-time pair, at most once ever.
-    fn take_prekey(&self, device: DeviceKeyHash, now_ms: u64) -> Answer<'_, Option<Vec<u8>>>;
+    fn take_prekey(&self, device: DeviceKeyHash, now_ms: u64) -> Answer<Option<Vec<u8>>>;
     /// One-time pairs held.
-    fn count_prekeys(&self, device: DeviceKeyHash) -> Answer<'_, usize>;
+    fn count_prekeys(&self, device: DeviceKeyHash) -> Answer<usize>;
     /// Replaces the last-resort pair.
-    fn put_last_resort(&self, device: DeviceKeyHash, pair: Vec<u8>) -> Answer<'_, ()>;
+    fn put_last_resort(&self, device: DeviceKeyHash, pair: Vec<u8>) -> Answer<()>;
     /// The last-resort pair.
-    fn last_resort(&self, device: DeviceKeyHash) -> Answer<'_, Option<Vec<u8>>>;
+    fn last_resort(&self, device: DeviceKeyHash) -> Answer<Option<Vec<u8>>>;
     /// Compare-and-swap of a conversation, see [`Swap`]; `Conflict` when the version is another.
-    fn swap(&self, swap: Swap) -> Answer<'_, Swapped>;
+    fn swap(&self, swap: Swap) -> Answer<Swapped>;
     /// A conversation's record.
-    fn conversation(&self, id: ConversationId) -> Answer<'_, Option<Versioned>>;
+    fn conversation(&self, id: ConversationId) -> Answer<Option<Versioned>>;
     /// All conversations not closed.
-    fn open_conversations(&self) -> Answer<'_, Vec<(ConversationId, Versioned)>>;
+    fn open_conversations(&self) -> Answer<Vec<(ConversationId, Versioned)>>;
     /// What is known of a device.
-    fn device(&self, device: DeviceKeyHash) -> Answer<'_, Option<DeviceRecord>>;
+    fn device(&self, device: DeviceKeyHash) -> Answer<Option<DeviceRecord>>;
     /// Replaces what is known of a device, until `expires_ms`.
-    fn put_device(&self, device: DeviceKeyHash, record: DeviceRecord, expires_ms: u64) -> Answer<'_, ()>;
+    fn put_device(&self, device: DeviceKeyHash, record: DeviceRecord, expires_ms: u64) -> Answer<()>;
+    /// Replaces what routing knows of an agent's device, until `expires_ms`.
+    fn put_agent(&self, device: DeviceKeyHash, record: Vec<u8>, expires_ms: u64) -> Answer<()>;
+    /// All agents' devices.
+    fn agents(&self) -> Answer<Vec<(DeviceKeyHash, Vec<u8>)>>;
     /// Appends to the audit record.
-    fn audit_append(&self, entry: AuditEntry) -> Answer<'_, u64>;
+    fn audit_append(&self, entry: AuditEntry) -> Answer<u64>;
     /// Audit entries numbered above `after`, oldest first.
-    fn audit_read(&self, after: u64, limit: usize) -> Answer<'_, Vec<(u64, AuditEntry)>>;
+    fn audit_read(&self, after: u64, limit: usize) -> Answer<Vec<(u64, AuditEntry)>>;
     /// Creates or replaces an attachment's metadata.
-    fn put_blob(&self, id: BlobId, record: BlobRecord) -> Answer<'_, ()>;
+    fn put_blob(&self, id: BlobId, record: BlobRecord) -> Answer<()>;
     /// An attachment's metadata.
-    fn blob(&self, id: BlobId) -> Answer<'_, Option<BlobRecord>>;
+    fn blob(&self, id: BlobId) -> Answer<Option<BlobRecord>>;
     /// Drops what expired by `now_ms`, and audit entries older than `audit_before_ms`; a bounded amount at a time.
-    fn sweep(&self, now_ms: u64, audit_before_ms: u64) -> Answer<'_, Swept>;
+    fn sweep(&self, now_ms: u64, audit_before_ms: u64) -> Answer<Swept>;
     /// Writes a consistent copy to a new file; writes wait meanwhile.
-    fn backup(&self, to: &Path) -> Answer<'_, u64>;
+    fn backup(&self, to: &Path) -> Answer<u64>;
     /// Counts what is held; reads everything, so not for a hot path.
-    fn stats(&self) -> Answer<'_, StoreStats>;
+    fn stats(&self) -> Answer<StoreStats>;
     /// An error once a write failed: the relay is then not ready and should be started again.
     fn health(&self) -> Result<(), StoreError>;
 }

@@ -15,7 +15,10 @@ use std::fs::File;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
 use sealdesk_protocol::ids::MailboxId;
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
 
 use super::mailbox::MailboxState;
@@ -148,8 +151,10 @@ impl Committer {
         Ok(Self { queue: Some(queue), thread: Some(thread), shared })
     }
 
-    /// Runs `operation` in the next group and resolves when its writes are durable.
-    pub(super) async fn submit<T, F>(&self, operation: F) -> Result<T, StoreError>
+    /// Runs `operation` in the next group; the future resolves when its writes are durable.
+    ///
+    /// It is queued at once, before the future is polled, so that calls of one caller keep their order.
+    pub(super) fn submit<T, F>(&self, operation: F) -> BoxFuture<'static, Result<T, StoreError>>
     where
         T: Send + 'static,
         F: FnOnce(&mut Txn<'_>) -> Result<T, StoreError> + Send + 'static,
@@ -163,9 +168,21 @@ impl Committer {
             })
         });
         let stopped = || StoreError::Failed("the store has stopped".into());
-        let queue = self.queue.as_ref().ok_or_else(stopped)?;
-        queue.send(boxed).await.map_err(|_| stopped())?;
-        answered.await.map_err(|_| stopped())?
+        let queued = match &self.queue {
+            Some(queue) => queue.try_send(boxed).map_err(|error| (queue.clone(), error)),
+            None => return core::future::ready(Err(stopped())).boxed(),
+        };
+        async move {
+            match queued {
+                Ok(()) => {}
+                Err((queue, TrySendError::Full(waiting))) => {
+                    queue.send(waiting).await.map_err(|_| stopped())?
+                }
+                Err((_, TrySendError::Closed(_))) => return Err(stopped()),
+            }
+            answered.await.map_err(|_| stopped())?
+        }
+        .boxed()
     }
 }
 

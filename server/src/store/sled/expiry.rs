@@ -54,13 +54,12 @@ fn judge(txn: &mut Txn<'_>, target: &[u8], now_ms: u64, swept: &mut Swept) -> Re
                 txn.remove(target.to_vec());
             }
         }
-        prefix::CONVERSATION => {
-            // Closed conversations only are noted, and closed is final.
-            txn.remove(target.to_vec());
-        }
-        _ => {
+        kind => {
             let Some(stored) = txn.get(target)? else { return Ok(()) };
-            if split_number(&stored).ok_or(StoreError::Corrupt("expiring record"))?.0 <= now_ms {
+            let (expires_ms, _) = split_number(&stored).ok_or(StoreError::Corrupt("expiring record"))?;
+            // A conversation that was opened after it had been noted has no expiry any more.
+            let stays = kind == prefix::CONVERSATION && expires_ms == 0;
+            if expires_ms <= now_ms && !stays {
                 txn.remove(target.to_vec());
             }
         }

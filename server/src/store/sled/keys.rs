@@ -18,12 +18,14 @@ pub(super) mod prefix {
     pub(crate) const SPENT: u8 = b'q';
     /// device -> bytes
     pub(crate) const LAST_RESORT: u8 = b'l';
-    /// conversation -> version | bytes
+    /// conversation -> expiry (0: open) | version | bytes
     pub(crate) const CONVERSATION: u8 = b'c';
     /// conversation -> nothing, while open
     pub(crate) const OPEN: u8 = b'w';
     /// device -> expiry | record
     pub(crate) const DEVICE: u8 = b'd';
+    /// device -> expiry | record
+    pub(crate) const AGENT: u8 = b'g';
     /// number -> time | bytes
     pub(crate) const AUDIT: u8 = b'a';
     /// blob -> record

@@ -46,12 +46,12 @@ pub struct SledStore {
 }
 
 impl SledStore {
-    fn run<T, F>(&self, operation: F) -> Answer<'_, T>
+    fn run<T, F>(&self, operation: F) -> Answer<T>
     where
         T: Send + 'static,
         F: FnOnce(&mut Txn<'_>) -> Result<T, StoreError> + Send + 'static,
     {
-        self.committer.submit(operation).boxed()
+        self.committer.submit(operation)
     }
 
     /// Reads that cost a memory access, or one disk read when the page is not cached: done in place.
@@ -59,7 +59,7 @@ impl SledStore {
         self.tree.get(key).map_err(failed)
     }
 
-    fn answer<T: Send + 'static>(result: Result<T, StoreError>) -> Answer<'static, T> {
+    fn answer<T: Send + 'static>(result: Result<T, StoreError>) -> Answer<T> {
         core::future::ready(result).boxed()
     }
 
@@ -106,8 +106,11 @@ impl SledStore {
     }
 }
 
+/// `expiry (0: open) | version | record`.
 fn decode_versioned(stored: &[u8]) -> Result<Versioned, StoreError> {
-    let (version, bytes) = split_number(stored).ok_or(StoreError::Corrupt("conversation"))?;
+    let (version, bytes) = split_number(stored)
+        .and_then(|(_, rest)| split_number(rest))
+        .ok_or(StoreError::Corrupt("conversation"))?;
     Ok(Versioned { version, bytes: bytes.to_vec() })
 }
 
@@ -122,14 +125,18 @@ fn swap(txn: &mut Txn<'_>, swap: Swap, quota: Quota) -> Result<Swapped, StoreErr
     }
     let positions = mailbox::append(txn, swap.appends, quota)?;
     let version = current + 1;
-    match swap.keep {
-        Keep::Open => txn.put(keys::open(&swap.conversation), Vec::new()),
+    let expires_ms = match swap.keep {
+        Keep::Open => {
+            txn.put(keys::open(&swap.conversation), Vec::new());
+            0
+        }
         Keep::Until(expires_ms) => {
             txn.remove(keys::open(&swap.conversation));
             txn.put(keys::expiry(keys::bucket(expires_ms), &key), Vec::new());
+            expires_ms
         }
-    }
-    txn.put(key, with_number(version, &swap.record));
+    };
+    txn.put(key, with_number(expires_ms, &with_number(version, &swap.record)));
     if let Some(entry) = swap.audit {
         audit(txn, &entry);
     }
@@ -148,7 +155,7 @@ impl Store for SledStore {
         self.epoch
     }
 
-    fn append(&self, item: Append) -> Answer<'_, Appended> {
+    fn append(&self, item: Append) -> Answer<Appended> {
         let quota = self.quota;
         self.run(move |txn| {
             let stored = mailbox::append(txn, vec![item], quota)?;
@@ -156,58 +163,52 @@ impl Store for SledStore {
         })
     }
 
-    fn read(
-        &self,
-        mailbox: MailboxId,
-        after: u64,
-        max_items: usize,
-        max_bytes: usize,
-    ) -> Answer<'_, Vec<Item>> {
+    fn read(&self, mailbox: MailboxId, after: u64, max_items: usize, max_bytes: usize) -> Answer<Vec<Item>> {
         Self::answer(self.read_now(mailbox, after, max_items, max_bytes))
     }
 
-    fn ack(&self, mailbox: MailboxId, up_to: u64) -> Answer<'_, ()> {
+    fn ack(&self, mailbox: MailboxId, up_to: u64) -> Answer<()> {
         self.run(move |txn| mailbox::ack(txn, mailbox, up_to))
     }
 
-    fn put_prekeys(&self, device: DeviceKeyHash, pairs: Vec<Prekey>, cap: usize) -> Answer<'_, usize> {
+    fn put_prekeys(&self, device: DeviceKeyHash, pairs: Vec<Prekey>, cap: usize) -> Answer<usize> {
         self.run(move |txn| prekeys::put(txn, device, pairs, cap))
     }
 
-    fn take_prekey(&self, device: DeviceKeyHash, now_ms: u64) -> Answer<'_, Option<Vec<u8>>> {
+    fn take_prekey(&self, device: DeviceKeyHash, now_ms: u64) -> Answer<Option<Vec<u8>>> {
         self.run(move |txn| prekeys::take(txn, device, now_ms))
     }
 
-    fn count_prekeys(&self, device: DeviceKeyHash) -> Answer<'_, usize> {
+    fn count_prekeys(&self, device: DeviceKeyHash) -> Answer<usize> {
         self.run(move |txn| prekeys::count(txn, &device))
     }
 
-    fn put_last_resort(&self, device: DeviceKeyHash, pair: Vec<u8>) -> Answer<'_, ()> {
+    fn put_last_resort(&self, device: DeviceKeyHash, pair: Vec<u8>) -> Answer<()> {
         self.run(move |txn| {
             txn.put(keys::key(prefix::LAST_RESORT, &[device.as_bytes()]), pair);
             Ok(())
         })
     }
 
-    fn last_resort(&self, device: DeviceKeyHash) -> Answer<'_, Option<Vec<u8>>> {
+    fn last_resort(&self, device: DeviceKeyHash) -> Answer<Option<Vec<u8>>> {
         let found = self.get(&keys::key(prefix::LAST_RESORT, &[device.as_bytes()]));
         Self::answer(found.map(|pair| pair.map(|pair| pair.to_vec())))
     }
 
-    fn swap(&self, change: Swap) -> Answer<'_, Swapped> {
+    fn swap(&self, change: Swap) -> Answer<Swapped> {
         let quota = self.quota;
         self.run(move |txn| swap(txn, change, quota))
     }
 
-    fn conversation(&self, id: ConversationId) -> Answer<'_, Option<Versioned>> {
+    fn conversation(&self, id: ConversationId) -> Answer<Option<Versioned>> {
         Self::answer(self.versioned(id))
     }
 
-    fn open_conversations(&self) -> Answer<'_, Vec<(ConversationId, Versioned)>> {
+    fn open_conversations(&self) -> Answer<Vec<(ConversationId, Versioned)>> {
         Self::answer(self.open_now())
     }
 
-    fn device(&self, device: DeviceKeyHash) -> Answer<'_, Option<DeviceRecord>> {
+    fn device(&self, device: DeviceKeyHash) -> Answer<Option<DeviceRecord>> {
         let found = self.get(&keys::key(prefix::DEVICE, &[device.as_bytes()]));
         Self::answer(found.and_then(|stored| {
             let Some(stored) = stored else { return Ok(None) };
@@ -216,21 +217,44 @@ impl Store for SledStore {
         }))
     }
 
-    fn put_device(&self, device: DeviceKeyHash, record: DeviceRecord, expires_ms: u64) -> Answer<'_, ()> {
+    fn put_device(&self, device: DeviceKeyHash, record: DeviceRecord, expires_ms: u64) -> Answer<()> {
         self.run(move |txn| {
             let bytes = postcard::to_allocvec(&record).map_err(|_| StoreError::Corrupt("device"))?;
             let key = keys::key(prefix::DEVICE, &[device.as_bytes()]);
-            txn.put(keys::expiry(keys::bucket(expires_ms), &key), Vec::new());
+            // Written with every acknowledgement: the note is there already most of the time.
+            let noted = txn.get(&key)?.and_then(|stored| Some(split_number(&stored)?.0));
+            if noted.map(keys::bucket) != Some(keys::bucket(expires_ms)) {
+                txn.put(keys::expiry(keys::bucket(expires_ms), &key), Vec::new());
+            }
             txn.put(key, with_number(expires_ms, &bytes));
             Ok(())
         })
     }
 
-    fn audit_append(&self, entry: AuditEntry) -> Answer<'_, u64> {
+    fn put_agent(&self, device: DeviceKeyHash, record: Vec<u8>, expires_ms: u64) -> Answer<()> {
+        self.run(move |txn| {
+            let key = keys::key(prefix::AGENT, &[device.as_bytes()]);
+            txn.put(keys::expiry(keys::bucket(expires_ms), &key), Vec::new());
+            txn.put(key, with_number(expires_ms, &record));
+            Ok(())
+        })
+    }
+
+    fn agents(&self) -> Answer<Vec<(DeviceKeyHash, Vec<u8>)>> {
+        let found = self.tree.scan_prefix([prefix::AGENT]).map(|entry| {
+            let (key, value) = entry.map_err(failed)?;
+            let id = DeviceKeyHash::try_from(key.get(1..).unwrap_or_default());
+            let (_, record) = split_number(&value).ok_or(StoreError::Corrupt("agent"))?;
+            Ok((id.map_err(|_| StoreError::Corrupt("agent"))?, record.to_vec()))
+        });
+        Self::answer(found.collect())
+    }
+
+    fn audit_append(&self, entry: AuditEntry) -> Answer<u64> {
         self.run(move |txn| Ok(audit(txn, &entry)))
     }
 
-    fn audit_read(&self, after: u64, limit: usize) -> Answer<'_, Vec<(u64, AuditEntry)>> {
+    fn audit_read(&self, after: u64, limit: usize) -> Answer<Vec<(u64, AuditEntry)>> {
         let from = keys::key(prefix::AUDIT, &[&after.saturating_add(1).to_be_bytes()]);
         let to = keys::key(prefix::AUDIT, &[&u64::MAX.to_be_bytes()]);
         let entries = self.tree.range(from..=to).take(limit).map(|entry| {
@@ -241,7 +265,7 @@ impl Store for SledStore {
         Self::answer(entries.collect())
     }
 
-    fn put_blob(&self, id: BlobId, record: BlobRecord) -> Answer<'_, ()> {
+    fn put_blob(&self, id: BlobId, record: BlobRecord) -> Answer<()> {
         self.run(move |txn| {
             let bytes =
                 postcard::to_allocvec(&record).map_err(|_| StoreError::Corrupt("attachment record"))?;
@@ -252,7 +276,7 @@ impl Store for SledStore {
         })
     }
 
-    fn blob(&self, id: BlobId) -> Answer<'_, Option<BlobRecord>> {
+    fn blob(&self, id: BlobId) -> Answer<Option<BlobRecord>> {
         let found = self.get(&keys::key(prefix::BLOB, &[id.as_bytes()]));
         Self::answer(found.and_then(|stored| {
             stored
@@ -263,18 +287,18 @@ impl Store for SledStore {
         }))
     }
 
-    fn sweep(&self, now_ms: u64, audit_before_ms: u64) -> Answer<'_, Swept> {
+    fn sweep(&self, now_ms: u64, audit_before_ms: u64) -> Answer<Swept> {
         self.run(move |txn| expiry::sweep(txn, now_ms, audit_before_ms))
     }
 
-    fn backup(&self, to: &Path) -> Answer<'_, u64> {
+    fn backup(&self, to: &Path) -> Answer<u64> {
         let (to, epoch) = (to.to_path_buf(), self.epoch);
         self.run(move |txn| {
             transfer::write_backup(txn.tree, epoch, &to).map_err(|error| StoreError::Open(error.to_string()))
         })
     }
 
-    fn stats(&self) -> Answer<'_, StoreStats> {
+    fn stats(&self) -> Answer<StoreStats> {
         let count = |kind: u8| self.tree.scan_prefix([kind]).count() as u64;
         Self::answer(Ok(StoreStats {
             items: count(prefix::ITEM),

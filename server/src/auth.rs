@@ -1,0 +1,91 @@
+//! Authentication: the device key signs the relay's challenge, bound to the relay's name and to this connection.
+//! An agent's device presents certificates besides; [`Authenticated`] is the proof that all of it verified.
+
+use core::fmt;
+
+use sealdesk_protocol::crypto::certificate::{CertificateChain, CertificateError, VerifiedCertificate};
+use sealdesk_protocol::crypto::identity::DevicePublic;
+use sealdesk_protocol::crypto::labels;
+use sealdesk_protocol::ids::{DeviceKeyHash, MailboxId};
+use sealdesk_protocol::wire::{AuthBody, Authenticate, Challenge, Code, PROTOCOL_VERSION, Party};
+
+use crate::policy::Org;
+
+/// An agent's certificates, as presented and as verified.
+#[derive(Clone, Debug)]
+pub struct Agent {
+    /// Passed on to customers.
+    pub chain: CertificateChain,
+    /// What it says.
+    pub certificate: VerifiedCertificate,
+}
+
+/// A device that proved who it is.
+pub struct Authenticated {
+    /// Its public keys.
+    pub device: DevicePublic,
+    /// Hash of them.
+    pub hash: DeviceKeyHash,
+    /// Its mailbox.
+    pub mailbox: MailboxId,
+    /// Generation of its vault.
+    pub vault_generation: u64,
+    /// None: a customer.
+    pub agent: Option<Agent>,
+    private: (),
+}
+
+impl fmt::Debug for Authenticated {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let () = self.private;
+        write!(f, "Authenticated({:?}, agent: {})", self.hash, self.agent.is_some())
+    }
+}
+
+/// The relay's answer to a refused certificate.
+pub fn certificate_code(error: CertificateError) -> Code {
+    match error {
+        CertificateError::Expired | CertificateError::NotYetValid => Code::CertificateExpired,
+        CertificateError::Revoked => Code::Revoked,
+        _ => Code::CertificateRefused,
+    }
+}
+
+/// Checks a client's first frame against the challenge of its connection.
+///
+/// # Errors
+/// The code to answer with; at fault: the client, or the organisation that let its certificate lapse.
+pub fn authenticate(frame: Authenticate, challenge: &Challenge, org: &Org) -> Result<Authenticated, Code> {
+    if frame.protocol != PROTOCOL_VERSION {
+        return Err(Code::Unsupported);
+    }
+    let body = AuthBody {
+        relay: challenge.relay.clone(),
+        nonce: challenge.nonce,
+        time: challenge.time,
+        device: frame.device,
+        vault_generation: frame.vault_generation,
+    };
+    let body = postcard::to_allocvec(&body).map_err(|_| Code::Internal)?;
+    let key = frame.device.verify_key();
+    key.verify(labels::AUTH, &body, &frame.signature).map_err(|_| Code::BadSignature)?;
+    let agent = match frame.party {
+        Party::Customer => None,
+        Party::Agent(chain) => {
+            let certificate = org.certificate(&chain).map_err(certificate_code)?;
+            if *certificate.device() != frame.device {
+                return Err(Code::CertificateRefused);
+            }
+            Some(Agent { chain, certificate })
+        }
+        _ => return Err(Code::Unsupported),
+    };
+    Ok(Authenticated {
+        hash: frame.device.hash(),
+        mailbox: frame.device.mailbox(),
+        device: frame.device,
+        vault_generation: frame.vault_generation,
+        agent,
+        private: (),
+    })
+}

@@ -1,0 +1,303 @@
+//! The command line: `serve`, `check-config`, `backup`, `restore`, `stats`.
+//!
+//! Logs go to stderr; stdout carries results only. `serve` prints one JSON line when it accepts clients.
+
+use std::io::{IsTerminal, Write};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use serde_json::json;
+use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::EnvFilter;
+
+use crate::blobs::{Blobs, copy_folder};
+use crate::config::{Config, ConfigError, RawConfig};
+use crate::control::{self, Answer, BLOBS_FOLDER, Request, STORE_FILE, Stats, Written};
+use crate::lifecycle::{self, Listeners, RunError};
+use crate::policy::Policy;
+use crate::store::sled::{BackupError, restore};
+use crate::store::{Store, StoreError};
+use crate::tls::Tls;
+
+/// The Sealdesk relay: durable mailboxes, routing and limits over ciphertext.
+#[derive(Debug, Parser)]
+#[command(name = "sealdesk-relay", version, after_help = EXAMPLES)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  sealdesk-relay check-config --config relay.toml
+  sealdesk-relay serve --config relay.toml
+  sealdesk-relay stats --config relay.toml
+  sealdesk-relay backup --config relay.toml --to /backup/2026-11-22
+  sealdesk-relay restore --config relay.toml --from /backup/2026-11-22
+
+relay.example.toml explains every key; docs/operations.md explains running it.
+Exit codes: 0 done, 1 failed, 2 wrong use.";
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the relay until SIGTERM or Ctrl-C.
+    Serve(Serve),
+    /// Check the configuration, org.json, and the TLS files; start nothing.
+    CheckConfig(Source),
+    /// Copy everything into a new folder, while the relay runs or not.
+    Backup {
+        #[command(flatten)]
+        source: Source,
+        /// The new folder.
+        #[arg(long, value_name = "FOLDER")]
+        to: PathBuf,
+    },
+    /// Make a data folder from a backup. The relay must not run, and the data folder must hold no store.
+    Restore {
+        #[command(flatten)]
+        source: Source,
+        /// A folder made by `backup`.
+        #[arg(long, value_name = "FOLDER")]
+        from: PathBuf,
+    },
+    /// Print numbers as one JSON object, while the relay runs or not.
+    Stats(Source),
+}
+
+/// Where the configuration comes from: the file, then flags.
+#[derive(Debug, Args)]
+struct Source {
+    /// The configuration file.
+    #[arg(long, value_name = "FILE", env = "SEALDESK_RELAY_CONFIG")]
+    config: PathBuf,
+    /// Instead of `listen` in the file; port 0 takes any free one.
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    listen: Option<SocketAddr>,
+    /// Instead of `admin_listen` in the file.
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    admin_listen: Option<SocketAddr>,
+    /// Instead of `data` in the file.
+    #[arg(long, value_name = "FOLDER")]
+    data: Option<PathBuf>,
+    /// Instead of `org` in the file.
+    #[arg(long, value_name = "FILE")]
+    org: Option<PathBuf>,
+    /// Allow plaintext on an address that is not loopback.
+    #[arg(long)]
+    plaintext: bool,
+    /// One more allowed web origin.
+    #[arg(long = "allow-origin", value_name = "ORIGIN")]
+    origins: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+struct Serve {
+    #[command(flatten)]
+    source: Source,
+    /// Form of the log on stderr; its level comes from SEALDESK_LOG (default: info).
+    #[arg(long, value_enum, default_value_t = LogFormat::Text)]
+    log: LogFormat,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum LogFormat {
+    Text,
+    Json,
+}
+
+/// What stops a command; each text says what to do.
+#[derive(Debug, thiserror::Error)]
+enum CliError {
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    #[error(transparent)]
+    Run(#[from] RunError),
+    #[error(transparent)]
+    Backup(#[from] BackupError),
+    #[error("the running relay said: {0}")]
+    Relay(String),
+    #[error("the control socket of the running relay does not answer: {0}")]
+    Control(std::io::Error),
+    #[error("{0}")]
+    Failed(String),
+}
+
+impl From<StoreError> for CliError {
+    fn from(error: StoreError) -> Self {
+        RunError::from(error).into()
+    }
+}
+
+impl Source {
+    fn load(self) -> Result<Config, CliError> {
+        let mut raw = RawConfig::read(&self.config)?;
+        raw.listen = self.listen.unwrap_or(raw.listen);
+        raw.admin_listen = self.admin_listen.or(raw.admin_listen);
+        raw.data = self.data.unwrap_or(raw.data);
+        raw.org = self.org.unwrap_or(raw.org);
+        raw.plaintext |= self.plaintext;
+        raw.allowed_origins.extend(self.origins);
+        Ok(raw.check()?)
+    }
+}
+
+/// Runs the command line of this process.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("error: cannot start: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    match runtime.block_on(execute(cli.command)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn execute(command: Command) -> Result<(), CliError> {
+    match command {
+        Command::Serve(serve) => run(serve).await,
+        Command::CheckConfig(source) => check(source.load()?),
+        Command::Backup { source, to } => backup(&source.load()?, to).await,
+        Command::Restore { source, from } => restore_backup(&source.load()?, &from),
+        Command::Stats(source) => stats(&source.load()?).await,
+    }
+}
+
+/// One line of JSON on stdout. A closed stdout is not the relay's problem.
+fn print(value: &serde_json::Value) {
+    let mut out = std::io::stdout().lock();
+    let _ = writeln!(out, "{value}").and_then(|()| out.flush());
+}
+
+async fn run(serve: Serve) -> Result<(), CliError> {
+    let filter = EnvFilter::try_from_env("SEALDESK_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    match serve.log {
+        LogFormat::Json => log.json().init(),
+        LogFormat::Text => log.with_ansi(std::io::stderr().is_terminal()).init(),
+    }
+    let config = serve.source.load()?;
+    raise_file_limit();
+    let failed = |error: std::io::Error| CliError::Failed(format!("cannot listen to signals: {error}"));
+    let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
+    let listeners = Listeners::bind(&config).await?;
+    let address = |listener: &tokio::net::TcpListener| listener.local_addr().ok().map(|a| a.to_string());
+    let ready = json!({
+        "listening": address(&listeners.public),
+        "admin": listeners.admin.as_ref().and_then(address),
+        "tls": config.tls.is_some(),
+        "name": config.name,
+    });
+    let prepared = lifecycle::prepare(config).await?;
+    print(&ready);
+    let shutdown = async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    };
+    Ok(prepared.run(listeners, shutdown).await?)
+}
+
+/// Each connection needs a file descriptor: use what the system allows.
+fn raise_file_limit() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    if let Err(error) = setrlimit(Resource::Nofile, raised) {
+        tracing::warn!(%error, "the limit of open files stays as it is");
+    }
+}
+
+fn check(config: Config) -> Result<(), CliError> {
+    let policy = Policy::open(&config).map_err(RunError::from)?;
+    let tls = config.tls.clone().map(Tls::open).transpose().map_err(RunError::from)?;
+    let org = policy.org();
+    let settings = org.verified.settings();
+    print(&json!({
+        "ok": true,
+        "name": config.name,
+        "organisation": settings.name,
+        "root": org.verified.root().to_string(),
+        "listen": config.listen.to_string(),
+        "tls": tls.is_some(),
+        "topics": settings.topics.len(),
+        "data": config.data,
+    }));
+    Ok(())
+}
+
+fn answer(answer: Answer) -> Result<Answer, CliError> {
+    match answer {
+        Answer::Error(reason) => Err(CliError::Relay(reason)),
+        other => Ok(other),
+    }
+}
+
+async fn backup(config: &Config, to: PathBuf) -> Result<(), CliError> {
+    let to = std::path::absolute(&to).map_err(|error| CliError::Failed(error.to_string()))?;
+    let asked = control::ask(&config.data, &Request::Backup { to: to.clone() }).await;
+    let written = match asked.map_err(CliError::Control)?.map(answer).transpose()? {
+        Some(Answer::Backup(written)) => written,
+        Some(other) => return Err(CliError::Failed(format!("an unexpected answer: {other:?}"))),
+        None => offline_backup(config, &to).await?,
+    };
+    print(&json!({"backup": to, "records": written.records, "attachments": written.attachments}));
+    Ok(())
+}
+
+async fn offline_backup(config: &Config, to: &std::path::Path) -> Result<Written, CliError> {
+    let store = existing_store(config)?;
+    let blobs = Blobs::open(config.data.join("blobs")).map_err(|e| CliError::Failed(e.to_string()))?;
+    control::write_backup(&store, &blobs, to).await.map_err(CliError::Failed)
+}
+
+/// Opens the store, but makes none.
+fn existing_store(config: &Config) -> Result<crate::store::sled::SledStore, CliError> {
+    let folder = config.data.join("store");
+    if !folder.exists() {
+        let text = format!("there is no store at {}; is `data` right?", folder.display());
+        return Err(CliError::Failed(text));
+    }
+    Ok(lifecycle::open_store(config)?)
+}
+
+fn restore_backup(config: &Config, from: &std::path::Path) -> Result<(), CliError> {
+    lifecycle::private_folder(&config.data)
+        .map_err(|source| RunError::Data { path: config.data.clone(), source })?;
+    let blobs = config.data.join("blobs");
+    if blobs.exists() {
+        return Err(BackupError::NotEmpty(blobs).into());
+    }
+    let (records, store_epoch) = restore(&from.join(STORE_FILE), &config.data.join("store"))?;
+    let attachments = copy_folder(&from.join(BLOBS_FOLDER), &blobs)
+        .map_err(|error| CliError::Failed(format!("{}: {error}", from.join(BLOBS_FOLDER).display())))?;
+    print(&json!({
+        "restored": config.data, "records": records, "attachments": attachments, "store_epoch": store_epoch,
+    }));
+    Ok(())
+}
+
+async fn stats(config: &Config) -> Result<(), CliError> {
+    let asked = control::ask(&config.data, &Request::Stats).await.map_err(CliError::Control)?;
+    let stats = match asked.map(answer).transpose()? {
+        Some(Answer::Stats(stats)) => stats,
+        Some(other) => return Err(CliError::Failed(format!("an unexpected answer: {other:?}"))),
+        None => {
+            let store = existing_store(config)?;
+            Stats { devices: None, store_epoch: store.epoch(), store: store.stats().await? }
+        }
+    };
+    print(&serde_json::to_value(stats).map_err(|error| CliError::Failed(error.to_string()))?);
+    Ok(())
+}

@@ -1,0 +1,168 @@
+//! The control socket in the data folder: what the operator asks of a running relay, since the store is exclusive.
+//!
+//! One JSON object a line each way. Whoever may open the socket is the operator: it belongs to the relay's user alone.
+
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::{UnixListener, UnixStream};
+
+use crate::audit::Event;
+use crate::blobs::Blobs;
+use crate::relay::Relay;
+use crate::store::{Store, StoreStats};
+
+/// Longest request or answer, bytes.
+const MAX_LINE: u64 = 64 * 1024;
+
+/// What the operator asks.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Request {
+    /// Numbers.
+    Stats,
+    /// A copy of everything into a new folder.
+    Backup {
+        /// The folder, absolute; must not exist.
+        to: PathBuf,
+    },
+}
+
+/// What the relay answers.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Answer {
+    /// To `Stats`.
+    Stats(Stats),
+    /// To `Backup`.
+    Backup(Written),
+    /// It did not work.
+    Error(String),
+}
+
+/// Numbers of a relay.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub struct Stats {
+    /// Connected devices; none when the relay is not running.
+    pub devices: Option<u64>,
+    /// Changes with each restore.
+    pub store_epoch: u32,
+    /// The store's numbers.
+    pub store: StoreStats,
+}
+
+/// A backup that was written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Written {
+    /// Records of the store.
+    pub records: u64,
+    /// Attachments.
+    pub attachments: u64,
+}
+
+/// Where the socket is.
+pub fn path(data: &Path) -> PathBuf {
+    data.join("control.sock")
+}
+
+/// The file with the store's records in a backup folder.
+pub const STORE_FILE: &str = "store.backup";
+/// The folder with the attachments in a backup folder.
+pub const BLOBS_FOLDER: &str = "blobs";
+
+/// Writes a backup into a new folder.
+///
+/// # Errors
+/// As text, saying what failed.
+pub async fn write_backup(store: &dyn Store, blobs: &Blobs, to: &Path) -> Result<Written, String> {
+    let at = |error: io::Error| {
+        format!("{}: {error}; give a new folder that the relay's user can make", to.display())
+    };
+    std::fs::create_dir(to).map_err(at)?;
+    std::fs::set_permissions(to, std::fs::Permissions::from_mode(0o700)).map_err(at)?;
+    // Records first: an attachment that appears between is not yet missed by anybody.
+    let records = store.backup(&to.join(STORE_FILE)).await.map_err(|error| error.to_string())?;
+    let attachments = blobs.backup(to.join(BLOBS_FOLDER)).await.map_err(at)?;
+    Ok(Written { records, attachments })
+}
+
+/// Serves the socket until the relay stops.
+pub async fn run(relay: Arc<Relay>) {
+    let path = path(&relay.config.data);
+    // Left behind by a relay that was killed; the store's lock says that none is running.
+    let _ = std::fs::remove_file(&path);
+    let listener = match UnixListener::bind(&path) {
+        Ok(listener) => listener,
+        Err(error) => {
+            tracing::error!(%error, "no control socket: `backup` and `stats` do not work while the relay runs");
+            return;
+        }
+    };
+    let _ = std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600));
+    loop {
+        tokio::select! {
+            accepted = listener.accept() => {
+                // One request at a time: they are rare.
+                if let Ok((stream, _)) = accepted
+                    && let Err(error) = serve(&relay, stream).await
+                {
+                    tracing::warn!(%error, "a request on the control socket failed");
+                }
+            }
+            () = relay.stopped() => break,
+        }
+    }
+    let _ = std::fs::remove_file(&path);
+}
+
+async fn serve(relay: &Relay, mut stream: UnixStream) -> io::Result<()> {
+    let mut line = String::new();
+    BufReader::new((&mut stream).take(MAX_LINE)).read_line(&mut line).await?;
+    let answer = match serde_json::from_str(&line) {
+        Ok(Request::Stats) => match relay.store.stats().await {
+            Ok(store) => Answer::Stats(Stats {
+                devices: Some(relay.registry.len() as u64),
+                store_epoch: relay.store.epoch(),
+                store,
+            }),
+            Err(error) => Answer::Error(error.to_string()),
+        },
+        Ok(Request::Backup { to }) => match write_backup(relay.store.as_ref(), &relay.blobs, &to).await {
+            Ok(written) => {
+                if let Err(cause) = relay.store.audit_append(Event::Backup.entry()).await {
+                    tracing::error!(%cause, "the audit entry of a backup was not stored");
+                }
+                Answer::Backup(written)
+            }
+            Err(reason) => Answer::Error(reason),
+        },
+        Err(error) => Answer::Error(format!("the request is not understood: {error}")),
+    };
+    let mut out = serde_json::to_vec(&answer)?;
+    out.push(b'\n');
+    stream.write_all(&out).await
+}
+
+/// Asks the running relay; `None` when none is running.
+///
+/// # Errors
+/// The socket is there and does not answer.
+pub async fn ask(data: &Path, request: &Request) -> io::Result<Option<Answer>> {
+    let mut stream = match UnixStream::connect(path(data)).await {
+        Ok(stream) => stream,
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) => {
+            return Ok(None);
+        }
+        Err(error) => return Err(error),
+    };
+    let mut line = serde_json::to_vec(request)?;
+    line.push(b'\n');
+    stream.write_all(&line).await?;
+    let mut answer = String::new();
+    BufReader::new(stream.take(MAX_LINE)).read_line(&mut answer).await?;
+    Ok(Some(serde_json::from_str(&answer)?))
+}

@@ -1,0 +1,244 @@
+//! A relay's life: open everything, run, stop without losing anything.
+//!
+//! 1. Configuration, org.json, TLS, store, attachments: whatever is wrong is said before a client is accepted.
+//! 2. Accept loop, admin loop, router, upkeep, control socket.
+//! 3. On shutdown: no new connections, every client is told, the committer finishes, the store is closed.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use sealdesk_protocol::wire::Reason;
+use tokio::net::TcpListener;
+use tokio::sync::{Notify, watch};
+use tokio::task::JoinSet;
+use tokio::time::{Duration, Instant};
+
+use crate::blobs::Blobs;
+use crate::config::Config;
+use crate::limits::Limits;
+use crate::metrics::Metrics;
+use crate::policy::{Policy, PolicyError};
+use crate::registry::Registry;
+use crate::relay::Relay;
+use crate::relay::record::{self, Conversations};
+use crate::routing::{AgentRecord, Routing};
+use crate::store::sled::{Options, SledStore};
+use crate::store::{Quota, Store, StoreError};
+use crate::tls::{Tls, TlsError};
+use crate::{control, listen, routing, upkeep};
+
+/// How long clients have to take their leave.
+const FAREWELL: Duration = Duration::from_secs(10);
+
+/// Between two looks at the store's health.
+const HEALTH_EVERY: Duration = Duration::from_secs(1);
+
+/// Why a relay does not start, or stopped. Each text says what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The address cannot be listened on.
+    #[error("{key}: cannot listen on {address}: {source}{}", hint(source))]
+    Listen {
+        /// Configuration key.
+        key: &'static str,
+        /// The address.
+        address: SocketAddr,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// org.json.
+    #[error(transparent)]
+    Policy(#[from] PolicyError),
+    /// Certificate and key.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The data folder.
+    #[error("the data folder {path} cannot be used: {source}; it has to belong to the relay's user")]
+    Data {
+        /// Which path.
+        path: std::path::PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+fn hint(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => "; another program has this port: stop it, or choose another port",
+        io::ErrorKind::AddrNotAvailable => "; this machine does not have that address",
+        io::ErrorKind::PermissionDenied => "; ports below 1024 need a privilege: choose a higher one",
+        _ => "",
+    }
+}
+
+/// Bound sockets.
+#[derive(Debug)]
+pub struct Listeners {
+    /// For clients.
+    pub public: TcpListener,
+    /// For health and metrics.
+    pub admin: Option<TcpListener>,
+}
+
+impl Listeners {
+    /// Binds what the configuration names.
+    ///
+    /// # Errors
+    /// `Listen`.
+    pub async fn bind(config: &Config) -> Result<Self, RunError> {
+        let bind = async |key, address: SocketAddr| {
+            TcpListener::bind(address).await.map_err(|source| RunError::Listen { key, address, source })
+        };
+        let public = bind("listen", config.listen).await?;
+        let admin = match config.admin_listen {
+            Some(address) => Some(bind("admin_listen", address).await?),
+            None => None,
+        };
+        Ok(Self { public, admin })
+    }
+}
+
+/// Opens the store that the configuration names.
+///
+/// # Errors
+/// `Open`: in use, unreadable, of another format.
+pub fn open_store(config: &Config) -> Result<SledStore, StoreError> {
+    let quota = Quota {
+        items: u64::from(config.limits.mailbox_items),
+        bytes: u64::from(config.limits.mailbox_mib) << 20,
+    };
+    let folder = config.data.join("store");
+    SledStore::open(&Options { folder, cache_bytes: u64::from(config.store.cache_mib) << 20, quota })
+}
+
+/// Makes a folder for the relay alone.
+pub(crate) fn private_folder(path: &std::path::Path) -> io::Result<()> {
+    use std::os::unix::fs::DirBuilderExt;
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
+}
+
+async fn open(config: Config, shutdown: watch::Receiver<bool>) -> Result<Relay, RunError> {
+    let policy = Policy::open(&config)?;
+    let tls = config.tls.clone().map(Tls::open).transpose()?;
+    let data = |path: &std::path::Path| {
+        let path = path.to_path_buf();
+        move |source| RunError::Data { path, source }
+    };
+    private_folder(&config.data).map_err(data(&config.data))?;
+    let store: Arc<dyn Store> = Arc::new(open_store(&config)?);
+    let blobs = Blobs::open(config.data.join("blobs")).map_err(data(&config.data.join("blobs")))?;
+    let routing = Routing::default();
+    for (device, bytes) in store.agents().await? {
+        // A record of an older form is made anew when the agent connects.
+        if let Ok(agent) = postcard::from_bytes::<AgentRecord>(&bytes) {
+            routing.restore(device, agent);
+        }
+    }
+    let conversations = Conversations::default();
+    for (id, stored) in store.open_conversations().await? {
+        routing.note(id, &record::decode(&stored.bytes)?);
+    }
+    Ok(Relay {
+        limits: Arc::new(Limits::new(&config.limits)),
+        registry: Registry::default(),
+        metrics: Metrics::default(),
+        router: Notify::new(),
+        low_space: AtomicBool::new(false),
+        config,
+        store,
+        blobs,
+        policy,
+        tls,
+        routing,
+        conversations,
+        shutdown,
+    })
+}
+
+/// A relay that has opened everything and may start.
+#[derive(Debug)]
+pub struct Prepared {
+    relay: Arc<Relay>,
+    stop: watch::Sender<bool>,
+}
+
+/// Opens what the configuration names.
+///
+/// # Errors
+/// [`RunError`], the first thing that is wrong.
+pub async fn prepare(config: Config) -> Result<Prepared, RunError> {
+    let (stop, stopping) = watch::channel(false);
+    let relay = Arc::new(open(config, stopping).await?);
+    upkeep::check_space(&relay);
+    Ok(Prepared { relay, stop })
+}
+
+/// Runs a relay until `shutdown` resolves. May be called any number of times in one process.
+///
+/// # Errors
+/// [`RunError`]: it did not start, or the store failed.
+pub async fn run(
+    config: Config,
+    listeners: Listeners,
+    shutdown: impl Future<Output = ()>,
+) -> Result<(), RunError> {
+    prepare(config).await?.run(listeners, shutdown).await
+}
+
+impl Prepared {
+    /// See [`run`].
+    ///
+    /// # Errors
+    /// The store failed.
+    pub async fn run(self, listeners: Listeners, shutdown: impl Future<Output = ()>) -> Result<(), RunError> {
+        let Self { relay, stop } = self;
+        let mut tasks = JoinSet::new();
+        tasks.spawn(listen::accept_loop(Arc::clone(&relay), listeners.public));
+        if let Some(admin) = listeners.admin {
+            tasks.spawn(listen::admin_loop(Arc::clone(&relay), admin));
+        }
+        tasks.spawn(routing::task::run(Arc::clone(&relay)));
+        tasks.spawn(upkeep::run(Arc::clone(&relay)));
+        tasks.spawn(control::run(Arc::clone(&relay)));
+        tracing::info!(name = relay.config.name, "the relay runs");
+        let failed = async {
+            loop {
+                tokio::time::sleep(HEALTH_EVERY).await;
+                if let Err(error) = relay.store.health() {
+                    break error;
+                }
+            }
+        };
+        let failure = tokio::select! {
+            () = shutdown => Ok(()),
+            error = failed => Err(error),
+        };
+        tracing::info!("stopping: no new connections, clients are told");
+        // An error means that every task has ended already.
+        let _ = stop.send(true);
+        farewell(&relay).await;
+        tasks.shutdown().await;
+        // The store closes with the last holder of the relay: wait, so that the folder is free on return.
+        let weak = Arc::downgrade(&relay);
+        drop(relay);
+        let deadline = Instant::now() + FAREWELL;
+        while weak.strong_count() > 0 && Instant::now() < deadline {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        tracing::info!("stopped");
+        Ok(failure?)
+    }
+}
+
+async fn farewell(relay: &Relay) {
+    let deadline = Instant::now() + FAREWELL;
+    while !relay.registry.is_empty() && Instant::now() < deadline {
+        relay.registry.all().iter().for_each(|connected| connected.inbox.goodbye(Reason::ShuttingDown));
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}

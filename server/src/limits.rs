@@ -1,0 +1,244 @@
+//! Limits by rate and number. An address is never kept: it becomes the HMAC of its prefix under a key that lives in
+//! memory and is renewed every day.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::num::NonZeroU32;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use governor::{DefaultDirectRateLimiter, DefaultKeyedRateLimiter, Quota, RateLimiter};
+use hmac::{Hmac, KeyInit, Mac};
+use sealdesk_protocol::ids::{ConversationId, DeviceKeyHash};
+use sha2::Sha256;
+use zeroize::Zeroizing;
+
+use crate::clock::{DAY_MS, now_ms};
+use crate::config;
+
+const HOUR: Duration = Duration::from_secs(3600);
+/// A burst is this many seconds of the steady rate.
+const BURST_SECONDS: u32 = 4;
+
+/// Pseudonym of an address prefix, for one day.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Prefix([u8; 16]);
+
+struct DailyKey {
+    day: u64,
+    key: Zeroizing<[u8; 32]>,
+}
+
+/// Every limit of one relay.
+pub struct Limits {
+    daily: Mutex<Option<DailyKey>>,
+    connects: DefaultKeyedRateLimiter<Prefix>,
+    conversations: DefaultKeyedRateLimiter<Prefix>,
+    device_frames: DefaultKeyedRateLimiter<DeviceKeyHash>,
+    attachments: DefaultKeyedRateLimiter<DeviceKeyHash>,
+    prekeys_conversation: DefaultKeyedRateLimiter<(ConversationId, DeviceKeyHash)>,
+    prekeys_device: DefaultKeyedRateLimiter<DeviceKeyHash>,
+    connection_frames: Quota,
+    open: Mutex<HashMap<Prefix, u32>>,
+    total: AtomicU32,
+    most: u32,
+    most_of_prefix: u32,
+}
+
+impl core::fmt::Debug for Limits {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Limits").field("open", &self.total).finish_non_exhaustive()
+    }
+}
+
+/// Too much; try again later.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Exceeded;
+
+/// A connection that is counted until this is dropped.
+#[derive(Debug)]
+pub struct Permit {
+    limits: Arc<Limits>,
+    /// Of the connection's address.
+    pub prefix: Prefix,
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        self.limits.total.fetch_sub(1, Ordering::Relaxed);
+        let mut open = self.limits.open.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = open.get_mut(&self.prefix) {
+            *count -= 1;
+            if *count == 0 {
+                open.remove(&self.prefix);
+            }
+        }
+    }
+}
+
+fn at_least_one(n: u32) -> NonZeroU32 {
+    NonZeroU32::new(n).unwrap_or(NonZeroU32::MIN)
+}
+
+fn over(most: u32, period: Duration) -> Quota {
+    let most = at_least_one(most);
+    Quota::with_period(period / most.get()).unwrap_or(Quota::per_hour(most)).allow_burst(most)
+}
+
+impl Limits {
+    /// From the checked configuration.
+    pub fn new(limits: &config::Limits) -> Self {
+        let burst = |rate: u32| {
+            Quota::per_second(at_least_one(rate))
+                .allow_burst(at_least_one(rate.saturating_mul(BURST_SECONDS)))
+        };
+        Self {
+            daily: Mutex::new(None),
+            connects: RateLimiter::keyed(over(limits.connects_per_minute, Duration::from_secs(60))),
+            conversations: RateLimiter::keyed(over(limits.conversations_per_hour, HOUR)),
+            device_frames: RateLimiter::keyed(burst(limits.device_frames_per_second)),
+            attachments: RateLimiter::keyed(over(limits.attachments_per_hour, HOUR)),
+            prekeys_conversation: RateLimiter::keyed(over(limits.prekeys_per_conversation_hour, HOUR)),
+            prekeys_device: RateLimiter::keyed(over(limits.prekeys_per_device_hour, HOUR)),
+            connection_frames: burst(limits.frames_per_second),
+            open: Mutex::new(HashMap::new()),
+            total: AtomicU32::new(0),
+            most: limits.connections,
+            most_of_prefix: limits.connections_per_prefix,
+        }
+    }
+
+    /// The pseudonym of an address' prefix: the address (IPv4) or its /64 (IPv6).
+    pub fn prefix(&self, address: IpAddr) -> Prefix {
+        let prefix = match address.to_canonical() {
+            IpAddr::V4(v4) => v4.to_bits().to_be_bytes().to_vec(),
+            IpAddr::V6(v6) => v6.octets()[..8].to_vec(),
+        };
+        let day = now_ms() / DAY_MS;
+        let mut daily = self.daily.lock().unwrap_or_else(PoisonError::into_inner);
+        if daily.as_ref().is_none_or(|key| key.day != day) {
+            let mut key = Zeroizing::new([0; 32]);
+            // Without randomness all prefixes of the day would share the zero key: still no address is kept.
+            let _ = getrandom::fill(key.as_mut());
+            *daily = Some(DailyKey { day, key });
+        }
+        let mut out = [0; 16];
+        if let Some(key) = daily.as_ref()
+            && let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(key.key.as_ref())
+        {
+            mac.update(&prefix);
+            out.copy_from_slice(&mac.finalize().into_bytes()[..16]);
+        }
+        Prefix(out)
+    }
+
+    /// Counts a new connection.
+    ///
+    /// # Errors
+    /// `Exceeded`: too many open, or too many new ones.
+    pub fn admit(self: &Arc<Self>, prefix: Prefix) -> Result<Permit, Exceeded> {
+        self.connects.check_key(&prefix).map_err(|_| Exceeded)?;
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = open.entry(prefix).or_insert(0);
+        if *count >= self.most_of_prefix || self.total.load(Ordering::Relaxed) >= self.most {
+            if *count == 0 {
+                open.remove(&prefix);
+            }
+            return Err(Exceeded);
+        }
+        *count += 1;
+        self.total.fetch_add(1, Ordering::Relaxed);
+        Ok(Permit { limits: Arc::clone(self), prefix })
+    }
+
+    /// The limiter of one connection's frames.
+    pub fn connection(&self) -> DefaultDirectRateLimiter {
+        RateLimiter::direct(self.connection_frames)
+    }
+
+    /// One more frame of a device.
+    pub fn device_frame(&self, device: &DeviceKeyHash) -> Result<(), Exceeded> {
+        self.device_frames.check_key(device).map_err(|_| Exceeded)
+    }
+
+    /// One more conversation of an address prefix.
+    pub fn conversation(&self, prefix: &Prefix) -> Result<(), Exceeded> {
+        self.conversations.check_key(prefix).map_err(|_| Exceeded)
+    }
+
+    /// One more attachment of a device.
+    pub fn attachment(&self, device: &DeviceKeyHash) -> Result<(), Exceeded> {
+        self.attachments.check_key(device).map_err(|_| Exceeded)
+    }
+
+    /// One more bundle of `device`'s prekeys to a conversation. Both limits fail closed: no bundle at all is given
+    /// beyond them, so that draining somebody's one-time pairs does not push others down to the last resort.
+    pub fn prekeys(&self, conversation: &ConversationId, device: &DeviceKeyHash) -> Result<(), Exceeded> {
+        self.prekeys_conversation.check_key(&(*conversation, *device)).map_err(|_| Exceeded)?;
+        self.prekeys_device.check_key(device).map_err(|_| Exceeded)
+    }
+
+    /// Forgets who has been quiet; call it every minute.
+    pub fn tidy(&self) {
+        self.connects.retain_recent();
+        self.conversations.retain_recent();
+        self.device_frames.retain_recent();
+        self.attachments.retain_recent();
+        self.prekeys_conversation.retain_recent();
+        self.prekeys_device.retain_recent();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn limits(change: impl Fn(&mut config::Limits)) -> Arc<Limits> {
+        let mut values = config::Limits::default();
+        change(&mut values);
+        Arc::new(Limits::new(&values))
+    }
+
+    #[test]
+    fn addresses_become_pseudonyms_of_their_prefix() {
+        let one = limits(|_| {});
+        let of = |text: &str| one.prefix(text.parse().unwrap());
+        assert_eq!(of("192.0.2.1"), of("::ffff:192.0.2.1"));
+        assert_ne!(of("192.0.2.1"), of("192.0.2.2"));
+        assert_eq!(of("2001:db8::1"), of("2001:db8::ffff:1"), "one /64");
+        assert_ne!(of("2001:db8::1"), of("2001:db8:0:1::1"));
+        let other = limits(|_| {});
+        assert_ne!(of("192.0.2.1"), other.prefix("192.0.2.1".parse().unwrap()), "the key is random");
+        one.daily.lock().unwrap().as_mut().unwrap().day -= 1;
+        let yesterday = one.daily.lock().unwrap().as_ref().unwrap().key.clone();
+        of("192.0.2.1");
+        assert_ne!(*yesterday, *one.daily.lock().unwrap().as_ref().unwrap().key, "renewed each day");
+    }
+
+    #[test]
+    fn connections_are_capped_in_all_and_by_prefix() {
+        let capped = limits(|l| (l.connections, l.connections_per_prefix) = (3, 2));
+        let (a, b) = (Prefix([1; 16]), Prefix([2; 16]));
+        let held = [capped.admit(a).unwrap(), capped.admit(a).unwrap()];
+        assert_eq!(capped.admit(a).unwrap_err(), Exceeded);
+        let third = capped.admit(b).unwrap();
+        assert_eq!(capped.admit(b).unwrap_err(), Exceeded, "in all");
+        drop(held);
+        drop(third);
+        assert!(capped.admit(a).is_ok());
+        assert!(capped.open.lock().unwrap().is_empty());
+    }
+
+    #[test]
+    fn draining_fails_closed_by_conversation_and_by_device() {
+        let capped = limits(|l| (l.prekeys_per_conversation_hour, l.prekeys_per_device_hour) = (2, 3));
+        let (one, two) = (ConversationId([1; 32]), ConversationId([2; 32]));
+        let device = DeviceKeyHash([3; 32]);
+        assert!(capped.prekeys(&one, &device).is_ok());
+        assert!(capped.prekeys(&one, &device).is_ok());
+        assert!(capped.prekeys(&one, &device).is_err(), "the conversation's share");
+        assert!(capped.prekeys(&two, &device).is_ok());
+        assert!(capped.prekeys(&two, &device).is_err(), "the device's share");
+    }
+}

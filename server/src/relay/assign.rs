@@ -1,0 +1,299 @@
+//! A customer asks for an agent; the relay names one, or lets agents claim.
+//!
+//! 1. `RequestAssignment`: topic known, consent receipt valid for a current notice, rates kept.
+//! 2. A device is named: its certificates and one bundle of prekeys are stored with the conversation, so that asking
+//!    again gives the same.
+//! 3. The customer verifies both and signs; see [`super::statements`].
+
+use sealdesk_protocol::conversation::{ConsentReceipt, is_language_tag};
+use sealdesk_protocol::ids::{ConversationId, DeviceKeyHash};
+use sealdesk_protocol::org::AssignmentMode;
+use sealdesk_protocol::wire::{Assignment, Claim, Code, Queued, RequestAssignment, ToClient};
+
+use super::record::{Nominee, Record};
+use super::{Relay, done};
+use crate::clock::now_ms;
+use crate::policy::Org;
+use crate::socket::connection::Session;
+use crate::store::{Keep, StoreError, Swap};
+
+/// A receipt may be this much ahead of the relay's clock.
+const SKEW_MS: u64 = 10 * 60 * 1000;
+/// Devices tried for one assignment.
+const MAX_TRIED: usize = 8;
+/// Tries of a compare-and-swap that others win.
+const MAX_SWAPS: usize = 4;
+
+/// Who may be named.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Which {
+    /// Connected agents first, then offline ones.
+    Anybody,
+    /// Connected agents only.
+    Online,
+    /// This device, which claimed.
+    Device(DeviceKeyHash),
+}
+
+impl Relay {
+    /// Stores a changed record, with nothing else. `Ok(false)`: somebody else changed it first.
+    async fn put(&self, id: ConversationId, version: u64, record: Record) -> Result<bool, Code> {
+        let opened = record.governance.is_some();
+        let keep = if opened { Keep::Open } else { Keep::Until(self.expiry(now_ms())) };
+        let encoded = postcard::to_allocvec(&record).map_err(|_| Code::Internal)?;
+        let swap = Swap {
+            conversation: id,
+            expected: version,
+            record: encoded,
+            keep,
+            appends: Vec::new(),
+            audit: None,
+        };
+        match self.store.swap(swap).await {
+            Ok(swapped) => {
+                self.routing.note(id, &record);
+                self.conversations.keep(id, swapped.version, record);
+                Ok(true)
+            }
+            Err(StoreError::Conflict { .. }) => {
+                self.conversations.forget(&id);
+                Ok(false)
+            }
+            Err(cause) => Err(self.store_code(&cause)),
+        }
+    }
+
+    /// Names an agent for a waiting conversation. `Ok(false)`: nobody can be named now.
+    pub async fn name(&self, id: ConversationId, which: Which) -> Result<bool, Code> {
+        for _ in 0..MAX_SWAPS {
+            let loaded = self.conversation(id).await.map_err(|cause| self.store_code(&cause))?;
+            let loaded = loaded.ok_or(Code::UnknownConversation)?;
+            if loaded.record.nominee.is_some() || !loaded.record.is_waiting() {
+                return Ok(false);
+            }
+            let Some(nominee) = self.choose(id, which).await? else { return Ok(false) };
+            let device = nominee.device;
+            let mut record = loaded.record.clone();
+            record.reassigned |= record.governance.is_some();
+            record.nominee = Some(nominee);
+            if self.put(id, loaded.version, record).await? {
+                self.routing.took(&device);
+                return Ok(true);
+            }
+        }
+        Err(Code::Conflict)
+    }
+
+    /// Names an agent and tells the customer.
+    pub async fn name_and_announce(&self, id: ConversationId, which: Which) -> Result<bool, Code> {
+        let named = self.name(id, which).await?;
+        if named {
+            self.announce(id).await.map_err(|cause| self.store_code(&cause))?;
+        }
+        Ok(named)
+    }
+
+    /// The best candidate whose certificate holds and whose prekeys are there.
+    async fn choose(&self, id: ConversationId, which: Which) -> Result<Option<Nominee>, Code> {
+        let now = now_ms();
+        let capacity = self.config.routing.default_capacity;
+        let online = |mailbox: &_| self.registry.is_online(mailbox);
+        let candidates = match which {
+            Which::Device(device) if self.routing.may_claim(&id, &device, now, capacity) => {
+                vec![(device, true)]
+            }
+            Which::Device(_) => Vec::new(),
+            Which::Anybody | Which::Online => self.routing.candidates(&id, now, capacity, online),
+        };
+        let fitting = candidates.into_iter().filter(|(_, online)| *online || which == Which::Anybody);
+        for (device, _) in fitting.take(MAX_TRIED) {
+            let Some(agent) = self.routing.agent(&device) else { continue };
+            if self.policy.org().certificate(&agent.chain).is_err() {
+                continue;
+            }
+            match self.issue(id, device).await {
+                Ok(bundle) => {
+                    let (agent, chain) = (agent.agent, agent.chain);
+                    return Ok(Some(Nominee { agent, device, chain, bundle, named_ms: now }));
+                }
+                // The next one may have prekeys.
+                Err(Code::NoPrekeys | Code::RateLimited) => {}
+                Err(code) => return Err(code),
+            }
+        }
+        Ok(None)
+    }
+
+    /// The frame for the agent who is named, if one is.
+    pub(crate) async fn assignment(
+        &self,
+        id: ConversationId,
+        req: Option<u32>,
+    ) -> Result<Option<Assignment>, StoreError> {
+        let Some(loaded) = self.conversation(id).await? else { return Ok(None) };
+        let Some(nominee) = &loaded.record.nominee else { return Ok(None) };
+        let epoch = loaded.record.governance.as_ref().map_or(0, |governance| governance.current().number) + 1;
+        let mailbox = sealdesk_protocol::crypto::identity::mailbox_of(&nominee.device);
+        Ok(Some(Assignment {
+            req,
+            conversation: id,
+            epoch,
+            agent: nominee.chain.clone(),
+            bundle: nominee.bundle.clone(),
+            online: self.registry.is_online(&mailbox),
+        }))
+    }
+
+    /// Tells a connected customer which agent is named.
+    pub(crate) async fn announce(&self, id: ConversationId) -> Result<(), StoreError> {
+        if let Some(assignment) = self.assignment(id, None).await?
+            && let Some(loaded) = self.conversation(id).await?
+            && let Some(connected) = self.registry.get(&loaded.record.customer.mailbox())
+        {
+            connected.inbox.frame(&assignment.into());
+        }
+        Ok(())
+    }
+
+    /// The assigned device did not accept in time.
+    pub async fn lapse(&self, id: ConversationId, device: DeviceKeyHash) -> Result<(), Code> {
+        let loaded = self.conversation(id).await.map_err(|cause| self.store_code(&cause))?;
+        let Some(loaded) = loaded.filter(|loaded| loaded.record.is_waiting()) else { return Ok(()) };
+        let mut record = loaded.record.clone();
+        if !record.lapsed.contains(&device) {
+            record.lapsed.push(device);
+        }
+        if self.put(id, loaded.version, record).await? {
+            self.router.notify_one();
+        }
+        Ok(())
+    }
+
+    /// The customer did not open: the agent's place is given back. The customer may ask again.
+    pub async fn withdraw(&self, id: ConversationId) -> Result<(), Code> {
+        let loaded = self.conversation(id).await.map_err(|cause| self.store_code(&cause))?;
+        let Some(loaded) = loaded.filter(|loaded| loaded.record.governance.is_none()) else { return Ok(()) };
+        let mut record = loaded.record.clone();
+        record.nominee = None;
+        if self.put(id, loaded.version, record).await? {
+            self.routing.forget(&id);
+        }
+        Ok(())
+    }
+}
+
+/// What a request has to fulfil before anything is stored for it.
+fn check_request(session: &Session, frame: &RequestAssignment, org: &Org) -> Result<Record, Code> {
+    let settings = org.verified.settings();
+    let topic = settings.topic(&frame.topic).ok_or(Code::UnknownTopic)?;
+    if !is_language_tag(&frame.language) {
+        return Err(Code::UnknownTopic);
+    }
+    let now = now_ms();
+    let receipt = ConsentReceipt::verify(&frame.consent).map_err(|_| Code::ConsentMissing)?;
+    let own = receipt.root == org.verified.root()
+        && receipt.conversation == frame.conversation
+        && receipt.device == session.who.device
+        && receipt.given <= now + SKEW_MS;
+    if !own {
+        return Err(Code::ConsentMissing);
+    }
+    if !settings.has_notice(&receipt.notice) {
+        return Err(Code::ConsentOutdated);
+    }
+    Ok(Record {
+        customer: session.who.device,
+        topic: frame.topic.clone(),
+        team: topic.team.clone(),
+        language: frame.language.clone(),
+        consent: frame.consent.clone(),
+        requested_ms: now,
+        nominee: None,
+        governance: None,
+        assigned: None,
+        lapsed: Vec::new(),
+        reassigned: false,
+        closed_ms: None,
+    })
+}
+
+impl Session {
+    /// A customer asks for an agent, for the first time or again.
+    pub(super) async fn request_assignment(&self, frame: RequestAssignment) -> Result<ToClient, Code> {
+        if self.who.agent.is_some() {
+            return Err(Code::NotListed);
+        }
+        let relay = &self.relay;
+        let (id, req) = (frame.conversation, frame.req);
+        let org = relay.policy.org();
+        let code = |cause: StoreError| relay.store_code(&cause);
+        match relay.conversation(id).await.map_err(code)? {
+            Some(known) => self.ask_again(id, &known, &frame, &org).await?,
+            None => {
+                relay.check_space()?;
+                let record = check_request(self, &frame, &org)?;
+                relay.limits.conversation(&self.permit.prefix).map_err(|_| Code::RateLimited)?;
+                if !relay.put(id, 0, record).await? {
+                    return Err(Code::Conflict);
+                }
+            }
+        }
+        let claim = org.verified.settings().assignment == AssignmentMode::Claim;
+        if !claim {
+            relay.name(id, Which::Anybody).await?;
+        }
+        if let Some(assignment) = relay.assignment(id, Some(req)).await.map_err(code)? {
+            return Ok(assignment.into());
+        }
+        relay.router.notify_one();
+        Ok(Queued { req: Some(req), conversation: id, claim }.into())
+    }
+
+    /// The same request again: a repetition, or the click that allows one more reassignment.
+    async fn ask_again(
+        &self,
+        id: ConversationId,
+        known: &super::record::Loaded,
+        frame: &RequestAssignment,
+        org: &Org,
+    ) -> Result<(), Code> {
+        let record = &known.record;
+        if record.customer != self.who.device {
+            return Err(Code::UnknownConversation);
+        }
+        if record.closed_ms.is_some() {
+            return Err(Code::Closed);
+        }
+        if record.is_accepted() {
+            return Err(Code::Conflict);
+        }
+        // Not opened yet: the receipt of this request counts, since the notice may have changed meanwhile.
+        if record.governance.is_none() && record.nominee.is_none() {
+            let fresh = check_request(self, frame, org)?;
+            let renewed =
+                Record { requested_ms: record.requested_ms, lapsed: record.lapsed.clone(), ..fresh };
+            self.relay.put(id, known.version, renewed).await?;
+        } else if record.governance.is_some() && record.nominee.is_none() && record.reassigned {
+            // Those who did not accept before get another chance, except the one who has it now.
+            let lapsed = record.current_agent().map(|(_, device)| device).into_iter().collect();
+            let again = Record { reassigned: false, lapsed, ..record.clone() };
+            self.relay.put(id, known.version, again).await?;
+        }
+        Ok(())
+    }
+
+    /// An agent claims a waiting conversation: the first compare-and-swap wins.
+    pub(super) async fn claim(&self, frame: &Claim) -> Result<ToClient, Code> {
+        if self.who.agent.is_none() {
+            return Err(Code::CertificateRefused);
+        }
+        if self.relay.policy.org().verified.settings().assignment != AssignmentMode::Claim {
+            return Err(Code::Unsupported);
+        }
+        if !self.relay.name_and_announce(frame.conversation, Which::Device(self.who.hash)).await? {
+            return Err(Code::AlreadyClaimed);
+        }
+        self.relay.router.notify_one();
+        Ok(done(frame.req))
+    }
+}

@@ -1,0 +1,118 @@
+//! Envelopes: only a device that was ever listed in a conversation writes to the other parties' mailboxes.
+
+use std::sync::Arc;
+
+use futures_util::FutureExt;
+use sealdesk_protocol::ids::DeviceKeyHash;
+use sealdesk_protocol::wire::envelope::{Class, Envelope};
+use sealdesk_protocol::wire::{Ack, Addressed, Code, Ephemeral, Item, Send, SendEphemeral};
+
+use super::record::Loaded;
+use super::{Relay, done};
+use crate::clock::{DAY_MS, now_ms};
+use crate::socket::connection::{Pending, Session};
+use crate::socket::error;
+use crate::store::{Append, DeviceRecord};
+
+/// Checks form, class and address of an envelope, and makes the item to store.
+pub(super) fn item(message: Addressed, expires_ms: u64) -> Result<Append, Code> {
+    let envelope = Envelope::decode(&message.envelope).map_err(|_| Code::Malformed)?;
+    if envelope.mailbox != message.to || envelope.class != Class::Store {
+        return Err(Code::Malformed);
+    }
+    let bytes = postcard::to_allocvec(&Item::Envelope(message.envelope)).map_err(|_| Code::Internal)?;
+    Ok(Append { mailbox: message.to, id: envelope.id.0, bytes, expires_ms })
+}
+
+/// Queues an envelope at once; resolves to the answer when it is durable.
+fn append(relay: &Arc<Relay>, from: DeviceKeyHash, loaded: &Loaded, frame: Send) -> Result<Pending, Code> {
+    relay.check_space()?;
+    if !loaded.may_write(&from, &frame.message.to) {
+        return Err(Code::NotListed);
+    }
+    let item = item(frame.message, relay.expiry(now_ms()))?;
+    let (relay, req, to) = (Arc::clone(relay), frame.req, item.mailbox);
+    let stored = relay.store.append(item);
+    Ok(async move {
+        Some(match stored.await {
+            Ok(stored) => {
+                if stored.fresh {
+                    relay.metrics.envelopes_stored.up();
+                    relay.registry.wake(&to);
+                }
+                done(req)
+            }
+            Err(cause) => error(Some(req), relay.store_code(&cause)),
+        })
+    }
+    .boxed())
+}
+
+impl Session {
+    /// Queues an envelope; the answer comes when it is durable.
+    pub fn send(&self, frame: Send) -> Pending {
+        let (relay, from, req) = (Arc::clone(&self.relay), self.who.hash, frame.req);
+        let refused = move |code| core::future::ready(Some(error(Some(req), code))).boxed();
+        // In memory nearly always; then the envelope is queued before this returns, and order is kept.
+        if let Some(loaded) = relay.conversations.cached(&frame.conversation) {
+            return append(&relay, from, &loaded, frame).unwrap_or_else(refused);
+        }
+        async move {
+            let pending = match relay.conversation(frame.conversation).await {
+                Ok(Some(loaded)) => append(&relay, from, &loaded, frame).unwrap_or_else(refused),
+                Ok(None) => refused(Code::UnknownConversation),
+                Err(cause) => refused(relay.store_code(&cause)),
+            };
+            pending.await
+        }
+        .boxed()
+    }
+
+    /// Forwards an ephemeral envelope to a connected recipient; anything wrong with it just ends it.
+    pub(super) async fn forward(&self, frame: &SendEphemeral) {
+        let Ok(Some(loaded)) = self.relay.conversation(frame.conversation).await else { return };
+        let Ok(envelope) = Envelope::decode(&frame.message.envelope) else { return };
+        let to = frame.message.to;
+        let fits = envelope.class == Class::Ephemeral && envelope.mailbox == to;
+        if !fits || !loaded.may_write(&self.who.hash, &to) {
+            return;
+        }
+        if let Some(connected) = self.relay.registry.get(&to) {
+            let forwarded = Ephemeral { envelope: frame.message.envelope.clone() };
+            if connected.inbox.ephemeral(&forwarded.into()) {
+                self.relay.metrics.ephemeral.up();
+            }
+        }
+    }
+
+    /// Deletes what the client has stored, and remembers its vault's generation (§9.2). A position of another store
+    /// epoch means nothing here and is ignored (§9.6).
+    pub fn acknowledge(&mut self, ack: Ack) -> Option<Pending> {
+        if ack.up_to.store_epoch != self.relay.store.epoch() {
+            return None;
+        }
+        self.relay.metrics.acks.up();
+        let acked = self.relay.store.ack(self.who.mailbox, ack.up_to.seq);
+        let noted = (ack.vault_generation > self.generation).then(|| {
+            self.generation = ack.vault_generation;
+            let now = now_ms();
+            let day = u32::try_from(now / DAY_MS).unwrap_or(u32::MAX);
+            let record = DeviceRecord { vault_generation: ack.vault_generation, last_seen_day: day };
+            self.relay.store.put_device(self.who.hash, record, self.relay.forget_device_at(now))
+        });
+        Some(
+            async move {
+                let noted = match noted {
+                    Some(noted) => noted.await,
+                    None => Ok(()),
+                };
+                if let Err(cause) = acked.await.and(noted) {
+                    // The items are delivered again; nothing is lost.
+                    tracing::warn!(%cause, "an acknowledgement was not stored");
+                }
+                None
+            }
+            .boxed(),
+        )
+    }
+}

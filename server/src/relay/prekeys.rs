@@ -1,0 +1,137 @@
+//! Prekeys: uploads are verified, one-time pairs leave at most once ever, draining them is limited.
+
+use sealdesk_protocol::crypto::prekeys::{PrekeyBundle, PrekeyKind, SignedPrekey};
+use sealdesk_protocol::ids::{ConversationId, DeviceKeyHash, PrekeyId};
+use sealdesk_protocol::wire::{
+    Code, FetchPrekeys, MAX_PREKEYS, PrekeyCount, Prekeys, PublishPrekeys, ToClient,
+};
+
+use super::Relay;
+use crate::clock::{DAY_MS, now_ms};
+use crate::socket::connection::Session;
+use crate::store::{DeviceRecord, Prekey, StoreError};
+
+/// One-time pairs that an agent's device may keep here.
+const AGENT_PAIRS: usize = 200;
+/// One-time pairs that a customer's device may keep here.
+const CUSTOMER_PAIRS: usize = 10;
+/// At this many or fewer an agent's device is asked for more.
+const TOP_UP: usize = 25;
+/// Longest life of a pair that is accepted, days.
+const LONGEST_DAYS: u64 = 120;
+
+impl Relay {
+    /// The last-resort pair of a device, with its id.
+    pub(crate) async fn last_resort(
+        &self,
+        device: DeviceKeyHash,
+    ) -> Result<Option<(PrekeyId, SignedPrekey)>, StoreError> {
+        let stored = self.store.last_resort(device).await?;
+        let decode = |bytes: Vec<u8>| postcard::from_bytes(&bytes);
+        stored.map(decode).transpose().map_err(|_| StoreError::Corrupt("last-resort prekey"))
+    }
+
+    /// A bundle of `device` for a conversation: refused as a whole beyond the draining limits.
+    pub(crate) async fn issue(
+        &self,
+        conversation: ConversationId,
+        device: DeviceKeyHash,
+    ) -> Result<PrekeyBundle, Code> {
+        let code = |cause: StoreError| self.store_code(&cause);
+        let Some((_, last_resort)) = self.last_resort(device).await.map_err(code)? else {
+            return Err(Code::NoPrekeys);
+        };
+        self.limits.prekeys(&conversation, &device).map_err(|_| {
+            self.metrics.rate_limited.up();
+            Code::RateLimited
+        })?;
+        let taken = self.store.take_prekey(device, now_ms()).await.map_err(code)?;
+        let one_time = taken.map(|bytes| postcard::from_bytes(&bytes));
+        let one_time = one_time.transpose().map_err(|_| Code::Internal)?;
+        match one_time {
+            Some(_) => self.metrics.prekeys_issued.up(),
+            None => self.metrics.last_resort_issued.up(),
+        }
+        self.ask_for_more(device).await.map_err(code)?;
+        Ok(PrekeyBundle { last_resort, one_time })
+    }
+
+    /// Tells a connected device that it runs short.
+    async fn ask_for_more(&self, device: DeviceKeyHash) -> Result<(), StoreError> {
+        let mailbox = sealdesk_protocol::crypto::identity::mailbox_of(&device);
+        let Some(connected) = self.registry.get(&mailbox) else { return Ok(()) };
+        let left = self.store.count_prekeys(device).await?;
+        let enough = if connected.who.agent.is_some() { TOP_UP } else { 1 };
+        if left <= enough {
+            connected.inbox.frame(&PrekeyCount { req: None, one_time_left: count(left) }.into());
+        }
+        Ok(())
+    }
+}
+
+fn count(left: usize) -> u16 {
+    u16::try_from(left).unwrap_or(u16::MAX)
+}
+
+impl Session {
+    /// Takes pairs that verify; one that does not refuses the whole upload.
+    pub(super) async fn publish_prekeys(&self, frame: PublishPrekeys) -> Result<ToClient, Code> {
+        let relay = &self.relay;
+        relay.check_space()?;
+        if frame.one_time.len() > MAX_PREKEYS {
+            return Err(Code::TooLarge);
+        }
+        let now = now_ms();
+        let verify = |pair: &SignedPrekey, kind: PrekeyKind| {
+            let verified = pair.verify(&self.who.device, now).map_err(|_| Code::BadSignature)?;
+            if verified.kind() != kind || verified.expires() > now + LONGEST_DAYS * DAY_MS {
+                return Err(Code::Malformed);
+            }
+            Ok((verified.id(), verified.expires()))
+        };
+        let last_resort = frame.last_resort.map(|pair| {
+            let (id, _) = verify(&pair, PrekeyKind::LastResort)?;
+            postcard::to_allocvec(&(id, pair)).map_err(|_| Code::Internal)
+        });
+        let last_resort = last_resort.transpose()?;
+        let one_time = frame.one_time.iter().map(|pair| {
+            let (id, expires_ms) = verify(pair, PrekeyKind::OneTime)?;
+            let bytes = postcard::to_allocvec(pair).map_err(|_| Code::Internal)?;
+            Ok(Prekey { id, bytes, expires_ms })
+        });
+        let one_time: Vec<Prekey> = one_time.collect::<Result<_, Code>>()?;
+        let code = |cause: StoreError| relay.store_code(&cause);
+        if let Some(pair) = last_resort {
+            relay.store.put_last_resort(self.who.hash, pair).await.map_err(code)?;
+        }
+        let cap = if self.who.agent.is_some() { AGENT_PAIRS } else { CUSTOMER_PAIRS };
+        let left = relay.store.put_prekeys(self.who.hash, one_time, cap).await.map_err(code)?;
+        self.remember().await.map_err(code)?;
+        relay.router.notify_one();
+        Ok(PrekeyCount { req: Some(frame.req), one_time_left: count(left) }.into())
+    }
+
+    /// A customer who stored something is remembered from then on.
+    async fn remember(&self) -> Result<(), StoreError> {
+        if self.relay.store.device(self.who.hash).await?.is_some() {
+            return Ok(());
+        }
+        let now = now_ms();
+        let last_seen_day = u32::try_from(now / DAY_MS).unwrap_or(u32::MAX);
+        let record = DeviceRecord { vault_generation: self.who.vault_generation, last_seen_day };
+        self.relay.store.put_device(self.who.hash, record, self.relay.forget_device_at(now)).await
+    }
+
+    /// Hands out another listed device's prekeys, for a reset.
+    pub(super) async fn fetch_prekeys(&self, frame: &FetchPrekeys) -> Result<ToClient, Code> {
+        let loaded = self.relay.conversation(frame.conversation).await;
+        let loaded =
+            loaded.map_err(|cause| self.relay.store_code(&cause))?.ok_or(Code::UnknownConversation)?;
+        let both = loaded.lists(&self.who.hash) && loaded.lists(&frame.device);
+        if !both || frame.device == self.who.hash {
+            return Err(Code::NotListed);
+        }
+        let bundle = self.relay.issue(frame.conversation, frame.device).await?;
+        Ok(Prekeys { req: frame.req, bundle }.into())
+    }
+}

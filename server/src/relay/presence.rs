@@ -1,0 +1,69 @@
+//! Agents come, go, and say how much they take.
+
+use sealdesk_protocol::org::AssignmentMode;
+use sealdesk_protocol::wire::{Code, SetAvailability, ToClient, Waiting};
+
+use super::{Relay, done};
+use crate::audit::Event;
+use crate::auth::Authenticated;
+use crate::routing::{AgentRecord, Availability};
+use crate::socket::connection::Session;
+use crate::store::StoreError;
+
+/// Longest that an agent's record outlives its certificate.
+const AFTER_CERTIFICATE_MS: u64 = 24 * 60 * 60 * 1000;
+
+impl Relay {
+    /// A device connected: an agent's is noted for routing, a customer hears again of an agent who was named.
+    pub async fn arrived(&self, who: &Authenticated) -> Result<(), StoreError> {
+        let Some(agent) = &who.agent else {
+            for id in self.routing.named_for(&who.mailbox) {
+                self.announce(id).await?;
+            }
+            return Ok(());
+        };
+        let known = self.routing.agent(&who.hash);
+        let record = self.routing.upsert(who.hash, AgentRecord::new(who, agent));
+        if known.is_none_or(|known| known.chain != record.chain) {
+            self.keep_agent(who, &record).await?;
+            let event = Event::AgentDevice { agent: record.agent.clone(), device: who.hash };
+            self.store.audit_append(event.entry()).await?;
+        }
+        if self.policy.org().verified.settings().assignment == AssignmentMode::Claim
+            && let Some(connected) = self.registry.get(&who.mailbox)
+        {
+            let entries = self.routing.claimable(&who.hash);
+            connected.inbox.frame(&Waiting { entries }.into());
+        }
+        self.router.notify_one();
+        Ok(())
+    }
+
+    /// A device left.
+    pub fn left(&self, who: &Authenticated) {
+        if who.agent.is_some() {
+            self.router.notify_one();
+        }
+    }
+
+    async fn keep_agent(&self, who: &Authenticated, record: &AgentRecord) -> Result<(), StoreError> {
+        let bytes = postcard::to_allocvec(record).map_err(|_| StoreError::Corrupt("agent"))?;
+        self.store.put_agent(who.hash, bytes, record.valid_until + AFTER_CERTIFICATE_MS).await
+    }
+}
+
+impl Session {
+    /// An agent says whether and how much it takes.
+    pub(super) async fn set_availability(&self, frame: &SetAvailability) -> Result<ToClient, Code> {
+        if self.who.agent.is_none() {
+            return Err(Code::CertificateRefused);
+        }
+        let availability = Availability { available: frame.available, capacity: frame.capacity };
+        let record = self.relay.routing.set_availability(&self.who.hash, availability);
+        let record = record.ok_or(Code::Internal)?;
+        let kept = self.relay.keep_agent(&self.who, &record).await;
+        kept.map_err(|cause| self.relay.store_code(&cause))?;
+        self.relay.router.notify_one();
+        Ok(done(frame.req))
+    }
+}

@@ -1,0 +1,168 @@
+//! What the relay keeps of a conversation, and the copies in memory of those in use.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use sealdesk_protocol::conversation::Governance;
+use sealdesk_protocol::crypto::certificate::CertificateChain;
+use sealdesk_protocol::crypto::identity::{DevicePublic, SignedBytes};
+use sealdesk_protocol::crypto::prekeys::PrekeyBundle;
+use sealdesk_protocol::ids::{ConversationId, DeviceKeyHash, Handle, MailboxId};
+use serde::{Deserialize, Serialize};
+
+use crate::store::{Store, StoreError};
+
+/// Records in memory; beyond that they are read again.
+const CACHED: usize = 20_000;
+
+/// The agent device that the customer was told, until the customer's statement names it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Nominee {
+    /// Agent id.
+    pub agent: Handle,
+    /// The device.
+    pub device: DeviceKeyHash,
+    /// Its certificates.
+    pub chain: CertificateChain,
+    /// Its prekeys, issued once: a repeated request gets the same.
+    pub bundle: PrekeyBundle,
+    /// When, ms.
+    pub named_ms: u64,
+}
+
+/// One conversation.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Record {
+    /// The customer's device.
+    pub customer: DevicePublic,
+    /// Topic.
+    pub topic: Handle,
+    /// The team that the topic belongs to.
+    pub team: Handle,
+    /// BCP 47 tag.
+    pub language: String,
+    /// The signed consent receipt.
+    pub consent: SignedBytes,
+    /// When an agent was first asked for, ms.
+    pub requested_ms: u64,
+    /// Named, not signed yet.
+    pub nominee: Option<Nominee>,
+    /// From the open statement on.
+    pub governance: Option<Governance>,
+    /// Certificates of the agent whom the current epoch lists.
+    pub assigned: Option<CertificateChain>,
+    /// Devices that did not accept in time.
+    pub lapsed: Vec<DeviceKeyHash>,
+    /// The one automatic reassignment was made (§7.3); a further one needs the customer's click.
+    pub reassigned: bool,
+    /// When the relay stored the close statement, ms.
+    pub closed_ms: Option<u64>,
+}
+
+impl Record {
+    /// The agent's id and device in the current epoch.
+    pub fn current_agent(&self) -> Option<(&Handle, DeviceKeyHash)> {
+        let member = self.governance.as_ref()?.current().roster.agent();
+        Some((member.agent.as_ref()?, member.hash()))
+    }
+
+    /// Opened, and accepted by its agent.
+    pub fn is_accepted(&self) -> bool {
+        self.governance.as_ref().is_some_and(Governance::is_accepted)
+    }
+
+    /// Still to be accepted by somebody.
+    pub fn is_waiting(&self) -> bool {
+        self.closed_ms.is_none() && !self.is_accepted()
+    }
+}
+
+/// A record with its version and what is asked of it most.
+#[derive(Debug)]
+pub struct Loaded {
+    /// For the compare-and-swap.
+    pub version: u64,
+    /// The record.
+    pub record: Record,
+    /// Every device ever listed, with its mailbox.
+    pub listed: Vec<(DeviceKeyHash, MailboxId)>,
+}
+
+impl Loaded {
+    fn new(version: u64, record: Record) -> Self {
+        let members = record.governance.iter().flat_map(Governance::could_have_read);
+        let listed = members.map(|member| (member.hash(), member.device.mailbox())).collect();
+        Self { version, record, listed }
+    }
+
+    /// Whether the device was ever listed.
+    pub fn lists(&self, device: &DeviceKeyHash) -> bool {
+        self.listed.iter().any(|(hash, _)| hash == device)
+    }
+
+    /// Whether `from` may write to `to`: both were listed, and they are not the same.
+    pub fn may_write(&self, from: &DeviceKeyHash, to: &MailboxId) -> bool {
+        self.lists(from) && self.listed.iter().any(|(hash, mailbox)| mailbox == to && hash != from)
+    }
+}
+
+/// The conversations in memory. The relay is the store's only writer, so that they stay true.
+#[derive(Debug, Default)]
+pub struct Conversations(Mutex<HashMap<ConversationId, Arc<Loaded>>>);
+
+impl Conversations {
+    /// Reads a record.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn load(
+        &self,
+        store: &dyn Store,
+        id: ConversationId,
+    ) -> Result<Option<Arc<Loaded>>, StoreError> {
+        if let Some(found) = self.cached(&id) {
+            return Ok(Some(found));
+        }
+        let Some(stored) = store.conversation(id).await? else { return Ok(None) };
+        let record = decode(&stored.bytes)?;
+        Ok(Some(self.keep(id, stored.version, record)))
+    }
+
+    /// The copy in memory.
+    pub fn cached(&self, id: &ConversationId) -> Option<Arc<Loaded>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(id).cloned()
+    }
+
+    /// Notes what was stored. A copy with a higher version stays.
+    pub fn keep(&self, id: ConversationId, version: u64, record: Record) -> Arc<Loaded> {
+        let mut map = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(newer) = map.get(&id).filter(|held| held.version > version) {
+            return Arc::clone(newer);
+        }
+        if map.len() >= CACHED {
+            map.clear();
+        }
+        let loaded = Arc::new(Loaded::new(version, record));
+        map.insert(id, Arc::clone(&loaded));
+        loaded
+    }
+
+    /// Forgets a copy, after a lost compare-and-swap or a sweep.
+    pub fn forget(&self, id: &ConversationId) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(id);
+    }
+
+    /// Forgets closed conversations, which a sweep may have dropped.
+    pub fn forget_closed(&self) {
+        let mut map = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        map.retain(|_, loaded| loaded.record.governance.is_some() && loaded.record.closed_ms.is_none());
+    }
+}
+
+/// Reads a stored record.
+///
+/// # Errors
+/// `Corrupt`.
+pub fn decode(bytes: &[u8]) -> Result<Record, StoreError> {
+    postcard::from_bytes(bytes).map_err(|_| StoreError::Corrupt("conversation"))
+}

@@ -1,0 +1,226 @@
+//! Statements: the compare-and-swap that decides how a conversation goes on (§7).
+//!
+//! 1. The signature verifies under the posting device's own key; nobody posts for another.
+//! 2. [`Governance`] decides whether it may follow what is stored: the same code that clients run.
+//! 3. `open` and `reassign` have to name the agent device that the relay named.
+//! 4. Record, copies for the other devices' mailboxes, and the envelopes that came along are one batch, or nothing is.
+
+use std::sync::Arc;
+
+use sealdesk_protocol::conversation::governance::Effect;
+use sealdesk_protocol::conversation::{Action, Governance, Member, Refusal, Statement, VerifiedStatement};
+use sealdesk_protocol::crypto::identity::SignedBytes;
+use sealdesk_protocol::ids::{DeviceKeyHash, MailboxId};
+use sealdesk_protocol::wire::{
+    Addressed, Code, Item, MAX_STATEMENT_ENVELOPES, PostStatement, StatementItem, ToClient,
+};
+
+use super::envelopes::item;
+use super::record::{Loaded, Nominee, Record};
+use super::{Relay, done};
+use crate::audit::Event;
+use crate::clock::now_ms;
+use crate::policy::Org;
+use crate::socket::connection::Session;
+use crate::store::{Append, Keep, StoreError, Swap};
+
+/// Tries of a compare-and-swap that others win.
+const MAX_SWAPS: usize = 4;
+
+/// What a statement makes of a record.
+struct Change {
+    record: Record,
+    effect: Effect,
+}
+
+/// The agent whom the statement lists has to be the one whom the relay named, still certified.
+fn check_nominee(record: &Record, agent: &Member, org: &Org) -> Result<Nominee, Code> {
+    let nominee = record.nominee.as_ref().ok_or(Code::Conflict)?;
+    if nominee.device != agent.hash() || agent.agent.as_ref() != Some(&nominee.agent) {
+        return Err(Code::AssignmentLost);
+    }
+    org.certificate(&nominee.chain).map_err(|_| Code::AssignmentLost)?;
+    Ok(nominee.clone())
+}
+
+/// Applies a statement to a record.
+fn apply(record: &Record, statement: &VerifiedStatement, org: &Org) -> Result<Change, Code> {
+    let now = now_ms();
+    let mut record = record.clone();
+    let Some(mut governance) = record.governance.take() else {
+        let governance = Governance::open(org.verified.root(), statement).map_err(Refusal::code)?;
+        let Action::Open { roster, topic, language, consent, .. } = &statement.get().action else {
+            return Err(Code::Conflict);
+        };
+        if statement.get().expires < now {
+            return Err(Code::Conflict);
+        }
+        if *topic != record.topic || *language != record.language {
+            return Err(Code::UnknownTopic);
+        }
+        if *consent != record.consent.digest() {
+            return Err(Code::ConsentMissing);
+        }
+        let nominee = check_nominee(&record, roster.agent(), org)?;
+        record.nominee = None;
+        record.assigned = Some(nominee.chain);
+        record.governance = Some(governance);
+        return Ok(Change { record, effect: Effect::Opened });
+    };
+    match &statement.get().action {
+        // Handover, takeover, join and leave need checks of certificates that this version does not make.
+        Action::AcceptOffer { .. }
+        | Action::Join { .. }
+        | Action::Leave { .. }
+        | Action::Offer { .. }
+        | Action::Withdraw { .. } => return Err(Code::Unsupported),
+        _ => {}
+    }
+    let effect = governance.apply(statement, Some(now)).map_err(Refusal::code)?;
+    match effect {
+        Effect::Reassigned { .. } => {
+            let nominee = check_nominee(&record, governance.current().roster.agent(), org)?;
+            record.nominee = None;
+            record.assigned = Some(nominee.chain);
+        }
+        Effect::Accepted => record.nominee = None,
+        Effect::Closed => {
+            record.nominee = None;
+            record.closed_ms = Some(now);
+        }
+        _ => {}
+    }
+    record.governance = Some(governance);
+    Ok(Change { record, effect })
+}
+
+/// Mailboxes of every device that was ever listed, before or now, except the signer's.
+fn recipients(governance: &Governance, signer: &DeviceKeyHash) -> Vec<MailboxId> {
+    let members = governance.could_have_read().into_iter();
+    members.filter(|member| member.hash() != *signer).map(|member| member.device.mailbox()).collect()
+}
+
+/// Everything that goes into mailboxes with the statement: its copies, then the envelopes.
+fn appends(
+    relay: &Relay,
+    record: &Record,
+    signed: &SignedBytes,
+    statement: &VerifiedStatement,
+    envelopes: Vec<Addressed>,
+) -> Result<Vec<Append>, Code> {
+    let governance = record.governance.as_ref().ok_or(Code::Internal)?;
+    let signer = &statement.get().signer;
+    let expires_ms = relay.expiry(now_ms());
+    let opens = matches!(statement.get().action, Action::Open { .. });
+    let copy = Item::Statement(StatementItem {
+        statement: signed.clone(),
+        agent: record.assigned.clone(),
+        consent: opens.then(|| record.consent.clone()),
+    });
+    let copy = postcard::to_allocvec(&copy).map_err(|_| Code::Internal)?;
+    let id = *statement.hash().0.first_chunk::<16>().ok_or(Code::Internal)?;
+    let mailboxes = recipients(governance, signer);
+    let mut out: Vec<Append> = mailboxes
+        .iter()
+        .map(|mailbox| Append { mailbox: *mailbox, id, bytes: copy.clone(), expires_ms })
+        .collect();
+    let listed = &governance.current().roster;
+    for message in envelopes {
+        let reader = listed.members().iter().find(|member| member.device.mailbox() == message.to);
+        if reader.is_none_or(|member| member.hash() == *signer) {
+            return Err(Code::NotListed);
+        }
+        let envelope = item(message, expires_ms)?;
+        if out.iter().any(|other| other.mailbox == envelope.mailbox && other.id == envelope.id) {
+            return Err(Code::Malformed);
+        }
+        out.push(envelope);
+    }
+    Ok(out)
+}
+
+impl Session {
+    /// Stores a statement with what came along, or refuses it and stores nothing.
+    pub(super) async fn post_statement(&self, frame: PostStatement) -> Result<ToClient, Code> {
+        let relay = &self.relay;
+        relay.check_space()?;
+        if frame.envelopes.len() > MAX_STATEMENT_ENVELOPES {
+            return Err(Code::TooLarge);
+        }
+        let claimed = Statement::peek(&frame.statement).map_err(|_| Code::Malformed)?;
+        if claimed.conversation != frame.conversation {
+            return Err(Code::Malformed);
+        }
+        if claimed.signer != self.who.hash {
+            return Err(Code::NotListed);
+        }
+        let statement =
+            VerifiedStatement::verify(&frame.statement, &self.who.device).map_err(|_| Code::BadSignature)?;
+        for _ in 0..MAX_SWAPS {
+            let loaded = relay.conversation(frame.conversation).await;
+            let loaded =
+                loaded.map_err(|cause| relay.store_code(&cause))?.ok_or(Code::UnknownConversation)?;
+            if is_stored(&loaded.record, &statement) {
+                return Ok(done(frame.req));
+            }
+            let change = apply(&loaded.record, &statement, &relay.policy.org())?;
+            if self.swap(&frame, &statement, &loaded, change).await? {
+                return Ok(done(frame.req));
+            }
+            relay.conversations.forget(&frame.conversation);
+        }
+        Err(Code::Conflict)
+    }
+
+    /// The compare-and-swap itself. `Ok(false)`: somebody else was first.
+    async fn swap(
+        &self,
+        frame: &PostStatement,
+        statement: &VerifiedStatement,
+        loaded: &Arc<Loaded>,
+        change: Change,
+    ) -> Result<bool, Code> {
+        let relay = &self.relay;
+        let Change { record, effect } = change;
+        let appends = appends(relay, &record, &frame.statement, statement, frame.envelopes.clone())?;
+        let mailboxes: Vec<MailboxId> = appends.iter().map(|append| append.mailbox).collect();
+        let event = Event::Statement {
+            conversation: frame.conversation,
+            action: statement.get().action.name().into(),
+            signer: self.who.hash,
+            agent: record.current_agent().map(|(agent, _)| agent.clone()),
+        };
+        let swap = Swap {
+            conversation: frame.conversation,
+            expected: loaded.version,
+            record: postcard::to_allocvec(&record).map_err(|_| Code::Internal)?,
+            keep: record.closed_ms.map_or(Keep::Open, |closed_ms| Keep::Until(relay.expiry(closed_ms))),
+            appends,
+            audit: Some(event.entry()),
+        };
+        let swapped = match relay.store.swap(swap).await {
+            Ok(swapped) => swapped,
+            Err(StoreError::Conflict { .. }) => return Ok(false),
+            Err(cause) => return Err(relay.store_code(&cause)),
+        };
+        relay.routing.note(frame.conversation, &record);
+        relay.conversations.keep(frame.conversation, swapped.version, record);
+        mailboxes.iter().for_each(|mailbox| relay.registry.wake(mailbox));
+        relay.metrics.statements.up();
+        match effect {
+            Effect::Opened => relay.metrics.conversations_opened.up(),
+            Effect::Reassigned { .. } => relay.metrics.reassignments.up(),
+            Effect::Closed => relay.metrics.conversations_closed.up(),
+            _ => {}
+        }
+        relay.router.notify_one();
+        Ok(true)
+    }
+}
+
+/// Whether this very statement is stored: a repetition is answered like the first time. Notes that leave no trace in
+/// the record are stored again, and their copies are known by their ids.
+fn is_stored(record: &Record, statement: &VerifiedStatement) -> bool {
+    let Some(governance) = &record.governance else { return false };
+    matches!(governance.clone().apply(statement, None), Err(Refusal::Known))
+}

@@ -1,0 +1,305 @@
+//! One authenticated connection.
+//!
+//! 1. Wait for a frame, for mail, for a stored request, or for too long a silence.
+//! 2. Take what else is ready, so that many small frames share one write.
+//! 3. `Send` and `Ack` go to the committer and are answered when durable, several at a time; every other request is
+//!    carried out before the next frame is read.
+//! 4. Deliver one bounded batch of the mailbox; more follows in the next round. What the client has not read stays in
+//!    the mailbox, not in memory.
+
+use std::sync::Arc;
+
+use futures_util::future::BoxFuture;
+use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt, SinkExt, StreamExt};
+use governor::DefaultDirectRateLimiter;
+use sealdesk_protocol::wire::{Ack, Code, FrameError, Reason, ToClient, ToRelay};
+use tokio::time::{Duration, Instant};
+use tokio_tungstenite::tungstenite::{Error as SocketError, Message};
+
+use super::upgrade::Socket;
+use super::{WriteFailed, encode, error, say_goodbye, write};
+use crate::auth::Authenticated;
+use crate::limits::Permit;
+use crate::registry::Inbox;
+use crate::relay::Relay;
+
+/// Requests of one connection that wait for the disk at the same time.
+const MAX_PENDING: usize = 64;
+/// Frames taken in one round.
+const MAX_ROUND: usize = 32;
+/// Items and bytes delivered in one round.
+const BATCH_ITEMS: usize = 64;
+const BATCH_BYTES: usize = 128 * 1024;
+/// Refused frames in a row after which a client is cut off.
+const MAX_REFUSED: u16 = 1_000;
+
+/// A request that waits for the disk; resolves to the answer, if the frame has one.
+pub type Pending = BoxFuture<'static, Option<ToClient>>;
+
+/// An authenticated connection's state.
+pub struct Session {
+    /// The relay.
+    pub relay: Arc<Relay>,
+    /// Who it is.
+    pub who: Arc<Authenticated>,
+    /// What others leave for it.
+    pub inbox: Arc<Inbox>,
+    /// Counts the connection, and knows its address prefix.
+    pub permit: Permit,
+    limiter: DefaultDirectRateLimiter,
+    refused: u16,
+    /// Last item sent.
+    cursor: u64,
+    /// Highest vault generation noted.
+    pub(crate) generation: u64,
+    /// Newest acknowledgement of this round.
+    ack: Option<Ack>,
+}
+
+impl core::fmt::Debug for Session {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        write!(f, "Session({:?})", self.who)
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        if self.relay.registry.remove(&self.who.mailbox, &self.inbox) {
+            self.relay.left(&self.who);
+        }
+        self.relay.metrics.devices.down();
+    }
+}
+
+/// How a connection ends.
+enum End {
+    /// The client left.
+    Gone,
+    /// It is told why, after these frames.
+    Say(Reason, Vec<Vec<u8>>),
+}
+
+impl Session {
+    /// Of a registered device, whose vault was seen at `generation`.
+    pub fn new(
+        relay: Arc<Relay>,
+        who: Arc<Authenticated>,
+        inbox: Arc<Inbox>,
+        permit: Permit,
+        generation: u64,
+    ) -> Self {
+        relay.metrics.devices.up();
+        let limiter = relay.limits.connection();
+        Self { relay, who, inbox, permit, limiter, refused: 0, cursor: 0, generation, ack: None }
+    }
+
+    /// Whether one more frame is within the rates of connection and device.
+    fn within_rates(&mut self) -> bool {
+        let within = self.limiter.check().is_ok() && self.relay.limits.device_frame(&self.who.hash).is_ok();
+        self.refused = if within { 0 } else { self.refused.saturating_add(1) };
+        within
+    }
+}
+
+/// Runs to the end of the connection.
+pub async fn run(mut socket: Socket, mut session: Session) {
+    if let End::Say(reason, last) = drive(&mut socket, &mut session).await {
+        if reason == Reason::SlowConsumer {
+            session.relay.metrics.slow_consumers.up();
+        }
+        Box::pin(say_goodbye(&mut socket, last, reason)).await;
+    }
+}
+
+async fn drive(socket: &mut Socket, session: &mut Session) -> End {
+    let half_idle = Duration::from_secs(u64::from(session.relay.config.limits.idle_seconds)) / 2;
+    let write_limit = session.relay.write_limit();
+    let mut pending: FuturesUnordered<Pending> = FuturesUnordered::new();
+    let mut out: Vec<Vec<u8>> = Vec::new();
+    let mut quiet_since = Instant::now();
+    let mut pinged = false;
+    let inbox = Arc::clone(&session.inbox);
+    loop {
+        tokio::select! {
+            biased;
+            () = inbox.notified() => {}
+            Some(answer) = pending.next(), if !pending.is_empty() => out.extend(answer.as_ref().map(encode)),
+            message = socket.next(), if pending.len() < MAX_PENDING => {
+                (quiet_since, pinged) = (Instant::now(), false);
+                if let Err(end) = take(session, message, &mut pending, &mut out).await {
+                    return with_rest(end, &mut out);
+                }
+            }
+            () = tokio::time::sleep_until(quiet_since + half_idle) => {
+                if pinged {
+                    return End::Say(Reason::Idle, out);
+                }
+                (quiet_since, pinged) = (Instant::now(), true);
+                if socket.send(Message::Ping(Default::default())).await.is_err() {
+                    return End::Gone;
+                }
+            }
+        }
+        for _ in 0..MAX_ROUND {
+            if pending.len() >= MAX_PENDING {
+                break;
+            }
+            let Some(message) = socket.next().now_or_never() else { break };
+            if let Err(end) = take(session, message, &mut pending, &mut out).await {
+                return with_rest(end, &mut out);
+            }
+        }
+        pending.extend(session.ack.take().and_then(|ack| session.acknowledge(ack)));
+        while let Some(Some(answer)) = pending.next().now_or_never() {
+            out.extend(answer.as_ref().map(encode));
+        }
+        let waiting = inbox.take();
+        out.extend(waiting.frames);
+        if let Some(reason) = waiting.goodbye {
+            return End::Say(reason, out);
+        }
+        if waiting.mail && !deliver(session, &mut out).await {
+            return End::Say(Reason::ShuttingDown, out);
+        }
+        match write(socket, &mut out, write_limit).await {
+            Ok(()) => {}
+            Err(WriteFailed::Gone) => return End::Gone,
+            Err(WriteFailed::Slow) => return End::Say(Reason::SlowConsumer, Vec::new()),
+        }
+        // An idle connection keeps no buffer.
+        if out.capacity() > 0 && pending.is_empty() {
+            out = Vec::new();
+        }
+    }
+}
+
+fn with_rest(end: End, out: &mut Vec<Vec<u8>>) -> End {
+    match end {
+        End::Say(reason, last) => {
+            out.extend(last);
+            End::Say(reason, core::mem::take(out))
+        }
+        End::Gone => End::Gone,
+    }
+}
+
+/// One message of the client.
+async fn take(
+    session: &mut Session,
+    message: Option<Result<Message, SocketError>>,
+    pending: &mut FuturesUnordered<Pending>,
+    out: &mut Vec<Vec<u8>>,
+) -> Result<(), End> {
+    let violation = |code| End::Say(Reason::Violation, vec![encode(&error(None, code))]);
+    let bytes = match message {
+        Some(Ok(Message::Binary(bytes))) => bytes,
+        Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => return Ok(()),
+        Some(Ok(Message::Text(_))) => return Err(violation(Code::Malformed)),
+        Some(Err(SocketError::Capacity(_))) => return Err(violation(Code::TooLarge)),
+        Some(Ok(Message::Close(_)) | Err(_)) | None => return Err(End::Gone),
+    };
+    session.relay.metrics.frames_in.up();
+    let frame = match ToRelay::decode(&bytes) {
+        Ok(frame) => frame,
+        // A newer client may ask for more than this relay knows: said, and no reason to part.
+        Err(FrameError::Unknown(_)) => {
+            out.push(encode(&error(None, Code::Unsupported)));
+            return Ok(());
+        }
+        Err(FrameError::TooLarge(_)) => return Err(violation(Code::TooLarge)),
+        Err(_) => return Err(violation(Code::Malformed)),
+    };
+    // Acknowledgements are gathered instead: refusing one would only cause the same items to be sent again.
+    if let ToRelay::Ack(ack) = frame {
+        session.ack = Some(match session.ack.take() {
+            Some(before) if before.up_to > ack.up_to => before,
+            _ => ack,
+        });
+        return Ok(());
+    }
+    if !session.within_rates() {
+        session.relay.metrics.rate_limited.up();
+        if session.refused > MAX_REFUSED {
+            return Err(violation(Code::RateLimited));
+        }
+        out.push(encode(&error(request_number(&frame), Code::RateLimited)));
+        return Ok(());
+    }
+    match frame {
+        ToRelay::Send(frame) => pending.push(session.send(frame)),
+        frame => {
+            // What was sent before this request is queued before it: see `Store`.
+            let answers = Box::pin(session.request(frame)).await;
+            out.extend(answers.iter().map(encode));
+        }
+    }
+    Ok(())
+}
+
+/// The number that the client gave its request.
+fn request_number(frame: &ToRelay) -> Option<u32> {
+    match frame {
+        ToRelay::PublishPrekeys(f) => Some(f.req),
+        ToRelay::FetchPrekeys(f) => Some(f.req),
+        ToRelay::RequestAssignment(f) => Some(f.req),
+        ToRelay::PostStatement(f) => Some(f.req),
+        ToRelay::SetAvailability(f) => Some(f.req),
+        ToRelay::Claim(f) => Some(f.req),
+        ToRelay::Send(f) => Some(f.req),
+        ToRelay::BlobCreate(f) => Some(f.req),
+        ToRelay::BlobWrite(f) => Some(f.req),
+        ToRelay::BlobRead(f) => Some(f.req),
+        _ => None,
+    }
+}
+
+/// One batch of the mailbox; false when the store cannot be read.
+async fn deliver(session: &mut Session, out: &mut Vec<Vec<u8>>) -> bool {
+    let store = &session.relay.store;
+    let read = store.read(session.who.mailbox, session.cursor, BATCH_ITEMS, BATCH_BYTES).await;
+    let items = match read {
+        Ok(items) => items,
+        Err(cause) => {
+            tracing::error!(%cause, "a mailbox cannot be read");
+            return false;
+        }
+    };
+    let Some(last) = items.last() else { return true };
+    session.cursor = last.seq;
+    session.relay.metrics.items_delivered.add(items.len() as u64);
+    let epoch = store.epoch();
+    out.extend(items.iter().map(|item| deliver_frame(epoch, item.seq, &item.bytes)));
+    // There may be more: look again in the next round, after the client's frames.
+    session.inbox.mail();
+    true
+}
+
+/// Number of the `Deliver` frame in the table of `wire`; a test compares.
+const DELIVER: u8 = 0x30;
+
+/// `Deliver` around an item that is stored as it is encoded: postcard writes fields one after the other.
+fn deliver_frame(store_epoch: u32, seq: u64, item: &[u8]) -> Vec<u8> {
+    let mut frame = Vec::with_capacity(16 + item.len());
+    frame.push(DELIVER);
+    let mut frame = postcard::to_extend(&(store_epoch, seq), frame).unwrap_or_default();
+    frame.extend_from_slice(item);
+    frame
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use sealdesk_protocol::wire::{Deliver, Item, Position};
+
+    #[test]
+    fn a_delivery_is_the_frame_of_the_table() {
+        let item = Item::Envelope(vec![7; 300]);
+        let stored = postcard::to_allocvec(&item).unwrap();
+        for (store_epoch, seq) in [(1, 1), (u32::MAX, u64::MAX), (1_763_000_000, 300)] {
+            let frame =
+                ToClient::from(Deliver { position: Position { store_epoch, seq }, item: item.clone() });
+            assert_eq!(deliver_frame(store_epoch, seq, &stored), frame.encode().unwrap());
+        }
+    }
+}

@@ -1,0 +1,149 @@
+//! From a fresh socket to an authenticated session.
+//!
+//! 1. `Challenge`: relay name, fresh nonce, time.
+//! 2. `Authenticate` within the handshake time-out.
+//! 3. The device is registered; an older connection of it is told and replaced.
+//! 4. `Welcome`, then everything unacknowledged from the mailbox's start.
+
+use std::sync::Arc;
+
+use futures_util::StreamExt;
+use sealdesk_protocol::ids::PrekeyId;
+use sealdesk_protocol::wire::{Challenge, Code, Limits, PROTOCOL_VERSION, Reason, ToRelay, Welcome};
+use tokio::time::{Duration, Instant};
+use tokio_tungstenite::tungstenite::Message;
+
+use super::connection::{self, Session};
+use super::upgrade::Socket;
+use super::{encode, error, say_goodbye, write};
+use crate::auth::{Authenticated, authenticate};
+use crate::clock::{DAY_MS, now_ms};
+use crate::limits::Permit;
+use crate::registry::{Connected, Inbox};
+use crate::relay::Relay;
+use crate::store::{DeviceRecord, StoreError};
+
+/// Days that a device is remembered after its last connection, beyond the mailboxes' time to live.
+const REMEMBER_DAYS: u64 = 60;
+
+/// Runs one connection to its end.
+pub async fn run(relay: Arc<Relay>, mut socket: Socket, permit: Permit, deadline: Instant) {
+    relay.metrics.connections.up();
+    // Boxed: what the greeting needs shall not stay part of every idle connection.
+    if let Some(session) = Box::pin(greet(&relay, &mut socket, permit, deadline)).await {
+        connection::run(socket, session).await;
+    }
+    relay.metrics.connections.down();
+}
+
+async fn greet(
+    relay: &Arc<Relay>,
+    socket: &mut Socket,
+    permit: Permit,
+    deadline: Instant,
+) -> Option<Session> {
+    match hear(relay, socket, deadline).await {
+        Ok(who) => match welcome(relay, socket, who, permit).await {
+            Ok(session) => session,
+            Err(cause) => {
+                tracing::error!(%cause, "a device cannot be welcomed");
+                let last = vec![encode(&error(None, Code::Unavailable))];
+                say_goodbye(socket, last, Reason::ShuttingDown).await;
+                None
+            }
+        },
+        Err(None) => None,
+        Err(Some(code)) => {
+            relay.metrics.auth_failures.up();
+            tracing::debug!(code = code.as_str(), "authentication refused");
+            let reason = if code == Code::Revoked { Reason::Revoked } else { Reason::Violation };
+            say_goodbye(socket, vec![encode(&error(None, code))], reason).await;
+            None
+        }
+    }
+}
+
+/// Challenge and answer. `Err(None)`: the client left.
+async fn hear(relay: &Relay, socket: &mut Socket, deadline: Instant) -> Result<Authenticated, Option<Code>> {
+    let mut nonce = [0; 32];
+    getrandom::fill(&mut nonce).map_err(|_| Some(Code::Internal))?;
+    let challenge =
+        Challenge { protocol: PROTOCOL_VERSION, relay: relay.config.name.clone(), nonce, time: now_ms() };
+    let mut first = vec![encode(&challenge.clone().into())];
+    write(socket, &mut first, relay.write_limit()).await.map_err(|_| None)?;
+    let message = loop {
+        match tokio::time::timeout_at(deadline, socket.next()).await {
+            Ok(Some(Ok(Message::Binary(bytes)))) => break bytes,
+            Ok(Some(Ok(Message::Ping(_) | Message::Pong(_)))) => {}
+            Ok(Some(Ok(Message::Text(_)))) => return Err(Some(Code::Malformed)),
+            Err(_) => return Err(Some(Code::NotAuthenticated)),
+            Ok(_) => return Err(None),
+        }
+    };
+    match ToRelay::decode(&message) {
+        Ok(ToRelay::Authenticate(frame)) => {
+            authenticate(frame, &challenge, &relay.policy.org()).map_err(Some)
+        }
+        Ok(_) => Err(Some(Code::NotAuthenticated)),
+        Err(_) => Err(Some(Code::Malformed)),
+    }
+}
+
+async fn welcome(
+    relay: &Arc<Relay>,
+    socket: &mut Socket,
+    who: Authenticated,
+    permit: Permit,
+) -> Result<Option<Session>, StoreError> {
+    let who = Arc::new(who);
+    let before = relay.store.device(who.hash).await?.unwrap_or_default();
+    let one_time_left = relay.store.count_prekeys(who.hash).await?;
+    let last_resort = relay.last_resort(who.hash).await?;
+    let inbox = Arc::new(Inbox::default());
+    if relay.registry.register(Connected { inbox: Arc::clone(&inbox), who: Arc::clone(&who) }) {
+        relay.metrics.replaced.up();
+    }
+    let generation = before.vault_generation.max(who.vault_generation);
+    let session = Session::new(Arc::clone(relay), who, inbox, permit, generation);
+    remember(relay, &session.who, before).await?;
+    relay.arrived(&session.who).await?;
+    let org = relay.policy.org();
+    let limits = &relay.config.limits;
+    let welcome = Welcome {
+        mailbox: session.who.mailbox,
+        store_epoch: relay.store.epoch(),
+        vault_generation: before.vault_generation,
+        one_time_left: u16::try_from(one_time_left).unwrap_or(u16::MAX),
+        last_resort: last_resort.map(|(id, _): (PrekeyId, _)| id),
+        revocations: org.revocations.clone(),
+        limits: Limits {
+            attachment: u64::from(limits.attachment_mib) << 20,
+            mailbox_ttl: u64::from(limits.ttl_days) * DAY_MS,
+        },
+        time: now_ms(),
+    };
+    let mut first = vec![encode(&welcome.into())];
+    let written = write(socket, &mut first, Duration::from_secs(10)).await;
+    session.inbox.mail();
+    Ok(written.is_ok().then_some(session))
+}
+
+/// Keeps the highest vault generation (§9.2). A customer without anything stored is not remembered: strangers shall
+/// not fill the disk.
+async fn remember(relay: &Relay, who: &Authenticated, before: DeviceRecord) -> Result<(), StoreError> {
+    let now = now_ms();
+    let record = DeviceRecord {
+        vault_generation: before.vault_generation.max(who.vault_generation),
+        last_seen_day: u32::try_from(now / DAY_MS).unwrap_or(u32::MAX),
+    };
+    let known = before != DeviceRecord::default() || who.agent.is_some();
+    if known && record != before {
+        relay.store.put_device(who.hash, record, relay.forget_device_at(now)).await?;
+    }
+    Ok(())
+}
+
+/// Until when a device seen now is remembered.
+pub fn forget_at(now: u64, ttl_days: u32) -> u64 {
+    now + (u64::from(ttl_days) + REMEMBER_DAYS) * DAY_MS
+}

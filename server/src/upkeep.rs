@@ -1,0 +1,130 @@
+//! What a relay does by the clock: expiry, free space, changed files, certificates that ended.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use sealdesk_protocol::wire::{Code, Reason, Revocations};
+use tokio::time::{Duration, MissedTickBehavior};
+
+use crate::audit::Event;
+use crate::auth::certificate_code;
+use crate::clock::{DAY_MS, now_ms};
+use crate::relay::Relay;
+use crate::socket::error;
+
+/// Between two looks at free space and changed files.
+const LOOK: Duration = Duration::from_secs(2);
+/// Looks between two sweeps: one a minute.
+const SWEEP_EVERY: u32 = 30;
+
+/// Runs until the relay stops.
+pub async fn run(relay: Arc<Relay>) {
+    let mut ticks = tokio::time::interval(LOOK);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut count = 0u32;
+    loop {
+        tokio::select! {
+            _ = ticks.tick() => {}
+            () = relay.stopped() => return,
+        }
+        check_space(&relay);
+        refresh_files(&relay).await;
+        if count % SWEEP_EVERY == 0 {
+            sweep(&relay).await;
+            relay.limits.tidy();
+            expel(&relay).await;
+        }
+        count = count.wrapping_add(1);
+    }
+}
+
+/// Notes whether the disk has room.
+pub fn check_space(relay: &Relay) {
+    let least = u64::from(relay.config.store.min_free_mib) << 20;
+    let Ok(disk) = rustix::fs::statvfs(&relay.config.data) else { return };
+    let low = disk.f_bavail.saturating_mul(disk.f_frsize) < least;
+    if relay.low_space.swap(low, Ordering::Relaxed) != low {
+        if low {
+            tracing::error!(
+                "the data folder's disk is nearly full: nothing new is accepted until space is freed"
+            );
+        } else {
+            tracing::info!("the data folder's disk has room again");
+        }
+    }
+}
+
+async fn refresh_files(relay: &Relay) {
+    if let Some(tls) = &relay.tls {
+        match tls.refresh() {
+            Ok(true) => tracing::info!("a new TLS certificate is in force"),
+            Ok(false) => {}
+            Err(error) => tracing::error!(%error, "the changed TLS files are not used, the old ones stay"),
+        }
+    }
+    match relay.policy.refresh() {
+        Ok(false) => {}
+        Ok(true) => {
+            tracing::info!("a new org.json is in force");
+            organisation_changed(relay).await;
+        }
+        Err(error) => tracing::error!(%error, "the changed org.json is not used, the old one stays"),
+    }
+}
+
+async fn organisation_changed(relay: &Relay) {
+    let org = relay.policy.org();
+    let floor = org.verified.floor();
+    let event =
+        Event::Organisation { pins: floor.pins, settings: floor.settings, revocations: floor.revocations };
+    if let Err(cause) = relay.store.audit_append(event.entry()).await {
+        tracing::error!(%cause, "the audit entry of the new org.json was not stored");
+    }
+    expel(relay).await;
+    if let Some(list) = &org.revocations {
+        let news = Revocations { list: list.clone() }.into();
+        relay.registry.all().iter().for_each(|connected| connected.inbox.frame(&news));
+    }
+    relay.router.notify_one();
+}
+
+/// Ends connections of agents whose certificate ended or was revoked.
+async fn expel(relay: &Relay) {
+    let org = relay.policy.org();
+    for connected in relay.registry.all() {
+        let Some(agent) = &connected.who.agent else { continue };
+        let Err(cause) = org.certificate(&agent.chain) else { continue };
+        let code = certificate_code(cause);
+        connected.inbox.frame(&error(None, code));
+        let reason = if code == Code::Revoked { Reason::Revoked } else { Reason::Violation };
+        connected.inbox.goodbye(reason);
+        if code == Code::Revoked {
+            relay.routing.remove_agent(&connected.who.hash);
+        }
+        let event = Event::Expelled { device: connected.who.hash };
+        if let Err(cause) = relay.store.audit_append(event.entry()).await {
+            tracing::error!(%cause, "an audit entry was not stored");
+        }
+    }
+}
+
+async fn sweep(relay: &Relay) {
+    loop {
+        let now = now_ms();
+        let audit_before = now.saturating_sub(u64::from(relay.config.store.audit_days) * DAY_MS);
+        let swept = match relay.store.sweep(now, audit_before).await {
+            Ok(swept) => swept,
+            Err(cause) => return tracing::error!(%cause, "expired items were not removed"),
+        };
+        relay.metrics.items_expired.add(swept.items);
+        for blob in swept.blobs {
+            if let Err(cause) = relay.blobs.delete(blob).await {
+                tracing::error!(%cause, "an expired attachment was not deleted");
+            }
+        }
+        if !swept.more {
+            break;
+        }
+    }
+    relay.conversations.forget_closed();
+}
