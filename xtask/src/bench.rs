@@ -20,9 +20,10 @@ pub(crate) struct Options {
 }
 
 pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
-    workspace.cargo().args(["build", "--release", "-p", "sealdesk-load"]).run()?;
-    let mut load =
-        crate::command::Program::new(workspace.built("release", "sealdesk-load"), workspace.root());
+    for package in ["sealdesk-relay", "sealdesk-load"] {
+        workspace.cargo().args(["build", "--release", "-p", package]).run()?;
+    }
+    let mut load = Program::new(workspace.built("release", "sealdesk-load"), workspace.root());
     if options.json {
         load = load.arg("--json");
     }
