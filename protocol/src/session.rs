@@ -132,7 +132,6 @@ impl From<SealRefused> for EncryptError {
 }
 
 /// An opened message.
-#[derive(Debug)]
 pub struct Opened {
     /// What was sealed.
     pub content: Vec<u8>,
@@ -142,6 +141,13 @@ pub struct Opened {
     pub roster: RosterHash,
     /// Skipped keys to write and delete with the session's state.
     pub changes: SkippedChanges,
+}
+
+impl fmt::Debug for Opened {
+    /// Never shows the content.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Opened({} bytes, epoch {})", self.content.len(), self.epoch)
+    }
 }
 
 /// A session that began with this message.

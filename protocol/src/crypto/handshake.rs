@@ -11,6 +11,7 @@
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
+use core::fmt;
 
 use rand_core::CryptoRng;
 use serde::{Deserialize, Serialize};
@@ -46,7 +47,7 @@ pub struct Binding {
 pub struct InitiationId(pub [u8; 32]);
 
 /// All public inputs of the handshake, signed by the initiator; rides on every envelope until the peer has answered.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Preamble {
     suite: u8,
     initiator: DeviceKeyHash,
@@ -59,6 +60,12 @@ pub struct Preamble {
     binding: Binding,
     #[serde(with = "serde_bytes")]
     signature: [u8; SIGNATURE_LEN],
+}
+
+impl fmt::Debug for Preamble {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Preamble({:?} to {:?}, {:?})", self.initiator, self.responder, self.binding)
+    }
 }
 
 /// The bytes are no preamble. At fault: the sender, or whoever altered them.
@@ -280,4 +287,17 @@ pub(crate) fn respond(
     shared.extend(&dh4);
     shared.push(&ss0);
     Ok(session_keys(&verified.transcript, &shared))
+}
+
+/// What an attacker of the tests computes by the same equations.
+#[cfg(test)]
+pub(crate) fn session_keys_for_tests(verified: &VerifiedPreamble<'_>, shared: &[&Secret<32>]) -> SessionKeys {
+    session_keys(&verified.transcript, shared)
+}
+
+#[cfg(test)]
+impl Preamble {
+    pub(crate) fn ciphertext_for_tests(&self) -> [u8; CIPHERTEXT_LEN] {
+        self.ciphertext[..].try_into().unwrap()
+    }
 }

@@ -11,6 +11,7 @@
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
+use core::fmt;
 
 use serde::{Deserialize, Serialize};
 
@@ -41,7 +42,7 @@ pub enum Class {
 }
 
 /// One sealed message for one device.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Envelope {
     /// The recipient device's mailbox.
     pub mailbox: MailboxId,
@@ -138,6 +139,13 @@ impl Envelope {
     /// The clear part as it is authenticated.
     pub(crate) fn clear(&self) -> [u8; CLEAR_LEN] {
         clear_part(&self.mailbox, &self.id, &self.session, self.class, &preamble_hash(self.preamble()))
+    }
+}
+
+impl fmt::Debug for Envelope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let size = self.body.len();
+        write!(f, "Envelope({:?}, {:?}, {:?}, body of {size} bytes)", self.id, self.session, self.class)
     }
 }
 

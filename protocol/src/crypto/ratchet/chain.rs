@@ -21,7 +21,7 @@ use crate::ids::SessionId;
 use crate::secret::Secret;
 
 /// CK.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Serialize, Deserialize)]
 pub(crate) struct ChainKey(Secret<32>);
 
 impl ChainKey {
@@ -56,7 +56,7 @@ impl ChainKey {
 }
 
 /// mk: seals one message, together with its r.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Serialize, Deserialize)]
 pub(crate) struct MessageKey(Secret<32>);
 
 impl MessageKey {

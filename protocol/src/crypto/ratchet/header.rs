@@ -17,7 +17,7 @@ use crate::secret::Secret;
 const LEN: usize = 32 + 4 + 4 + 4 + 32;
 
 /// HK: seals the small headers and the chain part of one chain.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Serialize, Deserialize)]
 pub(crate) struct HeaderKey(Secret<32>);
 
 impl HeaderKey {

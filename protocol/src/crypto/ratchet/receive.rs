@@ -48,7 +48,6 @@ impl Parts<'_> {
 }
 
 /// A decrypted message.
-#[derive(Debug)]
 pub(crate) struct Decrypted {
     pub(crate) content: Vec<u8>,
     pub(crate) epoch: u32,

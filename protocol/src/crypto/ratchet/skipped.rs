@@ -60,14 +60,14 @@ impl SkippedChanges {
     }
 }
 
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Serialize, Deserialize)]
 struct Stored {
     key: MessageKey,
     expires: u64,
 }
 
 /// All skipped keys of a session.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) struct SkippedKeys(BTreeMap<SkippedName, Stored>);
 
 impl SkippedKeys {
