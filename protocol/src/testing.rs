@@ -2,6 +2,8 @@
 //!
 //! Only with feature `testing`; nothing here is part of the protocol.
 
+pub mod fuzz;
+
 use alloc::collections::BTreeMap;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
@@ -9,8 +11,8 @@ use alloc::vec::Vec;
 use chacha20::{ChaCha20Rng, rand_core::SeedableRng};
 
 use crate::crypto::certificate::{
-    AgentRole, CertificateChain, DEVICE_LIFE, DeviceCertificate, ISSUER_LIFE, IssuerCertificate, RevocationList,
-    Revoked, SignedRevocations, certificate_id,
+    AgentRole, CertificateChain, DEVICE_LIFE, DeviceCertificate, ISSUER_LIFE, IssuerCertificate,
+    RevocationList, Revoked, SignedRevocations, certificate_id,
 };
 use crate::crypto::identity::{DevicePublic, SignedBytes, SigningSecret};
 use crate::ids::{Handle, RootHash};
@@ -76,7 +78,8 @@ impl TestOrg {
             names: BTreeMap::from([("en".to_string(), name.to_string())]),
         };
         let team = |id: &str, name: &str| Team { id: handle(id), name: name.to_string() };
-        let notice = |language: &str, text: &str| Notice { language: language.to_string(), text: text.to_string() };
+        let notice =
+            |language: &str, text: &str| Notice { language: language.to_string(), text: text.to_string() };
         let settings = Settings {
             root: hash,
             version: 1,

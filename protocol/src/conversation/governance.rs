@@ -10,7 +10,7 @@
 
 use alloc::vec::Vec;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, de};
 
 use super::roster::{Member, Role, Roster};
 use super::statements::{Action, Head, Statement, VerifiedStatement};
@@ -63,6 +63,7 @@ pub struct Closed {
 pub struct Governance {
     root: RootHash,
     conversation: ConversationId,
+    #[serde(deserialize_with = "stored_epochs")]
     epochs: Vec<Epoch>,
     accepted: Option<StatementHash>,
     countersigned: Option<StatementHash>,
@@ -70,6 +71,17 @@ pub struct Governance {
     /// Devices that left by their own offer, and how far their contents still count.
     left: Vec<(DeviceKeyHash, Vec<Head>)>,
     closed: Option<Closed>,
+}
+
+/// Epochs of a stored conversation: never none, numbered from 1. Anything else is damage.
+fn stored_epochs<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Epoch>, D::Error> {
+    let epochs = Vec::<Epoch>::deserialize(deserializer)?;
+    let numbered = epochs.iter().zip(1u32..).all(|(epoch, number)| epoch.number == number);
+    if numbered && !epochs.is_empty() {
+        Ok(epochs)
+    } else {
+        Err(de::Error::custom("a conversation's epochs are damaged"))
+    }
 }
 
 /// What an applied statement did.

@@ -1,0 +1,3 @@
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| sealdesk_protocol::testing::fuzz::stored_state(data));

@@ -1,0 +1,4 @@
+//! Real relays, real clients: one binary, a module for each subject.
+#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests fail by panicking")]
+
+mod corpus;
