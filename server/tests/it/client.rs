@@ -1,0 +1,391 @@
+//! A raw client: frames over a WebSocket, no engine.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use futures_util::{SinkExt, StreamExt};
+use sealdesk_protocol::conversation::{
+    Action, ConsentReceipt, Roster, Statement, conversation_id, statements,
+};
+use sealdesk_protocol::crypto::identity::{DeviceSecret, SignedBytes};
+use sealdesk_protocol::crypto::labels;
+use sealdesk_protocol::crypto::prekeys::{PrekeyKind, PrekeySecret, SignedPrekey};
+use sealdesk_protocol::ids::{ConversationId, EnvelopeId, MailboxId, SessionId, StatementHash};
+use sealdesk_protocol::wire::envelope::{CHAIN_LEN, Class, Envelope, HEADER_LEN};
+use sealdesk_protocol::wire::{
+    Ack, Addressed, Assignment, AuthBody, Authenticate, Challenge, Code, Deliver, Item, PROTOCOL_VERSION,
+    PostStatement, Reason, RequestAssignment, Send, ToClient, ToRelay, Welcome,
+};
+use sealdesk_relay::clock::now_ms;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::{WebSocketStream, client_async};
+
+pub use sealdesk_protocol::wire::Party;
+
+use crate::organisation::{Organisation, handle, rng};
+
+pub trait Stream: AsyncRead + AsyncWrite + Unpin + core::marker::Send {}
+impl<S: AsyncRead + AsyncWrite + Unpin + core::marker::Send> Stream for S {}
+
+pub type Socket = WebSocketStream<Box<dyn Stream>>;
+
+/// How long any answer may take.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+pub struct Client {
+    pub device: DeviceSecret,
+    pub socket: Socket,
+    pub welcome: Option<Welcome>,
+    /// Frames that came while another was awaited.
+    waiting: VecDeque<ToClient>,
+    next: u32,
+}
+
+/// Prekeys of a device.
+pub fn pairs(device: &DeviceSecret, one_time: usize) -> (SignedPrekey, Vec<SignedPrekey>) {
+    let now = now_ms();
+    let make = |kind| PrekeySecret::generate(kind, now, now + 86_400_000, &mut rng()).publish(device);
+    (make(PrekeyKind::LastResort), (0..one_time).map(|_| make(PrekeyKind::OneTime)).collect())
+}
+
+pub fn random<const N: usize>() -> [u8; N] {
+    let mut out = [0; N];
+    getrandom::fill(&mut out).unwrap();
+    out
+}
+
+pub fn envelope(to: MailboxId, class: Class) -> Addressed {
+    let stored = class == Class::Store;
+    let part = |length: usize| if stored { vec![7; length] } else { Vec::new() };
+    let envelope = Envelope {
+        mailbox: to,
+        id: EnvelopeId(random()),
+        session: SessionId([2; 16]),
+        class,
+        preamble: None,
+        chain: part(CHAIN_LEN).into(),
+        nonce: random(),
+        header: part(HEADER_LEN),
+        body: vec![8; 1024 + 16],
+    };
+    Addressed { to, envelope: envelope.encode() }
+}
+
+pub async fn socket(address: SocketAddr) -> Socket {
+    let stream = TcpStream::connect(address).await.unwrap();
+    stream.set_nodelay(true).unwrap();
+    let stream: Box<dyn Stream> = Box::new(stream);
+    client_async(format!("ws://{address}/"), stream).await.unwrap().0
+}
+
+/// The next frame; none when the relay closed.
+pub async fn next(socket: &mut Socket) -> Option<ToClient> {
+    loop {
+        match tokio::time::timeout(PATIENCE, socket.next()).await.expect("an answer in time") {
+            Some(Ok(Message::Binary(bytes))) => return Some(ToClient::decode(&bytes).unwrap()),
+            Some(Ok(Message::Close(_)) | Err(_)) | None => return None,
+            Some(Ok(_)) => {}
+        }
+    }
+}
+
+pub async fn challenge(socket: &mut Socket) -> Challenge {
+    match next(socket).await {
+        Some(ToClient::Challenge(challenge)) => challenge,
+        other => panic!("{other:?}"),
+    }
+}
+
+pub fn authenticate(
+    device: &DeviceSecret,
+    party: Party,
+    challenge: &Challenge,
+    generation: u64,
+) -> Authenticate {
+    let body = AuthBody {
+        relay: challenge.relay.clone(),
+        nonce: challenge.nonce,
+        time: challenge.time,
+        device: device.public(),
+        vault_generation: generation,
+    };
+    Authenticate {
+        protocol: PROTOCOL_VERSION,
+        party,
+        device: device.public(),
+        vault_generation: generation,
+        signature: *SignedBytes::sign(labels::AUTH, &body, device).signature(),
+    }
+}
+
+impl Client {
+    /// Connects and authenticates; panics when refused.
+    pub async fn connect(address: SocketAddr, device: DeviceSecret, party: Party) -> Self {
+        Self::greet(socket(address).await, device, party, 1).await.unwrap_or_else(|code| panic!("{code:?}"))
+    }
+
+    pub async fn greet(
+        mut socket: Socket,
+        device: DeviceSecret,
+        party: Party,
+        generation: u64,
+    ) -> Result<Self, Code> {
+        let challenge = challenge(&mut socket).await;
+        let frame = authenticate(&device, party, &challenge, generation);
+        socket.send(Message::Binary(ToRelay::from(frame).encode().unwrap().into())).await.unwrap();
+        let mut waiting = VecDeque::new();
+        let welcome = loop {
+            match next(&mut socket).await {
+                Some(ToClient::Welcome(welcome)) => break welcome,
+                Some(ToClient::Error(error)) => return Err(error.code),
+                Some(other) => waiting.push_back(other),
+                None => panic!("closed without a word"),
+            }
+        };
+        Ok(Self { device, socket, welcome: Some(welcome), waiting, next: 0 })
+    }
+
+    /// The same device on a new connection.
+    pub async fn reconnect(self, address: SocketAddr, party: Party) -> Self {
+        Self::connect(address, self.device, party).await
+    }
+
+    pub fn mailbox(&self) -> MailboxId {
+        self.device.public().mailbox()
+    }
+
+    pub fn number(&mut self) -> u32 {
+        self.next += 1;
+        self.next
+    }
+
+    pub async fn send(&mut self, frame: impl Into<ToRelay>) {
+        self.raw(frame.into().encode().unwrap()).await;
+    }
+
+    pub async fn raw(&mut self, bytes: Vec<u8>) {
+        self.socket.send(Message::Binary(bytes.into())).await.unwrap();
+    }
+
+    /// The first frame that fits; others are kept.
+    pub async fn expect<T>(&mut self, fits: impl Fn(&ToClient) -> Option<T>) -> T {
+        for _ in 0..self.waiting.len() {
+            let frame = self.waiting.pop_front().unwrap();
+            if let Some(found) = fits(&frame) {
+                return found;
+            }
+            self.waiting.push_back(frame);
+        }
+        loop {
+            let frame = next(&mut self.socket).await.expect("the connection is open");
+            if let Some(found) = fits(&frame) {
+                return found;
+            }
+            self.waiting.push_back(frame);
+        }
+    }
+
+    /// Whether nothing that fits comes within a short time.
+    pub async fn silent(&mut self, fits: impl Fn(&ToClient) -> bool) -> bool {
+        if self.waiting.iter().any(&fits) {
+            return false;
+        }
+        let hearing = async {
+            while let Some(frame) = next(&mut self.socket).await {
+                let found = fits(&frame);
+                self.waiting.push_back(frame);
+                if found {
+                    return;
+                }
+            }
+        };
+        tokio::time::timeout(Duration::from_millis(300), hearing).await.is_err()
+    }
+
+    /// The answer to a request.
+    pub async fn answer(&mut self, req: u32) -> ToClient {
+        self.expect(|frame| (request_of(frame) == Some(req)).then(|| frame.clone())).await
+    }
+
+    /// `Ok` for Done, the code of an error.
+    pub async fn outcome(&mut self, req: u32) -> Result<(), Code> {
+        match self.answer(req).await {
+            ToClient::Done(_) => Ok(()),
+            ToClient::Error(error) => Err(error.code),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    pub async fn delivered(&mut self) -> Deliver {
+        self.expect(|frame| match frame {
+            ToClient::Deliver(deliver) => Some(deliver.clone()),
+            _ => None,
+        })
+        .await
+    }
+
+    pub async fn delivered_envelope(&mut self) -> Vec<u8> {
+        match self.delivered().await.item {
+            Item::Envelope(bytes) => bytes,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    pub async fn delivered_statement(&mut self) -> Statement {
+        match self.delivered().await.item {
+            Item::Statement(item) => Statement::peek(&item.statement).unwrap(),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    pub async fn ack(&mut self, deliver: &Deliver) {
+        self.send(Ack { up_to: deliver.position, vault_generation: 1 }).await;
+    }
+
+    pub async fn goodbye(&mut self) -> Reason {
+        self.expect(|frame| match frame {
+            ToClient::Goodbye(goodbye) => Some(goodbye.reason),
+            _ => None,
+        })
+        .await
+    }
+
+    pub async fn assignment(&mut self) -> Assignment {
+        self.expect(|frame| match frame {
+            ToClient::Assignment(assignment) => Some(assignment.clone()),
+            _ => None,
+        })
+        .await
+    }
+
+    pub async fn send_envelope(&mut self, talk: &Talk, message: Addressed) -> Result<(), Code> {
+        let req = self.number();
+        self.send(Send { req, conversation: talk.id, message }).await;
+        self.outcome(req).await
+    }
+
+    pub async fn post(&mut self, talk: &Talk, epoch: u32, action: Action) -> Result<StatementHash, Code> {
+        self.post_with(talk, epoch, action, Vec::new()).await
+    }
+
+    pub async fn post_with(
+        &mut self,
+        talk: &Talk,
+        epoch: u32,
+        action: Action,
+        envelopes: Vec<Addressed>,
+    ) -> Result<StatementHash, Code> {
+        let statement = Statement {
+            root: talk.root,
+            conversation: talk.id,
+            epoch,
+            signer: self.device.hash(),
+            time: now_ms(),
+            expires: u64::MAX,
+            action,
+        }
+        .sign(&self.device);
+        let hash = statements::hash(&statement);
+        self.post_signed(talk.id, statement, envelopes).await.map(|()| hash)
+    }
+
+    pub async fn post_signed(
+        &mut self,
+        conversation: ConversationId,
+        statement: SignedBytes,
+        envelopes: Vec<Addressed>,
+    ) -> Result<(), Code> {
+        let req = self.number();
+        self.send(PostStatement { req, conversation, statement, envelopes }).await;
+        self.outcome(req).await
+    }
+}
+
+fn request_of(frame: &ToClient) -> Option<u32> {
+    match frame {
+        ToClient::Error(f) => f.req,
+        ToClient::Done(f) => Some(f.req),
+        ToClient::PrekeyCount(f) => f.req,
+        ToClient::Prekeys(f) => Some(f.req),
+        ToClient::Queued(f) => f.req,
+        ToClient::Assignment(f) => f.req,
+        ToClient::BlobStatus(f) => Some(f.req),
+        ToClient::BlobBytes(f) => Some(f.req),
+        _ => None,
+    }
+}
+
+/// A customer's side of one conversation.
+pub struct Talk {
+    pub root: sealdesk_protocol::ids::RootHash,
+    pub id: ConversationId,
+    pub nonce: [u8; 16],
+    pub consent: SignedBytes,
+    /// The current epoch statement.
+    pub epoch_statement: StatementHash,
+}
+
+impl Talk {
+    pub fn new(organisation: &Organisation, customer: &Client) -> Self {
+        let nonce = random();
+        let id = conversation_id(&organisation.root, &customer.device.public(), &nonce);
+        let receipt = ConsentReceipt {
+            root: organisation.root,
+            conversation: id,
+            device: customer.device.public(),
+            notice: organisation.settings.notices[0].hash(),
+            language: "en".into(),
+            given: now_ms(),
+        };
+        let consent = receipt.sign(&customer.device);
+        Self { root: organisation.root, id, nonce, consent, epoch_statement: StatementHash([0; 32]) }
+    }
+
+    pub fn request(&self, req: u32) -> RequestAssignment {
+        RequestAssignment {
+            req,
+            conversation: self.id,
+            topic: handle("sales"),
+            language: "en".into(),
+            consent: self.consent.clone(),
+        }
+    }
+
+    pub fn roster(&self, customer: &Client, agent: &Client, name: &str) -> Roster {
+        Roster::of(customer.device.public(), handle(name), agent.device.public()).unwrap()
+    }
+
+    pub fn open(&self, customer: &Client, agent: &Client, name: &str) -> Action {
+        Action::Open {
+            roster: self.roster(customer, agent, name),
+            topic: handle("sales"),
+            language: "en".into(),
+            consent: self.consent.digest(),
+            nonce: self.nonce,
+        }
+    }
+
+    /// Requests and opens a conversation with the one agent there is.
+    pub async fn opened(
+        organisation: &Organisation,
+        customer: &mut Client,
+        agent: &mut Client,
+        name: &str,
+    ) -> Self {
+        let mut talk = Self::new(organisation, customer);
+        let req = customer.number();
+        customer.send(talk.request(req)).await;
+        match customer.answer(req).await {
+            ToClient::Assignment(assignment) => assert_eq!(assignment.epoch, 1),
+            other => panic!("{other:?}"),
+        }
+        let open = talk.open(customer, agent, name);
+        talk.epoch_statement = customer.post(&talk, 1, open).await.unwrap();
+        let told = agent.delivered().await;
+        agent.ack(&told).await;
+        talk
+    }
+}

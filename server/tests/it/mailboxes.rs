@@ -1,0 +1,139 @@
+//! Send, deliver, acknowledge.
+
+use sealdesk_protocol::ids::MailboxId;
+use sealdesk_protocol::wire::envelope::Class;
+use sealdesk_protocol::wire::{Ack, Code, Position, SendEphemeral, ToClient};
+
+use crate::client::{Party, Talk, envelope};
+use crate::harness::TestRelay;
+
+fn is_delivery(frame: &ToClient) -> bool {
+    matches!(frame, ToClient::Deliver(_))
+}
+
+#[tokio::test]
+async fn in_order_at_least_once_until_acknowledged() {
+    let mut relay = TestRelay::start().await;
+    let (mut customer, mut agent) = (relay.customer().await, relay.agent("mira").await);
+    let talk = Talk::opened(&relay.organisation, &mut customer, &mut agent, "mira").await;
+    let messages: Vec<_> = (0..20).map(|_| envelope(agent.mailbox(), Class::Store)).collect();
+    for message in &messages {
+        customer.send_envelope(&talk, message.clone()).await.unwrap();
+    }
+    customer.send_envelope(&talk, messages[3].clone()).await.unwrap();
+    let mut last = None;
+    for message in &messages {
+        let delivered = agent.delivered().await;
+        assert_eq!(delivered.position.store_epoch, agent.welcome.as_ref().unwrap().store_epoch);
+        let sealdesk_protocol::wire::Item::Envelope(bytes) = &delivered.item else { panic!() };
+        assert_eq!(*bytes, message.envelope);
+        last = Some(delivered);
+    }
+    assert!(agent.silent(is_delivery).await, "the repetition was stored once");
+
+    // Not acknowledged: after a restart of the relay everything comes again.
+    relay.stop().await;
+    relay.launch().await;
+    let chain = relay.organisation.chain(&relay.organisation.certificate("mira", &agent.device));
+    let mut agent = agent.reconnect(relay.address, Party::Agent(chain.clone())).await;
+    for message in &messages {
+        assert_eq!(agent.delivered_envelope().await, message.envelope);
+    }
+    agent.ack(&last.unwrap()).await;
+    relay.until_metric("acks", 1).await;
+    // A frame that is answered from the disk comes after the acknowledgement.
+    agent.publish(1).await;
+    let mut agent = agent.reconnect(relay.address, Party::Agent(chain)).await;
+    assert!(agent.silent(is_delivery).await, "acknowledged: gone");
+}
+
+#[tokio::test]
+async fn positions_of_another_store_epoch_acknowledge_nothing() {
+    let relay = TestRelay::start().await;
+    let (mut customer, mut agent) = (relay.customer().await, relay.agent("mira").await);
+    let talk = Talk::opened(&relay.organisation, &mut customer, &mut agent, "mira").await;
+    customer.send_envelope(&talk, envelope(agent.mailbox(), Class::Store)).await.unwrap();
+    let delivered = agent.delivered().await;
+    let other = Position { store_epoch: delivered.position.store_epoch + 1, seq: delivered.position.seq };
+    agent.send(Ack { up_to: other, vault_generation: 1 }).await;
+    agent.publish(1).await;
+    let chain = relay.organisation.chain(&relay.organisation.certificate("mira", &agent.device));
+    let mut agent = agent.reconnect(relay.address, Party::Agent(chain)).await;
+    assert_eq!(agent.delivered().await.position, delivered.position);
+}
+
+#[tokio::test]
+async fn only_listed_devices_write_to_the_other_parties() {
+    let relay = TestRelay::start().await;
+    let (mut customer, mut agent) = (relay.customer().await, relay.agent("mira").await);
+    let talk = Talk::opened(&relay.organisation, &mut customer, &mut agent, "mira").await;
+    let mut stranger = relay.customer().await;
+    let to_agent = || envelope(agent.device.public().mailbox(), Class::Store);
+    assert_eq!(stranger.send_envelope(&talk, to_agent()).await, Err(Code::NotListed));
+    let own = envelope(customer.mailbox(), Class::Store);
+    assert_eq!(customer.send_envelope(&talk, own).await, Err(Code::NotListed), "to oneself");
+    let elsewhere = envelope(MailboxId([9; 16]), Class::Store);
+    assert_eq!(customer.send_envelope(&talk, elsewhere).await, Err(Code::NotListed));
+    let unknown = Talk::new(&relay.organisation, &customer);
+    assert_eq!(customer.send_envelope(&unknown, to_agent()).await, Err(Code::UnknownConversation));
+
+    let mut misaddressed = envelope(stranger.mailbox(), Class::Store);
+    misaddressed.to = agent.mailbox();
+    assert_eq!(customer.send_envelope(&talk, misaddressed).await, Err(Code::Malformed));
+    let ephemeral = envelope(agent.mailbox(), Class::Ephemeral);
+    assert_eq!(customer.send_envelope(&talk, ephemeral).await, Err(Code::Malformed), "not stored");
+    let mut garbage = to_agent();
+    garbage.envelope.truncate(100);
+    assert_eq!(customer.send_envelope(&talk, garbage).await, Err(Code::Malformed));
+    assert!(agent.silent(is_delivery).await);
+    assert_eq!(relay.metric("envelopes_stored").await, 0);
+}
+
+#[tokio::test]
+async fn a_full_mailbox_is_said_to_the_sender() {
+    let relay = TestRelay::with(|raw, _| raw.limits.mailbox_items = 3).await;
+    let (mut customer, mut agent) = (relay.customer().await, relay.agent("mira").await);
+    let talk = Talk::opened(&relay.organisation, &mut customer, &mut agent, "mira").await;
+    agent.publish(1).await;
+    for _ in 0..3 {
+        customer.send_envelope(&talk, envelope(agent.mailbox(), Class::Store)).await.unwrap();
+    }
+    let full = customer.send_envelope(&talk, envelope(agent.mailbox(), Class::Store)).await;
+    assert_eq!(full, Err(Code::MailboxFull));
+    assert_eq!(relay.metric("quota_refusals").await, 1);
+    let first = agent.delivered().await;
+    agent.ack(&first).await;
+    agent.publish(1).await;
+    customer.send_envelope(&talk, envelope(agent.mailbox(), Class::Store)).await.unwrap();
+}
+
+#[tokio::test]
+async fn ephemeral_envelopes_are_forwarded_or_dropped_never_stored() {
+    let relay = TestRelay::start().await;
+    let (mut customer, mut agent) = (relay.customer().await, relay.agent("mira").await);
+    let talk = Talk::opened(&relay.organisation, &mut customer, &mut agent, "mira").await;
+    let message = envelope(agent.mailbox(), Class::Ephemeral);
+    customer.send(SendEphemeral { conversation: talk.id, message: message.clone() }).await;
+    let forwarded = agent
+        .expect(|frame| match frame {
+            ToClient::Ephemeral(ephemeral) => Some(ephemeral.envelope.clone()),
+            _ => None,
+        })
+        .await;
+    assert_eq!(forwarded, message.envelope);
+
+    let mut stranger = relay.customer().await;
+    stranger.send(SendEphemeral { conversation: talk.id, message: message.clone() }).await;
+    let stored = envelope(agent.mailbox(), Class::Store);
+    customer.send(SendEphemeral { conversation: talk.id, message: stored }).await;
+    assert!(agent.silent(|frame| matches!(frame, ToClient::Ephemeral(_) | ToClient::Deliver(_))).await);
+
+    let chain = relay.organisation.chain(&relay.organisation.certificate("mira", &agent.device));
+    let device = agent.device;
+    drop(agent.socket);
+    relay.until_metric("devices", 2).await;
+    customer.send(SendEphemeral { conversation: talk.id, message }).await;
+    customer.publish(0).await;
+    let mut agent = crate::client::Client::connect(relay.address, device, Party::Agent(chain)).await;
+    assert!(agent.silent(|frame| matches!(frame, ToClient::Ephemeral(_) | ToClient::Deliver(_))).await);
+}

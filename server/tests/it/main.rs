@@ -1,0 +1,15 @@
+//! The relay over real sockets: one integration binary.
+#![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
+
+mod assignment;
+mod attachments;
+mod authentication;
+mod client;
+mod harness;
+mod http;
+mod limits;
+mod mailboxes;
+mod operation;
+mod organisation;
+mod prekeys;
+mod statements;
