@@ -1,7 +1,181 @@
 //! The engine: what goes in, what comes out, and the rules between.
+//!
+//! One step: inputs change the state -> what is due is done (`run`) -> everything that changed becomes one batch -> the
+//! outputs, which the driver performs only after it committed the batch. A driver that cannot commit drops the engine and
+//! opens it again from the vault.
+//!
+//! ```text
+//! input, output   the engine's shape          state, records   in memory; as stored
+//! commands        what people ask for         load, flush      rows <-> state
+//! connection      one link for each device    auth, requests   challenge and welcome; answers
+//! prekeys, trust  upkeep; certificates        customer, agent  open and assignment; acceptance, countersignature, close
+//! statements      ours and others'            delivery         mailbox -> session -> roster_check
+//! contents        counters, heads, receipts   outbox           frozen bytes -> envelopes -> relay
+//! stale, reset    sealing anew; new sessions  aside, seen      set aside, quarantine; repetitions
+//! transfer        files                       timers           what is due when
+//! ```
 
+pub(crate) mod agent;
+pub(crate) mod aside;
+pub(crate) mod auth;
+pub(crate) mod commands;
+pub(crate) mod connection;
+pub(crate) mod contents;
+pub(crate) mod context;
+pub(crate) mod customer;
+pub(crate) mod delivery;
+pub(crate) mod enrolment;
+pub(crate) mod flush;
 mod input;
+pub(crate) mod load;
+pub(crate) mod outbox;
 mod output;
+pub(crate) mod prekeys;
+pub(crate) mod problem;
+pub(crate) mod records;
+pub(crate) mod requests;
+pub(crate) mod reset;
+pub(crate) mod seen;
+pub(crate) mod stale;
+pub(crate) mod state;
+pub(crate) mod statements;
+pub(crate) mod timers;
+pub(crate) mod transfer;
+pub(crate) mod trust;
+pub(crate) mod view;
 
+use rand_core::CryptoRng;
+use sealdesk_protocol::crypto::identity::SigningSecret;
+use sealdesk_protocol::org::VerifiedOrg;
+
+pub use enrolment::Enrolment;
 pub use input::*;
 pub use output::*;
+pub use state::Engine;
+
+use crate::vault::{Corrupt, Key, Vault, VaultKey};
+use context::Cx;
+use records::{Availability, Meta, StoredOwner};
+
+/// Whose vault is created.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Owner {
+    /// A customer: a device for each conversation.
+    Customer,
+    /// An agent: one device, made here, whose keys never leave the vault.
+    Agent,
+}
+
+impl Engine {
+    /// A new vault. Commit the step's batch before anything else.
+    pub fn create(
+        key: VaultKey,
+        owner: Owner,
+        org: VerifiedOrg,
+        now: Now,
+        rng: &mut dyn CryptoRng,
+    ) -> (Self, Step) {
+        let agent =
+            (owner == Owner::Agent).then(|| sealdesk_protocol::crypto::identity::DeviceSecret::generate(rng));
+        let stored_owner = match &agent {
+            Some(device) => StoredOwner::Agent { device: device.hash() },
+            None => StoredOwner::Customer { profile: SigningSecret::generate(rng) },
+        };
+        let meta = Meta {
+            owner: stored_owner,
+            root: org.root(),
+            created: now.wall_ms,
+            floor: org.floor(),
+            revocations: None,
+            availability: Availability { available: true, capacity: DEFAULT_CAPACITY, manual: false },
+        };
+        let mut engine = Self {
+            vault: Vault::new(&key),
+            revocations: org.revocations().clone(),
+            org,
+            meta,
+            devices: std::collections::BTreeMap::new(),
+            conversations: std::collections::BTreeMap::new(),
+            transfers: std::collections::BTreeMap::new(),
+            dirty: std::collections::BTreeSet::new(),
+            cold: Vec::new(),
+            deleted: Vec::new(),
+            network: true,
+            next_connection: 1,
+            upkeep_at: now.mono_ms,
+            last_run: now.mono_ms,
+        };
+        engine.mark(Key::Meta);
+        if let Some(secret) = agent {
+            let hash = secret.hash();
+            engine.devices.insert(hash, state::Device::new(secret, None));
+            engine.mark(Key::Device(hash));
+            engine.mark(Key::Cursor(hash));
+        }
+        let step = engine.step(now, rng, Vec::new());
+        (engine, step)
+    }
+
+    /// Opens a vault from its hot rows (see [`is_hot`](crate::is_hot)). The step writes nothing; perform its outputs, and
+    /// step again when it says.
+    ///
+    /// # Errors
+    /// [`Corrupt`]: the key is wrong, rows are damaged or do not fit together, or org.json is another organisation's or older
+    /// than before.
+    pub fn open(key: VaultKey, org: VerifiedOrg, hot: &[Row], now: Now) -> Result<(Self, Step), Corrupt> {
+        let engine = Self::load(&key, org, hot, now)?;
+        let step = Step {
+            persist: Batch { writes: Vec::new(), generation: engine.vault.generation() },
+            then: Vec::new(),
+            // Connecting takes randomness, which the first step brings.
+            wake_at: Some(now.mono_ms),
+        };
+        Ok((engine, step))
+    }
+
+    /// Many inputs, one batch. A bad frame is an event, never a panic. Commit `persist`, then perform `then`.
+    pub fn step(&mut self, now: Now, rng: &mut dyn CryptoRng, inputs: Vec<Input>) -> Step {
+        let mut cx = Cx { now, rng, out: Vec::new() };
+        for input in inputs {
+            self.input(&mut cx, input);
+        }
+        self.run(&mut cx);
+        self.tell_views(&mut cx);
+        let persist = self.flush(cx.rng);
+        self.after_flush(&mut cx);
+        Step { persist, wake_at: self.wake_at(now), then: cx.out }
+    }
+
+    fn input(&mut self, cx: &mut Cx<'_>, input: Input) {
+        match input {
+            Input::User { id, command } => self.command(cx, id, command),
+            Input::Opened(number) => self.connection_opened(cx, number),
+            Input::Frame(number, bytes) => self.frame(cx, number, &bytes),
+            Input::Closed(number) => self.connection_closed(cx, number),
+            Input::Tick => {}
+            Input::Online(up) => self.network_changed(cx, up),
+            Input::Chunk { transfer, part, offset, bytes } => {
+                self.chunk_read(cx, transfer, part, offset, &bytes)
+            }
+            Input::ChunkStored { transfer, part, offset } => self.chunk_stored(cx, transfer, part, offset),
+            Input::ChunkFailed { transfer, part } => self.chunk_failed(cx, transfer, part),
+        }
+    }
+
+    /// What has to say the vault's generation: it counts the batch that the outputs wait for.
+    fn after_flush(&mut self, cx: &mut Cx<'_>) {
+        for hash in self.device_names() {
+            let Some(device) = self.devices.get(&hash) else { continue };
+            let (challenged, received) = (device.link.challenge.is_some(), device.link.ack_due);
+            if challenged {
+                self.authenticate(cx, hash);
+            }
+            if received {
+                self.acknowledge(cx, hash);
+            }
+        }
+    }
+}
+
+/// Conversations at once, until the agent says otherwise.
+const DEFAULT_CAPACITY: u16 = 50;

@@ -34,6 +34,9 @@ pub enum Write {
 pub struct Batch {
     /// In order; the last write of a name counts.
     pub writes: Vec<Write>,
+    /// The vault's generation with this batch: one above that of the batch before. A driver stores it in the same
+    /// transaction and refuses a batch that does not follow, so that two programs never write one vault.
+    pub generation: u64,
 }
 
 /// Something to do after the step's batch is durable, in order.
@@ -253,6 +256,10 @@ pub struct ConversationView {
     pub reassignment_waits: bool,
     /// The returning customer's profile, as hex of its key's hash, when the customer sent one that verified.
     pub profile: Option<String>,
+    /// Own messages up to this counter are on the recipient's device.
+    pub delivered: u64,
+    /// Own messages up to this counter were read.
+    pub read: u64,
 }
 
 /// What became of a message.

@@ -1,0 +1,87 @@
+//! What cannot be used now (set aside, tried again) or at all (quarantine): kept, never deleted on arrival (§9.7, §9.8).
+
+use sealdesk_protocol::ids::{ConversationId, DeviceKeyHash};
+
+use super::context::Cx;
+use super::records::{Aside, QuarantineRecord, SetAside, SetAsideReason};
+use super::state::Engine;
+use crate::vault::{Key, encode};
+
+/// Most items that wait for a statement, of one device.
+const MAX_ASIDE: usize = 256;
+/// Quarantined items of one device; above it the oldest are overwritten.
+pub(super) const MAX_QUARANTINE: u64 = 256;
+
+impl Engine {
+    pub(super) fn set_aside(&mut self, cx: &mut Cx<'_>, hash: DeviceKeyHash, item: Aside) {
+        let Some(device) = self.devices.get_mut(&hash) else { return };
+        if device.aside.len() >= MAX_ASIDE
+            && let Some((number, oldest)) = device.aside.pop_first()
+        {
+            self.mark(Key::SetAside(hash, number));
+            let bytes = match &oldest.item {
+                Aside::Envelope(bytes) => bytes.clone(),
+                Aside::Statement(item) => item.statement.body().to_vec(),
+            };
+            self.quarantine(cx, hash, SetAsideReason::Overflow, &bytes);
+        }
+        let Some(device) = self.devices.get_mut(&hash) else { return };
+        let number = device.cursor.next_aside;
+        device.cursor.next_aside += 1;
+        device.aside.insert(number, SetAside { device: hash, number, time: cx.now.wall_ms, item });
+        self.mark(Key::SetAside(hash, number));
+        self.mark(Key::Cursor(hash));
+    }
+
+    /// A statement was applied: whatever waited on this device is tried again, in its order.
+    pub(super) fn retry_aside(&mut self, cx: &mut Cx<'_>, id: &ConversationId) {
+        let Some(hash) = self.conversations.get(id).map(|c| c.record.device) else { return };
+        let Some(device) = self.devices.get_mut(&hash) else { return };
+        let waiting = core::mem::take(&mut device.aside);
+        for (number, set_aside) in waiting {
+            self.mark(Key::SetAside(hash, number));
+            match set_aside.item {
+                Aside::Envelope(bytes) => self.receive_envelope(cx, hash, &bytes),
+                Aside::Statement(item) => self.receive_statement(cx, hash, item),
+            }
+        }
+    }
+
+    /// Keeps bytes that cannot be used, with the reason.
+    pub(super) fn quarantine(
+        &mut self,
+        cx: &Cx<'_>,
+        hash: DeviceKeyHash,
+        reason: SetAsideReason,
+        bytes: &[u8],
+    ) {
+        let Some(device) = self.devices.get_mut(&hash) else { return };
+        let place = device.cursor.next_quarantine % MAX_QUARANTINE;
+        device.cursor.next_quarantine += 1;
+        let scope = device.record.conversation;
+        let record = QuarantineRecord { time: cx.now.wall_ms, reason, bytes: bytes.to_vec() };
+        self.cold.push((Key::Quarantine(hash, place), scope, encode(&record)));
+        self.mark(Key::Cursor(hash));
+    }
+
+    /// Hourly: what waited longer than the mailbox TTL goes to quarantine.
+    pub(super) fn expire_aside(&mut self, cx: &Cx<'_>) {
+        for hash in self.device_names() {
+            let Some(device) = self.devices.get_mut(&hash) else { continue };
+            let before = cx.now.wall_ms.saturating_sub(device.ttl());
+            let old: Vec<u64> =
+                device.aside.iter().filter(|(_, a)| a.time < before).map(|(n, _)| *n).collect();
+            for number in old {
+                let Some(gone) = self.devices.get_mut(&hash).and_then(|d| d.aside.remove(&number)) else {
+                    continue;
+                };
+                self.mark(Key::SetAside(hash, number));
+                if let Aside::Envelope(bytes) = &gone.item {
+                    let reason =
+                        SetAsideReason::Envelope(sealdesk_protocol::session::Quarantine::NoStatement);
+                    self.quarantine(cx, hash, reason, bytes);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,409 @@
+//! The connection of one device to the relay.
+//!
+//! 1. `Idle` until the pause is over; `Connect(n)` -> `Connecting`.
+//! 2. `Opened(n)` -> `Greeting`: the relay's challenge is awaited; its name is compared with org.json's (see `auth`).
+//! 3. `Authenticate` -> `Welcoming`: `Welcome` is awaited; an old copy of the vault stops here (§9.2).
+//! 4. `Online`: prekeys, assignment, statements, envelopes, files; a ping when nothing was heard for a while.
+//! 5. Whatever ends it: exponential pauses with jitter. `Stopped` when another program took over or the relay refuses.
+
+use std::collections::BTreeMap;
+
+use sealdesk_protocol::ids::{BlobId, ConversationId, DeviceKeyHash, PrekeyId};
+use sealdesk_protocol::wire::{Code, Limits, Ping, Reason, ToClient, ToRelay};
+
+use super::context::Cx;
+use super::state::{Device, Engine};
+use super::{Event, LinkState, Output, Problem, problem};
+
+/// Without any frame for this long a ping is sent, and an answer awaited for as long again, ms.
+const QUIET: u64 = 30_000;
+/// Connecting and authenticating, ms.
+const GREETING: u64 = 20_000;
+/// A request's answer, ms.
+pub(super) const ANSWER: u64 = 30_000;
+/// First and longest pause between connections, ms.
+const PAUSE: u64 = 500;
+const LONGEST_PAUSE: u64 = 60_000;
+
+/// What a request number stands for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Request {
+    Prekeys,
+    Fetch { conversation: ConversationId, device: DeviceKeyHash },
+    Assignment(ConversationId),
+    Statement(ConversationId),
+    Availability,
+    Claim { command: u64, conversation: ConversationId },
+    Envelope { conversation: ConversationId, order: u64 },
+    BlobCreate(BlobId),
+    BlobWrite(BlobId),
+    BlobRead(BlobId),
+}
+
+/// An authenticated connection.
+#[derive(Debug)]
+pub(crate) struct Online {
+    pub(super) number: u32,
+    next_request: u32,
+    /// Requests under way and until when they have to be answered, mono ms.
+    requests: BTreeMap<u32, (Request, u64)>,
+    heard: u64,
+    pong_by: Option<u64>,
+    pub(super) limits: Limits,
+    pub(super) one_time_left: u16,
+    pub(super) last_resort: Option<PrekeyId>,
+    pub(super) publishing: bool,
+    /// Prekeys are not uploaded before this mono time.
+    pub(super) publish_at: u64,
+    pub(super) told_availability: bool,
+}
+
+/// State of a device's connection.
+#[derive(Debug)]
+pub(crate) enum Phase {
+    Idle { at: u64 },
+    Connecting { number: u32, by: u64 },
+    Greeting { number: u32, by: u64 },
+    Welcoming { number: u32, by: u64 },
+    Online(Box<Online>),
+    Stopped,
+}
+
+#[derive(Debug)]
+pub(crate) struct Link {
+    pub(super) phase: Phase,
+    /// Failures in a row.
+    failures: u32,
+    /// What people were told last.
+    told: LinkState,
+    /// The challenge to answer when the step's generation is known.
+    pub(super) challenge: Option<sealdesk_protocol::wire::Challenge>,
+    /// The mailbox position moved: acknowledge after the commit.
+    pub(super) ack_due: bool,
+}
+
+impl Link {
+    pub(super) fn new() -> Self {
+        Self {
+            phase: Phase::Idle { at: 0 },
+            failures: 0,
+            told: LinkState::Offline,
+            challenge: None,
+            ack_due: false,
+        }
+    }
+
+    pub(super) fn online(&self) -> Option<&Online> {
+        match &self.phase {
+            Phase::Online(online) => Some(online),
+            _ => None,
+        }
+    }
+
+    pub(super) fn online_mut(&mut self) -> Option<&mut Online> {
+        match &mut self.phase {
+            Phase::Online(online) => Some(online),
+            _ => None,
+        }
+    }
+
+    pub(super) fn number(&self) -> Option<u32> {
+        match &self.phase {
+            Phase::Connecting { number, .. }
+            | Phase::Greeting { number, .. }
+            | Phase::Welcoming { number, .. } => Some(*number),
+            Phase::Online(online) => Some(online.number),
+            Phase::Idle { .. } | Phase::Stopped => None,
+        }
+    }
+
+    /// The next mono time at which something has to happen.
+    pub(super) fn wake_at(&self, wanted: bool) -> Option<u64> {
+        match &self.phase {
+            Phase::Idle { at } => wanted.then_some(*at),
+            Phase::Connecting { by, .. } | Phase::Greeting { by, .. } | Phase::Welcoming { by, .. } => {
+                Some(*by)
+            }
+            Phase::Online(online) => {
+                let request = online.requests.values().map(|(_, by)| *by).min();
+                let liveness = online.pong_by.unwrap_or(online.heard + QUIET);
+                Some(request.map_or(liveness, |r| r.min(liveness)))
+            }
+            Phase::Stopped => None,
+        }
+    }
+}
+
+impl Online {
+    pub(super) fn new(number: u32, now: u64, welcome: &sealdesk_protocol::wire::Welcome) -> Self {
+        Self {
+            number,
+            next_request: 1,
+            requests: BTreeMap::new(),
+            heard: now,
+            pong_by: None,
+            limits: welcome.limits,
+            one_time_left: welcome.one_time_left,
+            last_resort: welcome.last_resort,
+            publishing: false,
+            publish_at: 0,
+            told_availability: false,
+        }
+    }
+
+    /// A number for a request that has to be answered within [`ANSWER`].
+    pub(super) fn request(&mut self, request: Request, now: u64) -> u32 {
+        let number = self.next_request;
+        self.next_request = self.next_request.wrapping_add(1);
+        self.requests.insert(number, (request, now + ANSWER));
+        number
+    }
+
+    pub(super) fn answered(&mut self, number: u32) -> Option<Request> {
+        self.requests.remove(&number).map(|(request, _)| request)
+    }
+
+    /// A request's kind, while it stays open.
+    pub(super) fn peek(&self, number: u32) -> Option<&Request> {
+        self.requests.get(&number).map(|(request, _)| request)
+    }
+
+    pub(super) fn count(&self, which: impl Fn(&Request) -> bool) -> usize {
+        self.requests.values().filter(|(request, _)| which(request)).count()
+    }
+}
+
+impl Engine {
+    /// Numbers of all devices, to walk over while the engine changes.
+    pub(super) fn device_names(&self) -> Vec<DeviceKeyHash> {
+        self.devices.keys().copied().collect()
+    }
+
+    fn device_by_connection(&self, number: u32) -> Option<DeviceKeyHash> {
+        self.devices.iter().find(|(_, d)| d.link.number() == Some(number)).map(|(hash, _)| *hash)
+    }
+
+    /// Whether a device has a reason to be connected.
+    pub(super) fn wants_link(&self, device: &Device, now: u64) -> bool {
+        if device.record.stopped {
+            return false;
+        }
+        match &device.record.conversation {
+            None => device.certificate.is_some(),
+            Some(id) => self.conversations.get(id).is_some_and(|c| c.wants_link(now)),
+        }
+    }
+
+    /// Connects, times out, pings: whatever is due on any connection.
+    pub(super) fn run_links(&mut self, cx: &mut Cx<'_>) {
+        for hash in self.device_names() {
+            let Some(device) = self.devices.get(&hash) else { continue };
+            let now = cx.now.mono_ms;
+            let wanted = self.network && self.wants_link(device, cx.now.wall_ms);
+            match &device.link.phase {
+                Phase::Idle { at } if wanted && *at <= now => self.connect(cx, hash),
+                Phase::Connecting { number, by }
+                | Phase::Greeting { number, by }
+                | Phase::Welcoming { number, by }
+                    if *by <= now || !wanted =>
+                {
+                    let number = *number;
+                    cx.out.push(Output::Disconnect(number));
+                    self.lost(cx, hash);
+                }
+                Phase::Online(online) => {
+                    let overdue = online.requests.values().any(|(_, by)| *by <= now);
+                    let silent = online.pong_by.is_some_and(|by| by <= now);
+                    if overdue || silent || !wanted {
+                        cx.out.push(Output::Disconnect(online.number));
+                        self.lost(cx, hash);
+                    } else if online.pong_by.is_none() && online.heard + QUIET <= now {
+                        self.ping(cx, hash);
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn connect(&mut self, cx: &mut Cx<'_>, hash: DeviceKeyHash) {
+        let number = self.next_connection;
+        self.next_connection = self.next_connection.wrapping_add(1).max(1);
+        if let Some(device) = self.devices.get_mut(&hash) {
+            device.link.phase = Phase::Connecting { number, by: cx.now.mono_ms + GREETING };
+            cx.out.push(Output::Connect(number));
+        }
+        self.tell_link(cx, hash, LinkState::Connecting);
+    }
+
+    fn ping(&mut self, cx: &mut Cx<'_>, hash: DeviceKeyHash) {
+        if let Some(online) = self.devices.get_mut(&hash).and_then(|d| d.link.online_mut()) {
+            online.pong_by = Some(cx.now.mono_ms + QUIET);
+            let nonce = online.next_request;
+            self.send(cx, hash, Ping { nonce });
+        }
+    }
+
+    /// The connection is gone: pause, then again.
+    fn lost(&mut self, cx: &mut Cx<'_>, hash: DeviceKeyHash) {
+        let Some(device) = self.devices.get_mut(&hash) else { return };
+        let pause = (PAUSE << device.link.failures.min(10)).min(LONGEST_PAUSE);
+        let pause = pause / 2 + cx.jitter(pause / 2 + 1);
+        let link = &mut device.link;
+        link.failures = link.failures.saturating_add(1);
+        link.challenge = None;
+        if !matches!(link.phase, Phase::Stopped) {
+            link.phase = Phase::Idle { at: cx.now.mono_ms + pause };
+        }
+        self.forget_connection(&hash);
+        self.tell_link(cx, hash, LinkState::Offline);
+    }
+
+    /// What was on its way is not known to have arrived.
+    fn forget_connection(&mut self, hash: &DeviceKeyHash) {
+        for conversation in self.conversations.values_mut().filter(|c| c.record.device == *hash) {
+            conversation.flying.clear();
+            conversation.stored.clear();
+            let waits = &mut conversation.waits;
+            waits.posting = false;
+            waits.assigning = false;
+            waits.fetching.clear();
+            waits.typing = None;
+            waits.attention = true;
+        }
+        self.forget_transfers(hash);
+    }
+
+    /// Ends a device's connection for good.
+    pub(super) fn stop_link(&mut self, cx: &mut Cx<'_>, hash: DeviceKeyHash, state: LinkState) {
+        if let Some(device) = self.devices.get_mut(&hash) {
+            cx.out.extend(device.link.number().map(Output::Disconnect));
+            device.link.phase = Phase::Stopped;
+        }
+        self.forget_connection(&hash);
+        self.tell_link(cx, hash, state);
+    }
+
+    /// Lets a stopped device connect again, after what stopped it was mended.
+    pub(super) fn revive_link(&mut self, hash: &DeviceKeyHash, now: u64) {
+        if let Some(device) = self.devices.get_mut(hash)
+            && matches!(device.link.phase, Phase::Stopped | Phase::Idle { .. })
+        {
+            device.link.phase = Phase::Idle { at: now };
+            device.link.failures = 0;
+        }
+    }
+
+    pub(super) fn tell_link(&mut self, cx: &mut Cx<'_>, hash: DeviceKeyHash, state: LinkState) {
+        if let Some(device) = self.devices.get_mut(&hash)
+            && device.link.told != state
+        {
+            device.link.told = state.clone();
+            cx.event(Event::Link { conversation: device.record.conversation, state });
+        }
+    }
+
+    /// Queues a frame on the device's connection, whatever phase it is in.
+    pub(super) fn send(&mut self, cx: &mut Cx<'_>, hash: DeviceKeyHash, frame: impl Into<ToRelay>) {
+        let Some(number) = self.devices.get(&hash).and_then(|d| d.link.number()) else { return };
+        match frame.into().encode() {
+            Ok(bytes) => cx.out.push(Output::Send(number, bytes)),
+            // Sizes are checked where contents are made; a frame that is too large all the same is a fault of this program.
+            Err(error) => cx.problem(None, problem::bad_frame(error)),
+        }
+    }
+
+    pub(super) fn connection_opened(&mut self, cx: &mut Cx<'_>, number: u32) {
+        let Some(hash) = self.device_by_connection(number) else { return };
+        if let Some(device) = self.devices.get_mut(&hash)
+            && matches!(device.link.phase, Phase::Connecting { .. })
+        {
+            device.link.phase = Phase::Greeting { number, by: cx.now.mono_ms + GREETING };
+        }
+    }
+
+    pub(super) fn connection_closed(&mut self, cx: &mut Cx<'_>, number: u32) {
+        if let Some(hash) = self.device_by_connection(number) {
+            self.lost(cx, hash);
+        }
+    }
+
+    pub(super) fn network_changed(&mut self, cx: &mut Cx<'_>, up: bool) {
+        self.network = up;
+        if up {
+            for device in self.devices.values_mut() {
+                device.link.failures = 0;
+                if let Phase::Idle { at } = &mut device.link.phase {
+                    *at = cx.now.mono_ms;
+                }
+            }
+        }
+    }
+
+    /// One frame of the relay.
+    pub(super) fn frame(&mut self, cx: &mut Cx<'_>, number: u32, bytes: &[u8]) {
+        let Some(hash) = self.device_by_connection(number) else { return };
+        let frame = match ToClient::decode(bytes) {
+            Ok(frame) => frame,
+            Err(error) => return cx.problem(None, problem::bad_frame(error)),
+        };
+        if let Some(online) = self.devices.get_mut(&hash).and_then(|d| d.link.online_mut()) {
+            online.heard = cx.now.mono_ms;
+            online.pong_by = None;
+        }
+        match frame {
+            ToClient::Challenge(challenge) => self.challenged(cx, hash, challenge),
+            ToClient::Welcome(welcome) => self.welcomed(cx, hash, welcome),
+            ToClient::Goodbye(goodbye) => self.goodbye(cx, hash, goodbye.reason),
+            ToClient::Error(error) => self.refused(cx, hash, &error),
+            ToClient::Pong(_) => {}
+            // Nothing else counts before authentication.
+            _ if self.devices.get(&hash).is_none_or(|d| d.link.online().is_none()) => {
+                cx.problem(None, problem::bad_frame("a frame before authentication"));
+            }
+            frame => self.answer(cx, hash, frame),
+        }
+    }
+
+    fn goodbye(&mut self, cx: &mut Cx<'_>, hash: DeviceKeyHash, reason: Reason) {
+        match reason {
+            Reason::Replaced => self.stop_link(cx, hash, LinkState::Replaced),
+            Reason::Revoked => self.stop_link(cx, hash, LinkState::Refused(Code::Revoked.into())),
+            _ => {
+                if let Some(number) = self.devices.get(&hash).and_then(|d| d.link.number()) {
+                    cx.out.push(Output::Disconnect(number));
+                }
+                self.lost(cx, hash);
+            }
+        }
+    }
+
+    /// Marks a connection as good after authentication.
+    pub(super) fn online(&mut self, cx: &mut Cx<'_>, hash: DeviceKeyHash, online: Online) {
+        if let Some(device) = self.devices.get_mut(&hash) {
+            device.link.phase = Phase::Online(Box::new(online));
+            device.link.failures = 0;
+        }
+        self.forget_connection(&hash);
+        self.tell_link(cx, hash, LinkState::Online);
+    }
+
+    /// A refusal before authentication: for good, or worth another try.
+    pub(super) fn refused_greeting(&mut self, cx: &mut Cx<'_>, hash: DeviceKeyHash, code: Code) {
+        let for_good = matches!(
+            code,
+            Code::BadSignature
+                | Code::CertificateRefused
+                | Code::CertificateExpired
+                | Code::Revoked
+                | Code::Unsupported
+        );
+        let number = self.devices.get(&hash).and_then(|d| d.link.number());
+        cx.out.extend(number.map(Output::Disconnect));
+        if for_good {
+            self.stop_link(cx, hash, LinkState::Refused(Problem::from(code)));
+        } else {
+            self.lost(cx, hash);
+        }
+    }
+}

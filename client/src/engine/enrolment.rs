@@ -1,0 +1,58 @@
+//! An agent's device before it is certified (§3): the request that an administrator approves.
+
+use sealdesk_protocol::crypto::identity::{DevicePublic, DeviceSecret, SignedBytes};
+use sealdesk_protocol::enrolment::EnrolmentRequest;
+use sealdesk_protocol::ids::{DeviceKeyHash, Handle};
+
+use super::context::Cx;
+use super::problem;
+use super::records::StoredOwner;
+use super::state::{Device, Engine};
+use crate::vault::Key;
+
+/// An agent device's enrolment request; its keys stay in the vault.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Enrolment {
+    /// What was signed.
+    pub request: EnrolmentRequest,
+    /// For the administrator.
+    pub signed: SignedBytes,
+}
+
+impl Engine {
+    /// The agent device's public keys; none in a customer's vault.
+    pub fn agent_public(&self) -> Option<DevicePublic> {
+        self.agent_device().map(|d| d.public)
+    }
+
+    /// Signs the request for an invitation ([`SignedInvitation::hash`](sealdesk_protocol::enrolment::SignedInvitation::hash))
+    /// to `agent`, at `now` (wall clock, ms). None in a customer's vault.
+    pub fn enrolment(&self, agent: &Handle, invitation: [u8; 32], now: u64) -> Option<Enrolment> {
+        let device = self.agent_device()?;
+        let request = EnrolmentRequest {
+            root: self.meta.root,
+            agent: agent.clone(),
+            invitation,
+            device: device.public,
+            created: now,
+        };
+        let signed = request.sign(&device.record.secret);
+        Some(Enrolment { request, signed })
+    }
+
+    /// This vault turned out to be an old copy (§9.2): fresh keys, which have to be enrolled anew. Conversations of the device
+    /// before stay readable here.
+    pub(super) fn renew_agent_device(&mut self, cx: &mut Cx<'_>, old: DeviceKeyHash) {
+        if !matches!(&self.meta.owner, StoredOwner::Agent { device } if *device == old) {
+            return;
+        }
+        let secret = DeviceSecret::generate(cx.rng);
+        let hash = secret.hash();
+        self.devices.insert(hash, Device::new(secret, None));
+        self.meta.owner = StoredOwner::Agent { device: hash };
+        for key in [Key::Meta, Key::Device(hash), Key::Cursor(hash)] {
+            self.mark(key);
+        }
+        cx.problem(None, problem::enrol_anew());
+    }
+}

@@ -1,0 +1,185 @@
+//! From rows to state: [`Engine::open`].
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use sealdesk_protocol::crypto::certificate::Revocations;
+use sealdesk_protocol::crypto::prekeys::PrekeySecret;
+use sealdesk_protocol::ids::{ConversationId, DeviceKeyHash, SessionId};
+use sealdesk_protocol::org::VerifiedOrg;
+use sealdesk_protocol::session::Session;
+
+use super::records::{
+    AttachmentRecord, ConversationRecord, Counters, DeviceRecord, Generation, Held, Meta, OutEnvelope,
+    OwnContent, PrekeyRecord, SeenPage, SessionRecord, SetAside, SkippedRecord, StoredCursor, StoredOwner,
+    TransferRecord,
+};
+use super::state::{Conversation, Device, Engine, SessionEntry};
+use super::transfer::Transfer;
+use super::trust::accept_org;
+use super::{Now, Row};
+use crate::vault::{Corrupt, Kind, Opened, Record, Vault, VaultKey, decode, is_hot};
+
+/// Opened rows, by kind.
+struct Rows(BTreeMap<Kind, Vec<Opened>>);
+
+impl Rows {
+    fn open(vault: &mut Vault, hot: &[Row]) -> Result<Self, Corrupt> {
+        let kind_of = |row: &Row| Kind::from_number(row.name.0[0]);
+        let generation =
+            hot.iter().find(|r| kind_of(r) == Some(Kind::Generation)).ok_or(Corrupt::WrongKey)?;
+        let opened = vault.open(generation).map_err(|_| Corrupt::WrongKey)?;
+        let Generation(number) = decode(&opened.bytes)?;
+        vault.set_generation(number);
+        for row in hot.iter().filter(|r| kind_of(r) == Some(Kind::ConversationKey)) {
+            vault.load_conversation_key(row)?;
+        }
+        let mut rows: BTreeMap<Kind, Vec<Opened>> = BTreeMap::new();
+        let rest = |r: &&Row| {
+            is_hot(r.name.0[0]) && !matches!(kind_of(r), Some(Kind::Generation | Kind::ConversationKey))
+        };
+        for row in hot.iter().filter(rest) {
+            let opened = vault.open(row)?;
+            rows.entry(opened.kind).or_default().push(opened);
+        }
+        Ok(Self(rows))
+    }
+
+    /// All records of a type.
+    fn take<R: Record>(&mut self) -> Result<Vec<R>, Corrupt> {
+        self.0.remove(&R::KIND).unwrap_or_default().iter().map(|opened| decode(&opened.bytes)).collect()
+    }
+}
+
+fn missing(what: &'static str) -> Corrupt {
+    Corrupt::Inconsistent(what)
+}
+
+impl Engine {
+    pub(super) fn load(key: &VaultKey, org: VerifiedOrg, hot: &[Row], now: Now) -> Result<Self, Corrupt> {
+        let mut vault = Vault::new(key);
+        let mut rows = Rows::open(&mut vault, hot)?;
+        let meta: Meta = rows.take()?.pop().ok_or(missing("the vault's description is missing"))?;
+        accept_org(&meta, &org)?;
+        let mut revocations = org.revocations().clone();
+        if let Some(list) =
+            meta.revocations.as_ref().and_then(|list| Revocations::verify(list, org.pins()).ok())
+        {
+            revocations = revocations.newest(list);
+        }
+        let devices = load_devices(&mut rows)?;
+        let conversations = load_conversations(&mut rows, &devices)?;
+        let mut transfers = BTreeMap::new();
+        for record in rows.take::<TransferRecord>()? {
+            if conversations.contains_key(&record.conversation) {
+                transfers.insert(record.transfer, Transfer::from_record(record));
+            }
+        }
+        if let StoredOwner::Agent { device } = &meta.owner
+            && !devices.contains_key(device)
+        {
+            return Err(missing("the agent's device is missing"));
+        }
+        if conversations.keys().any(|id| !vault.holds(id)) {
+            return Err(missing("a conversation's key is missing"));
+        }
+        Ok(Self {
+            vault,
+            org,
+            meta,
+            revocations,
+            devices,
+            conversations,
+            transfers,
+            dirty: BTreeSet::new(),
+            cold: Vec::new(),
+            deleted: Vec::new(),
+            network: true,
+            next_connection: 1,
+            upkeep_at: now.mono_ms,
+            last_run: now.mono_ms,
+        })
+    }
+}
+
+fn load_devices(rows: &mut Rows) -> Result<BTreeMap<DeviceKeyHash, Device>, Corrupt> {
+    let mut devices: BTreeMap<DeviceKeyHash, Device> = BTreeMap::new();
+    for record in rows.take::<DeviceRecord>()? {
+        let device = Device::from_record(record);
+        devices.insert(device.public.hash(), device);
+    }
+    let no_device = missing("a device is missing");
+    let mut cursors = 0;
+    for stored in rows.take::<StoredCursor>()? {
+        devices.get_mut(&stored.device).ok_or(no_device)?.cursor = stored.cursor;
+        cursors += 1;
+    }
+    if cursors != devices.len() {
+        return Err(missing("a device's mailbox position is missing"));
+    }
+    for record in rows.take::<PrekeyRecord>()? {
+        let prekey =
+            PrekeySecret::from_stored(&record.stored).map_err(|_| Corrupt::Record(Kind::Prekey as u8))?;
+        devices.get_mut(&record.device).ok_or(no_device)?.prekeys.insert(prekey.id(), prekey);
+    }
+    for page in rows.take::<SeenPage>()? {
+        devices.get_mut(&page.device).ok_or(no_device)?.seen.load(page);
+    }
+    for aside in rows.take::<SetAside>()? {
+        devices.get_mut(&aside.device).ok_or(no_device)?.aside.insert(aside.number, aside);
+    }
+    Ok(devices)
+}
+
+fn load_conversations(
+    rows: &mut Rows,
+    devices: &BTreeMap<DeviceKeyHash, Device>,
+) -> Result<BTreeMap<ConversationId, Conversation>, Corrupt> {
+    let mut counters: BTreeMap<ConversationId, Counters> =
+        rows.take::<Counters>()?.into_iter().map(|c| (c.conversation, c)).collect();
+    let mut conversations = BTreeMap::new();
+    for record in rows.take::<ConversationRecord>()? {
+        if !devices.contains_key(&record.device) {
+            return Err(missing("a conversation's device is missing"));
+        }
+        let own = counters.remove(&record.id).ok_or(missing("a conversation's counters are missing"))?;
+        conversations.insert(record.id, Conversation::new(record, own));
+    }
+    let lost = missing("a conversation is missing");
+    for (id, entry) in load_sessions(rows)? {
+        conversations.get_mut(&id).ok_or(lost)?.sessions.insert(entry.session.id(), entry);
+    }
+    for own in rows.take::<OwnContent>()? {
+        conversations.get_mut(&own.conversation).ok_or(lost)?.contents.insert(own.counter, own);
+    }
+    for envelope in rows.take::<OutEnvelope>()? {
+        conversations.get_mut(&envelope.conversation).ok_or(lost)?.envelopes.insert(envelope.order, envelope);
+    }
+    for held in rows.take::<Held>()? {
+        conversations.get_mut(&held.conversation).ok_or(lost)?.held.insert(held.id, held);
+    }
+    for attachment in rows.take::<AttachmentRecord>()? {
+        let conversation = conversations.get_mut(&attachment.conversation).ok_or(lost)?;
+        conversation.attachments.insert(attachment.message, attachment);
+    }
+    Ok(conversations)
+}
+
+fn load_sessions(rows: &mut Rows) -> Result<Vec<(ConversationId, SessionEntry)>, Corrupt> {
+    let mut skipped: BTreeMap<SessionId, Vec<Vec<u8>>> = BTreeMap::new();
+    for record in rows.take::<SkippedRecord>()? {
+        skipped.entry(record.session).or_default().push(record.stored);
+    }
+    let mut sessions = Vec::new();
+    for record in rows.take::<SessionRecord>()? {
+        let damaged = Corrupt::Record(Kind::Session as u8);
+        // The session's id is inside: skipped keys are added in a second reading.
+        let bare = Session::from_stored::<Vec<u8>>(&record.stored, []).map_err(|_| damaged)?;
+        let session = match skipped.remove(&bare.id()) {
+            None => bare,
+            Some(keys) => Session::from_stored(&record.stored, keys).map_err(|_| damaged)?,
+        };
+        let peer = session.peer().hash();
+        sessions.push((record.conversation, SessionEntry { session, peer, created: record.created }));
+    }
+    Ok(sessions)
+}

@@ -1,0 +1,424 @@
+//! What leaves (§9.3, §9.5): frozen contents are sealed once per recipient device, envelopes are kept and repeated byte for
+//! byte until a receipt, contents without counter until the relay has them.
+
+use sealdesk_protocol::conversation::content::{Content, Kind, next_head};
+use sealdesk_protocol::ids::{ConversationId, DeviceKeyHash};
+use sealdesk_protocol::session::EncryptError;
+use sealdesk_protocol::wire::envelope::Envelope;
+use sealdesk_protocol::wire::{Addressed, Code, Send};
+
+use super::connection::Request;
+use super::context::Cx;
+use super::records::{OutEnvelope, OwnContent};
+use super::state::{Conversation, Engine};
+use super::{MessageState, Problem, problem};
+use crate::vault::Key;
+
+/// Envelopes of one device under way at a time: statements and pings are never far behind.
+const WINDOW: usize = 32;
+
+impl Conversation {
+    /// Gives a content its place and head.
+    pub(super) fn freeze(&mut self, content: &Content, bytes: Vec<u8>) -> OwnContent {
+        let counters = &mut self.counters;
+        counters.counter = content.counter;
+        counters.head = next_head(&counters.head, content.counter, &bytes);
+        counters.updated = counters.updated.max(content.time);
+        let shown = content.kind != Kind::Profile(super::outbox::no_profile()).number();
+        if shown {
+            counters.places += 1;
+        }
+        OwnContent {
+            conversation: self.record.id,
+            counter: content.counter,
+            place: if shown { counters.places } else { 0 },
+            time: content.time,
+            bytes,
+            head: counters.head,
+            weak: false,
+        }
+    }
+
+    /// Whether this device still has something to bring to the other side.
+    pub(super) fn has_unsent(&self) -> bool {
+        !self.contents.is_empty() || !self.envelopes.is_empty() || !self.record.pending.is_empty()
+    }
+
+    /// Customer: open, or closed with something left to bring over, or closed a moment ago.
+    pub(super) fn wants_link(&self, now: u64) -> bool {
+        const AFTER_CLOSE: u64 = 10 * 60 * 1000;
+        if let Some(here) = self.record.closed_here {
+            return now < here;
+        }
+        match self.record.governance.as_ref().and_then(|g| g.closed()) {
+            Some(closed) => self.has_unsent() || now < closed.time.saturating_add(AFTER_CLOSE),
+            None => true,
+        }
+    }
+}
+
+/// For the number of the kind alone.
+pub(super) fn no_profile() -> sealdesk_protocol::conversation::content::ProfileSignature {
+    sealdesk_protocol::conversation::content::ProfileSignature { profile: [0; 32], signature: [0; 64] }
+}
+
+impl Engine {
+    /// Seals every content that has no envelope for the current peer yet.
+    pub(super) fn run_sealing(&mut self, cx: &mut Cx<'_>, id: ConversationId) {
+        let Some(c) = self.conversations.get(&id) else { return };
+        if !c.may_send() || c.contents.is_empty() {
+            return;
+        }
+        let Some(peer) = c.peer().map(|p| p.hash()) else { return };
+        let sealed: std::collections::BTreeSet<u64> =
+            c.envelopes.values().filter(|e| e.to == peer && e.counter > 0).map(|e| e.counter).collect();
+        let waiting: Vec<u64> = c.contents.keys().filter(|n| !sealed.contains(n)).copied().collect();
+        if waiting.is_empty() || !self.check_peer(cx, &id) {
+            return;
+        }
+        for counter in waiting {
+            let Some(bytes) =
+                self.conversations.get(&id).and_then(|c| c.contents.get(&counter)).map(|o| o.bytes.clone())
+            else {
+                continue;
+            };
+            match self.seal(cx, id, &peer, counter, &bytes) {
+                Some(weak) => self.sealed(cx, id, counter, weak),
+                None => return,
+            }
+        }
+    }
+
+    /// A first flight on a last-resort prekey is flagged.
+    fn sealed(&mut self, cx: &mut Cx<'_>, id: ConversationId, counter: u64, weak: bool) {
+        let Some(own) = self.conversations.get_mut(&id).and_then(|c| c.contents.get_mut(&counter)) else {
+            return;
+        };
+        if weak && !own.weak {
+            own.weak = true;
+            let own = own.clone();
+            self.mark(Key::Content(id, counter));
+            if let Some(record) = self.own_record(id, &own) {
+                self.cold.push((Key::Message(id, record.place), Some(id), crate::vault::encode(&record)));
+                self.tell_message(cx, &id, &record);
+            }
+        }
+    }
+
+    /// Seals one content for one device and keeps the envelope. None: no session, or it cannot seal now.
+    fn seal(
+        &mut self,
+        cx: &mut Cx<'_>,
+        id: ConversationId,
+        peer: &DeviceKeyHash,
+        counter: u64,
+        bytes: &[u8],
+    ) -> Option<bool> {
+        let envelope = self.encrypt(cx, id, peer, bytes)?;
+        let c = self.conversations.get_mut(&id)?;
+        let weak = c.sessions.get(&envelope.session).is_some_and(|s| {
+            s.session.is_last_resort_only() && s.session.is_initiator() && s.session.needs_preamble()
+        });
+        let order = c.counters.order;
+        c.counters.order += 1;
+        let out = OutEnvelope {
+            conversation: id,
+            id: envelope.id,
+            order,
+            to: *peer,
+            session: envelope.session,
+            counter,
+            time: cx.now.wall_ms,
+            bytes: envelope.encode(),
+        };
+        c.envelopes.insert(order, out);
+        c.waits.attention = true;
+        self.mark(Key::Envelope(id, envelope.id));
+        self.mark(Key::Counters(id));
+        Some(weak)
+    }
+
+    /// Seals in the session chosen for the peer; without one, fresh prekeys are fetched.
+    fn encrypt(
+        &mut self,
+        cx: &mut Cx<'_>,
+        id: ConversationId,
+        peer: &DeviceKeyHash,
+        bytes: &[u8],
+    ) -> Option<Envelope> {
+        let c = self.conversations.get_mut(&id)?;
+        let Some(session) = c.sending(peer).filter(|s| c.sessions.contains_key(s)) else {
+            self.want_session(cx, id, *peer);
+            return None;
+        };
+        let (epoch, roster) = {
+            let current = c.record.governance.as_ref()?.current();
+            (current.number, current.roster_hash)
+        };
+        let entry = c.sessions.get_mut(&session)?;
+        match entry.session.encrypt(bytes, epoch, roster, cx.rng) {
+            Ok(envelope) => {
+                self.mark(Key::Session(id, session));
+                Some(envelope)
+            }
+            Err(EncryptError::NoChain) => None,
+            Err(EncryptError::Exhausted) => {
+                c.record.sending.retain(|(device, _)| device != peer);
+                self.want_session(cx, id, *peer);
+                None
+            }
+            Err(error @ EncryptError::TooLong(_)) => {
+                cx.problem(Some(id), problem::handshake(error));
+                None
+            }
+        }
+    }
+
+    /// A content without counter for one device, with what we have as heads.
+    pub(super) fn write_uncounted(
+        &mut self,
+        cx: &mut Cx<'_>,
+        id: ConversationId,
+        peer: DeviceKeyHash,
+        kind: &Kind,
+    ) {
+        if let Some(bytes) = self.uncounted(cx, &id, kind) {
+            self.seal(cx, id, &peer, 0, &bytes);
+        }
+    }
+
+    fn uncounted(&self, cx: &Cx<'_>, id: &ConversationId, kind: &Kind) -> Option<Vec<u8>> {
+        let heads = self.conversations.get(id)?.heads();
+        Content::new(0, cx.now.wall_ms, heads, kind).encode().ok()
+    }
+
+    /// Sealed, but not queued: rides with a statement.
+    pub(super) fn seal_apart(
+        &mut self,
+        cx: &mut Cx<'_>,
+        id: ConversationId,
+        peer: &DeviceKeyHash,
+        bytes: &[u8],
+    ) -> Option<Addressed> {
+        let envelope = self.encrypt(cx, id, peer, bytes)?;
+        Some(Addressed { to: envelope.mailbox, envelope: envelope.encode() })
+    }
+
+    /// Pure receipts and read marks that are due.
+    pub(super) fn run_receipts(&mut self, cx: &mut Cx<'_>, id: ConversationId) {
+        let Some(c) = self.conversations.get_mut(&id) else { return };
+        if !c.may_send() {
+            return;
+        }
+        let now = cx.now.mono_ms;
+        let due: Vec<DeviceKeyHash> =
+            c.waits.receipts.iter().filter(|(_, at)| **at <= now).map(|(d, _)| *d).collect();
+        for peer in due {
+            let Some(c) = self.conversations.get_mut(&id) else { return };
+            c.waits.receipts.remove(&peer);
+            c.waits.receipted.insert(peer, now);
+            self.write_uncounted(cx, id, peer, &Kind::Receipt(()));
+        }
+        let Some(c) = self.conversations.get_mut(&id) else { return };
+        if core::mem::take(&mut c.waits.read_due)
+            && let Some(peer) = c.peer().map(|p| p.hash())
+        {
+            let marked = c.counters.marked;
+            self.write_uncounted(cx, id, peer, &Kind::Read(marked));
+        }
+    }
+
+    /// Hands envelopes to the relay, in order, a window at a time.
+    pub(super) fn run_sending(&mut self, cx: &mut Cx<'_>, id: ConversationId) {
+        let Some(c) = self.conversations.get(&id) else { return };
+        if c.waits.send_at > cx.now.mono_ms || c.record.governance.is_none() {
+            return;
+        }
+        let (hash, sent, flying) = (c.record.device, c.counters.sent, &c.flying);
+        let waiting: Vec<u64> = c
+            .envelopes
+            .values()
+            .filter(|e| !flying.contains(&e.order) && (e.counter == 0 || e.counter > sent))
+            .map(|e| e.order)
+            .collect();
+        for order in waiting {
+            let Some(online) = self.devices.get_mut(&hash).and_then(|d| d.link.online_mut()) else { return };
+            if online.count(|r| matches!(r, Request::Envelope { .. })) >= WINDOW {
+                return;
+            }
+            let Some(c) = self.conversations.get_mut(&id) else { return };
+            let Some(envelope) = c.envelopes.get(&order) else { continue };
+            let Some(to) = mailbox(c, &envelope.to) else { continue };
+            let message = Addressed { to, envelope: envelope.bytes.clone() };
+            c.flying.insert(order);
+            let req = online.request(Request::Envelope { conversation: id, order }, cx.now.mono_ms);
+            self.send(cx, hash, Send { req, conversation: id, message });
+        }
+    }
+
+    /// The relay has it.
+    pub(super) fn envelope_stored(&mut self, cx: &mut Cx<'_>, id: &ConversationId, order: u64) {
+        let Some(c) = self.conversations.get_mut(id) else { return };
+        let hash = c.record.device;
+        let Some(counter) = c.envelopes.get(&order).map(|e| e.counter) else { return };
+        c.waits.told = None;
+        if counter == 0 {
+            self.drop_envelope(id, order);
+        } else {
+            c.stored.insert(counter);
+            self.raise_sent(cx, *id);
+        }
+        // The window has room again, for this conversation and the device's others.
+        for c in
+            self.conversations.values_mut().filter(|c| c.record.device == hash && !c.envelopes.is_empty())
+        {
+            c.waits.attention = true;
+        }
+    }
+
+    /// "Sent" reaches up to the first content that the relay does not have.
+    fn raise_sent(&mut self, cx: &mut Cx<'_>, id: ConversationId) {
+        let Some(c) = self.conversations.get_mut(&id) else { return };
+        let sent = c.counters.sent;
+        let open = c.contents.keys().find(|n| **n > sent && !c.stored.contains(n));
+        let reached = open.map_or(c.counters.counter, |n| n - 1);
+        if reached <= sent {
+            return;
+        }
+        c.counters.sent = reached;
+        c.stored.retain(|n| *n > reached);
+        let newly: Vec<OwnContent> =
+            c.contents.range(sent + 1..=reached).map(|(_, own)| own.clone()).collect();
+        self.mark(Key::Counters(id));
+        for own in newly {
+            self.tell_own(cx, id, &own);
+        }
+    }
+
+    /// The relay does not take it: later again, or never.
+    pub(super) fn envelope_refused(
+        &mut self,
+        cx: &mut Cx<'_>,
+        id: &ConversationId,
+        order: u64,
+        code: Code,
+        at: u64,
+    ) {
+        let Some(c) = self.conversations.get_mut(id) else { return };
+        let Some(counter) = c.envelopes.get(&order).map(|e| e.counter) else { return };
+        if super::requests::is_passing(code) {
+            // Everything behind it waits too, so that order is kept.
+            c.flying.remove(&order);
+            c.waits.send_at = at;
+            return self.tell_once(cx, *id, code);
+        }
+        self.drop_envelope(id, order);
+        if counter > 0 {
+            self.give_up(cx, *id, counter);
+        }
+        cx.problem(Some(*id), Problem::from(code));
+    }
+
+    pub(super) fn drop_envelope(&mut self, id: &ConversationId, order: u64) {
+        let Some(c) = self.conversations.get_mut(id) else { return };
+        c.flying.remove(&order);
+        if let Some(envelope) = c.envelopes.remove(&order) {
+            self.mark(Key::Envelope(*id, envelope.id));
+        }
+    }
+
+    /// Envelopes for a device that is not written to any more.
+    pub(super) fn drop_envelopes(&mut self, id: &ConversationId, to: &DeviceKeyHash) {
+        let Some(c) = self.conversations.get(id) else { return };
+        let orders: Vec<u64> = c.envelopes.values().filter(|e| e.to == *to).map(|e| e.order).collect();
+        orders.into_iter().for_each(|order| self.drop_envelope(id, order));
+    }
+
+    /// A content that will not arrive: shown as such, its text kept in the transcript.
+    pub(super) fn give_up(&mut self, cx: &mut Cx<'_>, id: ConversationId, counter: u64) {
+        let Some(c) = self.conversations.get_mut(&id) else { return };
+        let Some(own) = c.contents.remove(&counter) else { return };
+        let orders: Vec<u64> =
+            c.envelopes.values().filter(|e| e.counter == counter).map(|e| e.order).collect();
+        match c.counters.undelivered.last_mut() {
+            Some((_, last)) if *last + 1 == counter => *last = counter,
+            _ => c.counters.undelivered.push((counter, counter)),
+        }
+        orders.into_iter().for_each(|order| self.drop_envelope(&id, order));
+        self.mark(Key::Content(id, counter));
+        self.mark(Key::Counters(id));
+        self.tell_own(cx, id, &own);
+    }
+
+    /// Tells the new state of an own message.
+    pub(super) fn tell_own(&mut self, cx: &mut Cx<'_>, id: ConversationId, own: &OwnContent) {
+        if let Some(record) = self.own_record(id, own) {
+            self.tell_message(cx, &id, &record);
+        }
+    }
+
+    /// Typing and the like: now or never.
+    pub(super) fn send_typing(&mut self, cx: &mut Cx<'_>, id: ConversationId, on: bool) {
+        let Some(c) = self.conversations.get_mut(&id) else { return };
+        if c.is_closed() || !c.may_send() || c.waits.typing == Some(on) {
+            return;
+        }
+        c.waits.typing = Some(on);
+        self.send_ephemeral(cx, id, &Kind::Typing(on));
+    }
+
+    fn send_ephemeral(&mut self, cx: &mut Cx<'_>, id: ConversationId, kind: &Kind) {
+        let Some(c) = self.conversations.get(&id) else { return };
+        let hash = c.record.device;
+        if self.devices.get(&hash).is_none_or(|d| d.link.online().is_none()) {
+            return;
+        }
+        let Some(peer) = c.peer().map(|p| p.hash()) else { return };
+        let Some(session) = c.sending(&peer).and_then(|s| c.sessions.get(&s)) else { return };
+        let Ok(bytes) = Content::new(0, cx.now.wall_ms, Vec::new(), kind).encode() else { return };
+        if let Ok(envelope) = session.session.encrypt_ephemeral(&bytes, cx.rng) {
+            let message = Addressed { to: envelope.mailbox, envelope: envelope.encode() };
+            self.send(cx, hash, sealdesk_protocol::wire::SendEphemeral { conversation: id, message });
+        }
+    }
+
+    /// An ephemeral envelope: shown or dropped, nothing lasting.
+    pub(super) fn ephemeral(&mut self, cx: &mut Cx<'_>, hash: DeviceKeyHash, bytes: &[u8]) {
+        let Ok(envelope) = Envelope::decode(bytes) else { return };
+        let found = self.conversations.values().find_map(|c| {
+            let entry = c.sessions.get(&envelope.session).filter(|_| c.record.device == hash)?;
+            let listed = c.record.governance.as_ref()?.current().roster.get(&entry.peer).is_some();
+            let bytes = listed.then(|| entry.session.decrypt_ephemeral(&envelope).ok()).flatten()?;
+            Some((c.id(), entry.peer, bytes))
+        });
+        let Some((conversation, device, bytes)) = found else { return };
+        if let Ok(content) = Content::decode(&bytes)
+            && let Ok(Kind::Typing(on)) = content.kind()
+        {
+            cx.event(super::Event::Typing { conversation, device, on });
+        }
+    }
+
+    /// What became of an own content.
+    pub(crate) fn own_state(c: &Conversation, counter: u64) -> MessageState {
+        let counters = &c.counters;
+        if counters.undelivered.iter().any(|(from, to)| (*from..=*to).contains(&counter)) {
+            MessageState::Undelivered
+        } else if counter <= counters.read {
+            MessageState::Read
+        } else if counter <= counters.delivered {
+            MessageState::Delivered
+        } else if counter <= counters.sent {
+            MessageState::Sent
+        } else {
+            MessageState::Waiting
+        }
+    }
+}
+
+/// The mailbox of a device that was ever listed.
+fn mailbox(c: &Conversation, device: &DeviceKeyHash) -> Option<sealdesk_protocol::ids::MailboxId> {
+    let governance = c.record.governance.as_ref()?;
+    let member = governance.ever_listed(device)?;
+    Some(member.device.mailbox())
+}

@@ -1,0 +1,136 @@
+//! Prekey upkeep (§3): one-time pairs topped up in chunks, the last-resort pair rotated weekly.
+
+use sealdesk_protocol::crypto::prekeys::{PrekeyKind, PrekeySecret};
+use sealdesk_protocol::ids::{DeviceKeyHash, PrekeyId};
+use sealdesk_protocol::wire::{MAX_PREKEYS, PublishPrekeys};
+
+use super::connection::Request;
+use super::context::Cx;
+use super::state::{Device, Engine};
+use crate::vault::Key;
+
+const DAY: u64 = 24 * 60 * 60 * 1000;
+/// A last-resort pair is replaced after this long, ms.
+pub(super) const ROTATION: u64 = 7 * DAY;
+/// Mailbox TTL as long as no relay named its own, ms.
+pub(super) const DEFAULT_TTL: u64 = 30 * DAY;
+/// How long a published pair may be used by others, ms.
+const LIFE: u64 = 90 * DAY;
+/// Most one-time pairs kept: an upload whose answer was lost leaves pairs that nobody may ever use.
+const MAX_KEPT: usize = 400;
+
+/// One-time pairs: how many the relay is to hold, and below how many it is topped up.
+fn target(device: &Device) -> (u16, u16) {
+    if device.record.conversation.is_some() { (5, 3) } else { (100, 25) }
+}
+
+impl Device {
+    /// How long the relay keeps this device's items, ms.
+    pub(super) fn ttl(&self) -> u64 {
+        self.record.limits.map_or(DEFAULT_TTL, |l| l.mailbox_ttl)
+    }
+
+    fn last_resort(&self) -> Option<&PrekeySecret> {
+        self.record.last_resort.as_ref().and_then(|id| self.prekeys.get(id))
+    }
+}
+
+impl Engine {
+    /// Uploads what is missing, a chunk at a time.
+    pub(super) fn run_prekeys(&mut self, cx: &mut Cx<'_>, hash: DeviceKeyHash) {
+        let Some(device) = self.devices.get_mut(&hash) else { return };
+        let (most, least) = target(device);
+        let rotate = device.last_resort().is_none_or(|p| p.created() + ROTATION <= cx.now.wall_ms);
+        let in_force = device.record.last_resort;
+        let Some(online) = device.link.online_mut() else { return };
+        if online.publishing || online.publish_at > cx.now.mono_ms {
+            return;
+        }
+        let upload_last = rotate || online.last_resort != in_force;
+        let missing =
+            if online.one_time_left < least { most.saturating_sub(online.one_time_left) } else { 0 };
+        if !upload_last && missing == 0 {
+            return;
+        }
+        online.publishing = true;
+        let req = online.request(Request::Prekeys, cx.now.mono_ms);
+
+        if rotate {
+            let id = self.make_prekey(cx, hash, PrekeyKind::LastResort);
+            if let Some(device) = self.devices.get_mut(&hash) {
+                device.record.last_resort = id;
+                self.mark(Key::Device(hash));
+            }
+        }
+        let count = usize::from(missing).min(MAX_PREKEYS);
+        let ids: Vec<PrekeyId> =
+            (0..count).filter_map(|_| self.make_prekey(cx, hash, PrekeyKind::OneTime)).collect();
+        let Some(device) = self.devices.get_mut(&hash) else { return };
+        let publish = |id: &PrekeyId| device.prekeys.get(id).map(|p| p.publish(&device.record.secret));
+        let one_time = ids.iter().filter_map(publish).collect();
+        let last_resort =
+            if upload_last { device.record.last_resort.as_ref().and_then(publish) } else { None };
+        let in_force = device.record.last_resort;
+        if let Some(online) = device.link.online_mut() {
+            online.last_resort = in_force;
+        }
+        self.drop_surplus(&hash);
+        self.send(cx, hash, PublishPrekeys { req, last_resort, one_time });
+    }
+
+    fn make_prekey(&mut self, cx: &mut Cx<'_>, hash: DeviceKeyHash, kind: PrekeyKind) -> Option<PrekeyId> {
+        let now = cx.now.wall_ms;
+        let pair = PrekeySecret::generate(kind, now, now + LIFE, cx.rng);
+        let id = pair.id();
+        self.devices.get_mut(&hash)?.prekeys.insert(id, pair);
+        self.mark(Key::Prekey(hash, id));
+        Some(id)
+    }
+
+    /// The oldest one-time pairs above the bound.
+    fn drop_surplus(&mut self, hash: &DeviceKeyHash) {
+        let Some(device) = self.devices.get_mut(hash) else { return };
+        let mut one_time: Vec<(u64, PrekeyId)> = device
+            .prekeys
+            .values()
+            .filter(|p| p.kind() == PrekeyKind::OneTime)
+            .map(|p| (p.created(), p.id()))
+            .collect();
+        one_time.sort_unstable();
+        let surplus = one_time.len().saturating_sub(MAX_KEPT);
+        for (_, id) in one_time.into_iter().take(surplus) {
+            device.prekeys.remove(&id);
+            self.dirty.insert(Key::Prekey(*hash, id));
+        }
+    }
+
+    /// Hourly: pairs past their use. Rotated last-resort pairs stay for the mailbox TTL and one rotation.
+    pub(super) fn expire_prekeys(&mut self, now: u64) {
+        for (hash, device) in &mut self.devices {
+            let kept = device.ttl() + ROTATION;
+            let current = device.record.last_resort;
+            let gone: Vec<PrekeyId> = device
+                .prekeys
+                .values()
+                .filter(|p| match p.kind() {
+                    PrekeyKind::LastResort => Some(p.id()) != current && p.created() + ROTATION + kept <= now,
+                    PrekeyKind::OneTime => p.expires() + kept <= now,
+                })
+                .map(PrekeySecret::id)
+                .collect();
+            for id in gone {
+                device.prekeys.remove(&id);
+                self.dirty.insert(Key::Prekey(*hash, id));
+            }
+        }
+    }
+
+    pub(super) fn prekeys_counted(&mut self, hash: &DeviceKeyHash, left: u16, answered: bool) {
+        if let Some(online) = self.devices.get_mut(hash).and_then(|d| d.link.online_mut()) {
+            online.one_time_left = left;
+            if answered {
+                online.publishing = false;
+            }
+        }
+    }
+}

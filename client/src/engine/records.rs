@@ -1,0 +1,396 @@
+//! What the vault keeps of the engine, one structure for each kind of row. Versions and migrations: `vault::record`.
+
+use sealdesk_protocol::conversation::content::Attachment;
+use sealdesk_protocol::conversation::{Governance, MessageId};
+use sealdesk_protocol::crypto::certificate::{AgentRole, CertificateChain, SignedRevocations};
+use sealdesk_protocol::crypto::identity::{DeviceSecret, SignedBytes, SigningSecret};
+use sealdesk_protocol::crypto::prekeys::PrekeyBundle;
+use sealdesk_protocol::ids::{
+    BlobId, ConversationId, DeviceKeyHash, EnvelopeId, Handle, HeadHash, PrekeyId, RootHash, SessionId,
+};
+use sealdesk_protocol::org::Floor;
+use sealdesk_protocol::wire::{Addressed, Limits, Position, StatementItem};
+use serde::{Deserialize, Serialize};
+
+use crate::vault::{Kind, Record};
+
+macro_rules! record {
+    ($($kind:ident: $name:ident),+ $(,)?) => { $(impl Record for $name { const KIND: Kind = Kind::$kind; })+ };
+}
+
+record! {
+    Meta: Meta, Generation: Generation, Device: DeviceRecord, Cursor: StoredCursor, Prekey: PrekeyRecord,
+    Conversation: ConversationRecord, Counters: Counters, Session: SessionRecord, Skipped: SkippedRecord,
+    Content: OwnContent, Envelope: OutEnvelope, Seen: SeenPage, Held: Held, SetAside: SetAside,
+    Transfer: TransferRecord, Attachment: AttachmentRecord, Message: MessageRecord, Quarantine: QuarantineRecord,
+}
+
+/// How many batches were written.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Generation(pub(crate) u64);
+
+/// Whose vault it is.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) enum StoredOwner {
+    /// The profile key lives as long as the vault.
+    Customer { profile: SigningSecret },
+    /// The one device.
+    Agent { device: DeviceKeyHash },
+}
+
+/// The vault as a whole.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Meta {
+    pub(crate) owner: StoredOwner,
+    pub(crate) root: RootHash,
+    pub(crate) created: u64,
+    pub(crate) floor: Floor,
+    pub(crate) revocations: Option<SignedRevocations>,
+    pub(crate) availability: Availability,
+}
+
+/// What an agent told the relay.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Availability {
+    pub(crate) available: bool,
+    pub(crate) capacity: u16,
+    pub(crate) manual: bool,
+}
+
+/// Keys and standing of one device.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct DeviceRecord {
+    pub(crate) secret: DeviceSecret,
+    /// A customer's device serves one conversation.
+    pub(crate) conversation: Option<ConversationId>,
+    /// An agent's certificates.
+    pub(crate) chain: Option<CertificateChain>,
+    /// The last-resort pair in force.
+    pub(crate) last_resort: Option<PrekeyId>,
+    /// The relay knows a newer copy of this vault (§9.2): nothing is sent any more.
+    pub(crate) stopped: bool,
+    /// As the relay last told.
+    pub(crate) limits: Option<Limits>,
+}
+
+/// What changes with each item of the mailbox.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Cursor {
+    pub(crate) position: Position,
+    /// Restores of the relay's store that this device saw (§9.6).
+    pub(crate) restores: u32,
+    /// Number of the next item that is set aside.
+    pub(crate) next_aside: u64,
+    /// Number of the next quarantined item.
+    pub(crate) next_quarantine: u64,
+}
+
+/// [`Cursor`] with its device.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub(crate) struct StoredCursor {
+    pub(crate) device: DeviceKeyHash,
+    pub(crate) cursor: Cursor,
+}
+
+/// A prekey pair's secret half, in the form of the protocol crate.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct PrekeyRecord {
+    pub(crate) device: DeviceKeyHash,
+    #[serde(with = "serde_bytes")]
+    pub(crate) stored: Vec<u8>,
+}
+
+/// Which side this vault is in a conversation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Side {
+    Customer,
+    Agent,
+}
+
+/// An agent's device as its certificate showed it when it was verified.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Known {
+    pub(crate) device: DeviceKeyHash,
+    pub(crate) chain: CertificateChain,
+    pub(crate) name: String,
+    pub(crate) roles: Vec<AgentRole>,
+    pub(crate) new_device: bool,
+}
+
+/// A named agent that was verified, with the prekeys that came along.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Named {
+    pub(crate) epoch: u32,
+    pub(crate) chain: CertificateChain,
+    pub(crate) bundle: PrekeyBundle,
+}
+
+/// A statement of this device that the relay has not stored yet.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Pending {
+    pub(crate) statement: SignedBytes,
+    /// Stored with it, in one batch.
+    pub(crate) envelopes: Vec<Addressed>,
+    /// With open and reassignment: for the session that follows.
+    pub(crate) named: Option<Named>,
+}
+
+/// Evidence and progress of a session's replacement (§9.8).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct ResetMark {
+    pub(crate) peer: DeviceKeyHash,
+    pub(crate) generation: u32,
+    pub(crate) at: u64,
+}
+
+/// Everything of a conversation that changes with statements.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct ConversationRecord {
+    pub(crate) id: ConversationId,
+    /// Our device in it.
+    pub(crate) device: DeviceKeyHash,
+    pub(crate) side: Side,
+    pub(crate) topic: Handle,
+    pub(crate) language: String,
+    pub(crate) opened: u64,
+    /// Customer: the random part of the id.
+    pub(crate) nonce: [u8; 16],
+    pub(crate) consent: Option<SignedBytes>,
+    pub(crate) governance: Option<Governance>,
+    pub(crate) known: Vec<Known>,
+    pub(crate) pending: Vec<Pending>,
+    /// Customer: a named agent that waits for [`Command::AllowReassignment`](super::Command::AllowReassignment).
+    pub(crate) offered: Option<Named>,
+    /// Reassignments signed so far.
+    pub(crate) reassignments: u32,
+    /// Customer: one more reassignment is agreed to.
+    pub(crate) allowed: bool,
+    /// Closed on this device before anybody was named, or because the vault is an old copy.
+    pub(crate) closed_here: Option<u64>,
+    /// Asked to close: the close statement follows when what was written has left.
+    pub(crate) closing: bool,
+    /// Agent: it went to somebody else.
+    pub(crate) lost: bool,
+    /// Agent: accepted by hand.
+    pub(crate) accept_wanted: bool,
+    /// Agent: the customer's verified profile key.
+    pub(crate) profile: Option<[u8; 32]>,
+    /// The peer device, and the number to compare with it.
+    pub(crate) safety_number: Option<(DeviceKeyHash, String)>,
+    /// In which session we send to a peer.
+    pub(crate) sending: Vec<(DeviceKeyHash, SessionId)>,
+    pub(crate) resets: Vec<ResetMark>,
+}
+
+/// How far a peer's contents are contiguous here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct PeerHead {
+    pub(crate) device: DeviceKeyHash,
+    pub(crate) counter: u64,
+    pub(crate) hash: HeadHash,
+}
+
+/// Everything of a conversation that changes with messages: small, since it is written with each.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Counters {
+    pub(crate) conversation: ConversationId,
+    /// Places given in the transcript.
+    pub(crate) places: u64,
+    /// Own counters given.
+    pub(crate) counter: u64,
+    /// Own running head.
+    pub(crate) head: HeadHash,
+    /// Own contents stored at the relay, receipted, read: up to this counter.
+    pub(crate) sent: u64,
+    pub(crate) delivered: u64,
+    pub(crate) read: u64,
+    /// Own contents that were given up: inclusive ranges.
+    pub(crate) undelivered: Vec<(u64, u64)>,
+    pub(crate) peers: Vec<PeerHead>,
+    /// Number of the next envelope.
+    pub(crate) order: u64,
+    /// The peer's contents marked as read here.
+    pub(crate) marked: u64,
+    pub(crate) unread: u32,
+    pub(crate) updated: u64,
+}
+
+/// A ratchet, in the form of the protocol crate.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct SessionRecord {
+    pub(crate) conversation: ConversationId,
+    pub(crate) created: u64,
+    #[serde(with = "serde_bytes")]
+    pub(crate) stored: Vec<u8>,
+}
+
+/// A skipped key, in the form of the protocol crate.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct SkippedRecord {
+    pub(crate) session: SessionId,
+    #[serde(with = "serde_bytes")]
+    pub(crate) stored: Vec<u8>,
+}
+
+/// An own content whose bytes are frozen, until it is receipted (§9.5).
+#[derive(Clone, Serialize, Deserialize)]
+pub(crate) struct OwnContent {
+    pub(crate) conversation: ConversationId,
+    pub(crate) counter: u64,
+    /// Place in the transcript; 0 for what is not shown there.
+    pub(crate) place: u64,
+    pub(crate) time: u64,
+    #[serde(with = "serde_bytes")]
+    pub(crate) bytes: Vec<u8>,
+    /// Running head including this content.
+    pub(crate) head: HeadHash,
+    pub(crate) weak: bool,
+}
+
+/// A sealed envelope; retries send these very bytes (§9.3).
+#[derive(Clone, Serialize, Deserialize)]
+pub(crate) struct OutEnvelope {
+    pub(crate) conversation: ConversationId,
+    pub(crate) id: EnvelopeId,
+    /// Envelopes leave in this order.
+    pub(crate) order: u64,
+    pub(crate) to: DeviceKeyHash,
+    pub(crate) session: SessionId,
+    /// Counter of the content inside; 0 for contents without.
+    pub(crate) counter: u64,
+    pub(crate) time: u64,
+    #[serde(with = "serde_bytes")]
+    pub(crate) bytes: Vec<u8>,
+}
+
+/// One remembered hash.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct SeenEntry {
+    /// When, ms.
+    pub(crate) time: u64,
+    /// Half of the envelope's hash, or of the initiation's mark.
+    pub(crate) hash: [u8; 16],
+    /// For a counted content: halves of the hashes of its identity and of its bytes.
+    pub(crate) content: Option<([u8; 16], [u8; 16])>,
+}
+
+/// Hashes that were seen, a few dozen in a row.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct SeenPage {
+    pub(crate) device: DeviceKeyHash,
+    pub(crate) number: u64,
+    pub(crate) entries: Vec<SeenEntry>,
+}
+
+/// A decrypted content that may not be shown yet: an earlier one or a statement is missing.
+#[derive(Clone, Serialize, Deserialize)]
+pub(crate) struct Held {
+    pub(crate) conversation: ConversationId,
+    pub(crate) id: MessageId,
+    pub(crate) time: u64,
+    pub(crate) epoch: u32,
+    pub(crate) roster: sealdesk_protocol::ids::RosterHash,
+    pub(crate) weak: bool,
+    #[serde(with = "serde_bytes")]
+    pub(crate) bytes: Vec<u8>,
+}
+
+/// What waits for a statement.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) enum Aside {
+    /// An envelope that cannot be opened yet.
+    Envelope(#[serde(with = "serde_bytes")] Vec<u8>),
+    /// A statement whose predecessor is missing.
+    Statement(StatementItem),
+}
+
+/// A mailbox item that waits for a statement.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct SetAside {
+    pub(crate) device: DeviceKeyHash,
+    pub(crate) number: u64,
+    pub(crate) time: u64,
+    pub(crate) item: Aside,
+}
+
+/// Which way a file goes, and how far it is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum TransferStage {
+    /// Sealing into the spool; starts anew after a crash, under a new key.
+    Sealing,
+    /// The spool is complete and goes to the relay.
+    Uploading,
+    /// From the relay into the spool.
+    Downloading,
+    /// The spool is checked and opened into the file.
+    Opening,
+}
+
+/// A file on its way.
+#[derive(Clone, Serialize, Deserialize)]
+pub(crate) struct TransferRecord {
+    pub(crate) conversation: ConversationId,
+    pub(crate) transfer: BlobId,
+    pub(crate) stage: TransferStage,
+    pub(crate) attachment: Attachment,
+    /// When it began, ms.
+    pub(crate) time: u64,
+}
+
+/// What opens an attachment.
+#[derive(Clone, Serialize, Deserialize)]
+pub(crate) struct AttachmentRecord {
+    pub(crate) conversation: ConversationId,
+    pub(crate) message: MessageId,
+    pub(crate) attachment: Attachment,
+}
+
+/// One entry of the transcript. What became of an own message is not in it: that follows from [`Counters`].
+#[derive(Clone, Serialize, Deserialize)]
+pub(crate) struct MessageRecord {
+    pub(crate) id: MessageId,
+    pub(crate) place: u64,
+    pub(crate) mine: bool,
+    pub(crate) author: Option<String>,
+    pub(crate) time: u64,
+    pub(crate) kind: u16,
+    #[serde(with = "serde_bytes")]
+    pub(crate) body: Vec<u8>,
+    pub(crate) after_close: bool,
+    pub(crate) weak: bool,
+}
+
+/// Bytes that could not be used.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct QuarantineRecord {
+    pub(crate) time: u64,
+    pub(crate) reason: SetAsideReason,
+    #[serde(with = "serde_bytes")]
+    pub(crate) bytes: Vec<u8>,
+}
+
+/// The closed list of reasons (§9.8). Append-only.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+pub(crate) enum SetAsideReason {
+    /// The envelope did not open.
+    #[error("{0}")]
+    Envelope(sealdesk_protocol::session::Quarantine),
+    /// It opened, and its content is malformed.
+    #[error("its content is malformed")]
+    Content,
+    /// Its sender sees other readers than this device (§7).
+    #[error("its sender was shown other readers")]
+    Fork,
+    /// Its sender is not listed in the epoch that it names.
+    #[error("its sender is not listed")]
+    NotListed,
+    /// The same message number with another content.
+    #[error("the same message number came with another content")]
+    Equivocation,
+    /// A statement was refused.
+    #[error("the statement was refused")]
+    Statement,
+    /// Too many wait already.
+    #[error("too many messages wait for a missing one")]
+    Overflow,
+}

@@ -1,0 +1,352 @@
+//! Statements: our own on their way to the relay, and those of others from the mailbox (§7).
+//!
+//! Own: signed -> kept as pending -> posted, one at a time -> `Done` -> applied. Others': signature -> governance -> what
+//! follows from it. A statement whose predecessor is missing is set aside and tried again.
+
+use sealdesk_protocol::conversation::governance::Effect;
+use sealdesk_protocol::conversation::statements::{Action, Statement};
+use sealdesk_protocol::conversation::{ConsentReceipt, Governance, Refusal, VerifiedStatement};
+use sealdesk_protocol::crypto::identity::{DevicePublic, SignedBytes};
+use sealdesk_protocol::ids::{ConversationId, DeviceKeyHash};
+use sealdesk_protocol::wire::{Addressed, Code, PostStatement, StatementItem};
+
+use super::connection::Request;
+use super::context::Cx;
+use super::records::{Aside, ConversationRecord, Counters, Pending, SetAsideReason, Side};
+use super::state::{Conversation, Engine};
+use super::{Problem, problem};
+use crate::vault::Key;
+
+/// What became of a statement from the mailbox.
+enum Outcome {
+    Applied,
+    /// Known before, or not for this device.
+    Ignored,
+    /// Its predecessor is missing.
+    Wait,
+    Refused(Problem),
+}
+
+impl Engine {
+    /// Posts the oldest pending statement.
+    pub(super) fn run_statements(&mut self, cx: &mut Cx<'_>, id: ConversationId) {
+        let Some(c) = self.conversations.get_mut(&id) else { return };
+        let due = !c.waits.posting && c.waits.statement_at <= cx.now.mono_ms;
+        let Some(pending) = c.record.pending.first().filter(|_| due).cloned() else { return };
+        let hash = c.record.device;
+        let Some(online) = self.devices.get_mut(&hash).and_then(|d| d.link.online_mut()) else { return };
+        let req = online.request(Request::Statement(id), cx.now.mono_ms);
+        c.waits.posting = true;
+        let Pending { statement, envelopes, .. } = pending;
+        self.send(cx, hash, PostStatement { req, conversation: id, statement, envelopes });
+    }
+
+    /// Signs a note about the current epoch and keeps it until it is stored.
+    pub(super) fn add_note(
+        &mut self,
+        cx: &Cx<'_>,
+        id: ConversationId,
+        action: Action,
+        envelopes: Vec<Addressed>,
+    ) {
+        let Some(c) = self.conversations.get_mut(&id) else { return };
+        let (Some(governance), Some(device)) = (&c.record.governance, self.devices.get(&c.record.device))
+        else {
+            return;
+        };
+        let statement = Statement {
+            root: *governance.root(),
+            conversation: id,
+            epoch: governance.current().number,
+            signer: device.public.hash(),
+            time: cx.now.wall_ms,
+            expires: u64::MAX,
+            action,
+        }
+        .sign(&device.record.secret);
+        c.record.pending.push(Pending { statement, envelopes, named: None });
+        c.waits.attention = true;
+        self.mark(Key::Conversation(id));
+    }
+
+    /// Whether a statement of this kind is on its way already.
+    pub(super) fn is_pending(&self, id: &ConversationId, which: impl Fn(&Action) -> bool) -> bool {
+        self.conversations.get(id).is_some_and(|c| {
+            c.record.pending.iter().any(|p| Statement::peek(&p.statement).is_ok_and(|s| which(&s.action)))
+        })
+    }
+
+    /// The relay stored our oldest pending statement.
+    pub(super) fn statement_stored(&mut self, cx: &mut Cx<'_>, id: ConversationId) {
+        let Some(c) = self.conversations.get_mut(&id) else { return };
+        c.waits.posting = false;
+        c.waits.attention = true;
+        c.waits.told = None;
+        if c.record.pending.is_empty() {
+            return;
+        }
+        let pending = c.record.pending.remove(0);
+        let Some(own) = self.devices.get(&c.record.device).map(|d| d.public) else { return };
+        self.mark(Key::Conversation(id));
+        let Ok(verified) = VerifiedStatement::verify(&pending.statement, &own) else { return };
+        match self.apply(id, &verified) {
+            Ok(effect) => {
+                self.follow(cx, id, &effect);
+                if let Some(named) = &pending.named {
+                    self.begin_session(cx, id, named);
+                }
+            }
+            Err(Refusal::Known) => {}
+            Err(refusal) => cx.problem(Some(id), problem::statement(refusal)),
+        }
+    }
+
+    /// The relay refused our oldest pending statement.
+    pub(super) fn statement_refused(&mut self, cx: &mut Cx<'_>, id: ConversationId, code: Code, at: u64) {
+        let Some(c) = self.conversations.get_mut(&id) else { return };
+        c.waits.posting = false;
+        c.waits.attention = true;
+        if super::requests::is_passing(code) {
+            c.waits.statement_at = at;
+            return self.tell_once(cx, id, code);
+        }
+        if c.record.pending.is_empty() {
+            return;
+        }
+        // Refused for good: it is discarded. A new one is made when the mailbox has told what was stored instead.
+        let pending = c.record.pending.remove(0);
+        c.waits.statement_at = at;
+        c.waits.assignment_at = at;
+        c.waits.assigning = false;
+        let accept =
+            Statement::peek(&pending.statement).is_ok_and(|s| matches!(s.action, Action::Accept { .. }));
+        if accept && matches!(code, Code::AssignmentLost | Code::UnknownConversation | Code::NotListed) {
+            c.record.lost = true;
+        }
+        if code == Code::Closed {
+            c.record.closing = false;
+        }
+        c.waits.changed = true;
+        self.mark(Key::Conversation(id));
+        cx.problem(Some(id), Problem::from(code));
+    }
+
+    fn apply(&mut self, id: ConversationId, verified: &VerifiedStatement) -> Result<Effect, Refusal> {
+        let root = self.org.root();
+        let c = self.conversations.get_mut(&id).ok_or(Refusal::Foreign)?;
+        match &mut c.record.governance {
+            Some(governance) => governance.apply(verified, None),
+            none => {
+                *none = Some(Governance::open(root, verified)?);
+                Ok(Effect::Opened)
+            }
+        }
+    }
+
+    /// What follows from a statement that was applied, ours or another's.
+    fn follow(&mut self, cx: &mut Cx<'_>, id: ConversationId, effect: &Effect) {
+        let Some(c) = self.conversations.get_mut(&id) else { return };
+        c.waits.changed = true;
+        c.waits.attention = true;
+        match effect {
+            Effect::Reassigned { from } => {
+                // What was sealed for the agent before is sealed anew, same bytes, for the next one.
+                if c.record.side == Side::Customer {
+                    self.drop_envelopes(&id, from);
+                    if let Some(c) = self.conversations.get_mut(&id) {
+                        c.counters.sent = c.counters.delivered;
+                        self.mark(Key::Counters(id));
+                    }
+                } else {
+                    c.record.lost = !c.lists_us();
+                }
+            }
+            Effect::Opened if c.record.side == Side::Agent => {
+                c.waits.accept_at = Some(cx.now.mono_ms + 2_000)
+            }
+            Effect::Closed => c.record.closing = false,
+            Effect::Reset { peer, .. } => {
+                let peer = *peer;
+                self.peer_reset(cx, id, peer);
+            }
+            _ => {}
+        }
+        self.mark(Key::Conversation(id));
+        self.retry_aside(cx, &id);
+        self.retry_held(cx, &id);
+    }
+
+    /// A statement of the mailbox.
+    pub(super) fn receive_statement(&mut self, cx: &mut Cx<'_>, hash: DeviceKeyHash, item: StatementItem) {
+        match self.judge(cx, hash, &item) {
+            Outcome::Applied | Outcome::Ignored => {}
+            Outcome::Wait => self.set_aside(cx, hash, Aside::Statement(item)),
+            Outcome::Refused(problem) => {
+                let conversation = Statement::peek(&item.statement).ok().map(|s| s.conversation);
+                self.quarantine(cx, hash, SetAsideReason::Statement, item.statement.body());
+                cx.problem(conversation.filter(|id| self.conversations.contains_key(id)), problem);
+            }
+        }
+    }
+
+    fn judge(&mut self, cx: &mut Cx<'_>, hash: DeviceKeyHash, item: &StatementItem) -> Outcome {
+        let peeked = match Statement::peek(&item.statement) {
+            Ok(statement) => statement,
+            Err(error) => return Outcome::Refused(problem::statement(error)),
+        };
+        let id = peeked.conversation;
+        let known = self.conversations.get(&id).filter(|c| c.record.device == hash);
+        let Some(governance) = known.map(|c| c.record.governance.as_ref()) else {
+            return match (&peeked.action, self.is_agent()) {
+                (Action::Open { .. }, true) => self.judge_open(cx, hash, item, &peeked),
+                (_, true) => Outcome::Wait,
+                _ => Outcome::Refused(problem::statement(Refusal::Foreign)),
+            };
+        };
+        let Some(governance) = governance else { return Outcome::Wait };
+        let in_statement = peeked.action.roster().and_then(|r| r.get(&peeked.signer));
+        let Some(signer) = governance.ever_listed(&peeked.signer).or(in_statement).map(|m| m.device) else {
+            return Outcome::Refused(problem::statement(Refusal::Signer));
+        };
+        let verified = match VerifiedStatement::verify(&item.statement, &signer) {
+            Ok(verified) => verified,
+            Err(error) => return Outcome::Refused(problem::statement(error)),
+        };
+        if let Some(refused) = self.check_chain(cx, &id, item, &verified) {
+            return Outcome::Refused(refused);
+        }
+        match self.apply(id, &verified) {
+            Ok(effect) => {
+                self.drop_superseded(&id, &verified);
+                self.follow(cx, id, &effect);
+                Outcome::Applied
+            }
+            Err(Refusal::Known) => Outcome::Ignored,
+            Err(Refusal::Gap) => Outcome::Wait,
+            Err(Refusal::Fork) => Outcome::Refused(problem::fork()),
+            // Two sides did the same at once: the first one counts, and nothing is wrong.
+            Err(Refusal::Closed | Refusal::Assignment) => Outcome::Ignored,
+            Err(refusal) => Outcome::Refused(problem::statement(refusal)),
+        }
+    }
+
+    /// The certificates that came along: shown, and demanded where a statement brings a new agent device.
+    fn check_chain(
+        &mut self,
+        cx: &Cx<'_>,
+        id: &ConversationId,
+        item: &StatementItem,
+        verified: &VerifiedStatement,
+    ) -> Option<Problem> {
+        let roster = verified.get().action.roster();
+        let customer = self.conversations.get(id).is_some_and(|c| c.record.side == Side::Customer);
+        let chain = match (&item.agent, roster) {
+            (Some(chain), _) => chain,
+            (None, Some(roster)) if customer => {
+                let known = self
+                    .conversations
+                    .get(id)?
+                    .record
+                    .known
+                    .iter()
+                    .any(|k| k.device == roster.agent().hash());
+                return (!known).then(|| problem::statement(Refusal::Signer));
+            }
+            _ => return None,
+        };
+        match self.verify_agent(chain, cx.now.wall_ms) {
+            Ok(certificate) => {
+                let chain = chain.clone();
+                self.remember_agent(id, &chain, &certificate);
+                None
+            }
+            // An expired certificate of a known device is judged before the next sending; a new device needs a good one.
+            Err(error) => roster.is_some().then(|| problem::certificate(error)),
+        }
+    }
+
+    /// A conversation that the customer opened with this agent's device.
+    fn judge_open(
+        &mut self,
+        cx: &mut Cx<'_>,
+        hash: DeviceKeyHash,
+        item: &StatementItem,
+        peeked: &Statement,
+    ) -> Outcome {
+        let refuse = |refusal| Outcome::Refused(problem::statement(refusal));
+        let Action::Open { roster, topic, language, consent, .. } = &peeked.action else {
+            return Outcome::Wait;
+        };
+        let customer = roster.customer().device;
+        let verified = match VerifiedStatement::verify(&item.statement, &customer) {
+            Ok(verified) => verified,
+            Err(error) => return Outcome::Refused(problem::statement(error)),
+        };
+        let governance = match Governance::open(self.org.root(), &verified) {
+            Ok(governance) => governance,
+            Err(refusal) => return refuse(refusal),
+        };
+        if let Err(problem) = check_consent(item.consent.as_ref(), consent, peeked, &customer) {
+            return Outcome::Refused(problem);
+        }
+        let Some(own) = self.devices.get(&hash) else { return Outcome::Ignored };
+        let named = roster.agent();
+        let mine = named.device == own.public;
+        let as_certified = own.certificate.as_ref().is_none_or(|c| named.agent.as_ref() == Some(c.agent()));
+        if mine && !as_certified {
+            return refuse(Refusal::Roster);
+        }
+        let id = peeked.conversation;
+        let own_chain = own.record.chain.clone();
+        let certificate = own.certificate.clone();
+        self.vault.add_conversation(id, cx.rng);
+        let record = ConversationRecord {
+            governance: Some(governance),
+            consent: item.consent.clone(),
+            // Opened with another agent: kept, because a reassignment to this device may follow.
+            lost: !mine,
+            ..ConversationRecord::new(id, hash, Side::Agent, topic.clone(), language.clone(), peeked.time)
+        };
+        self.conversations.insert(id, Conversation::new(record, Counters::new(id, &hash, cx.now.wall_ms)));
+        for key in [Key::ConversationKey(id), Key::Conversation(id), Key::Counters(id)] {
+            self.mark(key);
+        }
+        if let (true, Some(chain), Some(certificate)) = (mine, own_chain, certificate) {
+            self.remember_agent(&id, &chain, &certificate);
+        }
+        self.follow(cx, id, &Effect::Opened);
+        Outcome::Applied
+    }
+
+    /// Our own pending note is pointless when the other side's statement says the same or ended its epoch.
+    fn drop_superseded(&mut self, id: &ConversationId, verified: &VerifiedStatement) {
+        let Some(c) = self.conversations.get_mut(id) else { return };
+        let closed = matches!(verified.get().action, Action::Close { .. });
+        let epoch = verified.get().action.roster().is_some();
+        if !c.waits.posting && (closed || epoch) {
+            let keep = |p: &Pending| {
+                Statement::peek(&p.statement).is_ok_and(|s| {
+                    closed && matches!(s.action, Action::Reset { .. } | Action::Countersign { .. })
+                })
+            };
+            c.record.pending.retain(keep);
+        }
+    }
+}
+
+/// The receipt without which no conversation opens: signed by this customer device, for this conversation, and the one
+/// that the open statement names.
+fn check_consent(
+    signed: Option<&SignedBytes>,
+    digest: &[u8; 32],
+    open: &Statement,
+    customer: &DevicePublic,
+) -> Result<(), Problem> {
+    let signed = signed.ok_or_else(problem::no_consent)?;
+    let receipt = ConsentReceipt::verify(signed).map_err(|_| problem::no_consent())?;
+    let fits = signed.digest() == *digest
+        && receipt.root == open.root
+        && receipt.conversation == open.conversation
+        && receipt.device == *customer;
+    if fits { Ok(()) } else { Err(problem::no_consent()) }
+}

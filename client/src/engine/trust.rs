@@ -1,0 +1,196 @@
+//! Whom this device believes: the organisation, its agents' certificates, its revocations (§3).
+
+use sealdesk_protocol::crypto::certificate::{
+    AgentRole, CertificateChain, CertificateError, VerifiedCertificate,
+};
+use sealdesk_protocol::ids::{ConversationId, DeviceKeyHash, Handle};
+use sealdesk_protocol::org::VerifiedOrg;
+use sealdesk_protocol::wire::Fault;
+
+use super::context::Cx;
+use super::problem::problem;
+use super::records::Known;
+use super::state::Engine;
+use super::{LinkState, Problem, problem as say};
+use crate::vault::{Corrupt, Key};
+
+/// Warnings before a certificate ends, ms.
+const WARN_BEFORE: u64 = 5 * 24 * 60 * 60 * 1000;
+
+impl Engine {
+    /// Chain, validity, revocation, role.
+    pub(super) fn verify_agent(
+        &self,
+        chain: &CertificateChain,
+        now: u64,
+    ) -> Result<VerifiedCertificate, CertificateError> {
+        chain.verify(self.org.pins(), &self.revocations, now)?.require(AgentRole::Agent)
+    }
+
+    /// [`Self::verify_agent`], and the team that answers the topic.
+    pub(super) fn verify_for_topic(
+        &self,
+        chain: &CertificateChain,
+        topic: &Handle,
+        now: u64,
+    ) -> Result<VerifiedCertificate, Problem> {
+        let certificate = self.verify_agent(chain, now).map_err(say::certificate)?;
+        match self.org.settings().topic(topic) {
+            Some(topic) if certificate.in_team(&topic.team) => Ok(certificate),
+            _ => Err(say::wrong_team()),
+        }
+    }
+
+    /// An own certificate, from the driver.
+    pub(super) fn install_certificate(&mut self, cx: &mut Cx<'_>, id: u64, chain: CertificateChain) {
+        let Some(hash) = self.agent_device().map(|d| d.public.hash()) else {
+            return cx.failed(id, say::wrong_party("an agent"));
+        };
+        let verified = match self.verify_agent(&chain, cx.now.wall_ms) {
+            Ok(verified) => verified,
+            Err(error) => return cx.failed(id, say::own_certificate(error)),
+        };
+        let Some(device) = self.devices.get_mut(&hash) else { return };
+        if *verified.device() != device.public {
+            return cx.failed(id, say::other_device());
+        }
+        device.record.chain = Some(chain);
+        device.record.stopped = false;
+        device.certificate = Some(verified);
+        device.warned = None;
+        self.mark(Key::Device(hash));
+        self.revive_link(&hash, cx.now.mono_ms);
+        cx.done(id, None);
+    }
+
+    /// A newer org.json, never an older one.
+    pub(super) fn update_org(&mut self, cx: &mut Cx<'_>, id: u64, org: VerifiedOrg) {
+        if let Err(error) = accept_org(&self.meta, &org) {
+            return cx.failed(
+                id,
+                problem(
+                    "org_refused",
+                    Fault::Organisation,
+                    format!("{error}."),
+                    "Fetch org.json again from the organisation.",
+                ),
+            );
+        }
+        self.revocations = core::mem::take(&mut self.revocations).newest(org.revocations().clone());
+        self.meta.floor = self.meta.floor.raise(org.floor());
+        self.org = org;
+        self.mark(Key::Meta);
+        for hash in self.device_names() {
+            self.revive_refused(&hash, cx.now.mono_ms);
+        }
+        self.check_certificates(cx);
+        cx.done(id, None);
+    }
+
+    fn revive_refused(&mut self, hash: &DeviceKeyHash, now: u64) {
+        if self.devices.get(hash).is_some_and(|d| !d.record.stopped) {
+            self.revive_link(hash, now);
+        }
+    }
+
+    /// At start, hourly, and when the revocation list changes: own and peers' certificates.
+    pub(super) fn check_certificates(&mut self, cx: &mut Cx<'_>) {
+        self.check_own_certificate(cx);
+        let ids: Vec<ConversationId> = self.conversations.keys().copied().collect();
+        for id in ids {
+            self.check_peer(cx, &id);
+        }
+    }
+
+    fn check_own_certificate(&mut self, cx: &mut Cx<'_>) {
+        let now = cx.now.wall_ms;
+        let Some((hash, chain)) =
+            self.agent_device().and_then(|d| Some((d.public.hash(), d.record.chain.clone()?)))
+        else {
+            return;
+        };
+        let verified = self.verify_agent(&chain, now);
+        let Some(device) = self.devices.get_mut(&hash) else { return };
+        match verified {
+            Ok(certificate) => {
+                let ends = certificate.valid_until();
+                device.certificate = Some(certificate);
+                let near = ends.saturating_sub(now) < WARN_BEFORE;
+                if near && device.warned != Some("ending") {
+                    device.warned = Some("ending");
+                    cx.problem(None, say::certificate_ends(ends.saturating_sub(now)));
+                }
+            }
+            Err(error) => {
+                let was = device.certificate.take().is_some();
+                let told = say::own_certificate(error);
+                if was || device.warned != Some(told.code) {
+                    device.warned = Some(told.code);
+                    cx.problem(None, told.clone());
+                    self.stop_link(cx, hash, LinkState::Refused(told));
+                }
+            }
+        }
+    }
+
+    /// Customer: is the agent's certificate still good? Told once for each reason; contents wait meanwhile.
+    pub(super) fn check_peer(&mut self, cx: &mut Cx<'_>, id: &ConversationId) -> bool {
+        let Some(conversation) = self.conversations.get(id) else { return false };
+        let Some(peer) = conversation.peer().map(|p| p.hash()) else { return false };
+        if conversation.record.side == super::records::Side::Agent || conversation.is_closed() {
+            return true;
+        }
+        let Some(known) = conversation.record.known.iter().find(|k| k.device == peer) else { return false };
+        let verdict = self.verify_for_topic(&known.chain, &conversation.record.topic, cx.now.wall_ms);
+        let Some(conversation) = self.conversations.get_mut(id) else { return false };
+        match verdict {
+            Ok(_) => {
+                conversation.waits.distrust = None;
+                true
+            }
+            Err(problem) => {
+                if conversation.waits.distrust != Some(problem.code) {
+                    conversation.waits.distrust = Some(problem.code);
+                    cx.problem(Some(*id), problem);
+                }
+                false
+            }
+        }
+    }
+
+    /// Remembers how a verified certificate shows its agent; a newer one replaces an older one.
+    pub(super) fn remember_agent(
+        &mut self,
+        id: &ConversationId,
+        chain: &CertificateChain,
+        certificate: &VerifiedCertificate,
+    ) {
+        let known = Known {
+            device: certificate.device().hash(),
+            chain: chain.clone(),
+            name: certificate.display_name().to_owned(),
+            roles: certificate.certificate().roles.clone(),
+            new_device: certificate.is_new_device(),
+        };
+        if let Some(conversation) = self.conversations.get_mut(id)
+            && !conversation.record.known.contains(&known)
+        {
+            conversation.record.known.retain(|k| k.device != known.device);
+            conversation.record.known.push(known);
+            conversation.waits.changed = true;
+            self.mark(Key::Conversation(*id));
+        }
+    }
+}
+
+/// Same organisation, no lower version, no return to `log: none`.
+pub(super) fn accept_org(meta: &super::records::Meta, org: &VerifiedOrg) -> Result<(), Corrupt> {
+    if org.root() != meta.root {
+        return Err(Corrupt::ForeignOrganisation);
+    }
+    let (floor, new) = (meta.floor, org.floor());
+    if new.pins < floor.pins || new.settings < floor.settings || (floor.log && !new.log) {
+        return Err(Corrupt::OrganisationRollback);
+    }
+    Ok(())
+}

@@ -1,0 +1,162 @@
+//! What people see of a conversation and of this vault: read only.
+
+use sealdesk_protocol::conversation::Role;
+use sealdesk_protocol::crypto::certificate::VerifiedCertificate;
+use sealdesk_protocol::fingerprint::SafetyNumber;
+use sealdesk_protocol::ids::{ConversationId, DeviceKeyHash};
+
+use super::context::Cx;
+use super::records::Side;
+use super::state::{Conversation, Engine};
+use super::{ConversationView, Event, Phase, Reader};
+use crate::vault::Key;
+
+impl Engine {
+    /// Every conversation of this vault, newest change first.
+    pub fn conversations(&self) -> Vec<ConversationView> {
+        let mut views: Vec<ConversationView> =
+            self.conversations.values().filter(|c| is_shown(c)).map(|c| self.view(c)).collect();
+        views.sort_by(|a, b| b.updated.cmp(&a.updated));
+        views
+    }
+
+    /// One conversation; none when this vault does not hold it.
+    pub fn conversation(&self, id: &ConversationId) -> Option<ConversationView> {
+        self.conversations.get(id).filter(|c| is_shown(c)).map(|c| self.view(c))
+    }
+
+    /// An agent's certificate, as long as it is valid.
+    pub fn certificate(&self) -> Option<&VerifiedCertificate> {
+        self.agent_device().and_then(|d| d.certificate.as_ref())
+    }
+
+    /// This vault's device in a conversation.
+    pub fn own_device(&self, id: &ConversationId) -> Option<DeviceKeyHash> {
+        self.conversations.get(id).map(|c| c.record.device)
+    }
+
+    /// How many batches this vault has written.
+    pub fn generation(&self) -> u64 {
+        self.vault.generation()
+    }
+
+    /// The organisation in force.
+    pub fn org(&self) -> &sealdesk_protocol::org::VerifiedOrg {
+        &self.org
+    }
+
+    /// The lowest versions of org.json that this vault accepts.
+    pub fn floor(&self) -> sealdesk_protocol::org::Floor {
+        self.meta.floor
+    }
+
+    /// Whether anything of this vault still has to reach the relay or, in an open conversation, the other side.
+    pub fn has_unsent(&self) -> bool {
+        self.conversations
+            .values()
+            .any(|c| !c.record.lost && c.record.closed_here.is_none() && (c.has_unsent() || c.record.closing))
+    }
+
+    /// Tells the views that changed.
+    pub(super) fn tell_views(&mut self, cx: &mut Cx<'_>) {
+        let changed: Vec<ConversationId> =
+            self.conversations.values().filter(|c| c.waits.changed).map(|c| c.id()).collect();
+        for id in changed {
+            let Some(c) = self.conversations.get_mut(&id) else { continue };
+            c.waits.changed = false;
+            self.number_peers(&id);
+            if let Some(c) = self.conversations.get(&id).filter(|c| is_shown(c)) {
+                cx.event(Event::Conversation(Box::new(self.view(c))));
+            }
+        }
+    }
+
+    fn view(&self, c: &Conversation) -> ConversationView {
+        let governance = c.record.governance.as_ref();
+        ConversationView {
+            id: c.id(),
+            phase: phase(c),
+            topic: c.record.topic.clone(),
+            language: c.record.language.clone(),
+            opened: c.record.opened,
+            readers: readers(c),
+            safety_number: c.record.safety_number.as_ref().map(|(_, number)| number.clone()),
+            epoch: governance.map_or(0, |g| g.current().number),
+            countersigned: governance.is_some_and(|g| g.is_countersigned()),
+            unread: c.counters.unread,
+            updated: c.counters.updated,
+            reassignment_waits: c.record.offered.is_some(),
+            profile: c.record.profile.map(|key| profile_name(&key)),
+            delivered: c.counters.delivered,
+            read: c.counters.read,
+        }
+    }
+
+    /// Computed once for each peer: it is slow on purpose.
+    fn number_peers(&mut self, id: &ConversationId) {
+        let Some(c) = self.conversations.get_mut(id) else { return };
+        let Some(peer) = c.peer().map(|p| p.hash()) else { return };
+        if c.record.safety_number.as_ref().is_none_or(|(device, _)| *device != peer) {
+            let number = SafetyNumber::of(&self.org.root(), id, &c.record.device, &peer);
+            c.record.safety_number = Some((peer, number.to_string()));
+            self.mark(Key::Conversation(*id));
+        }
+    }
+}
+
+/// An agent does not see conversations that were opened with somebody else.
+fn is_shown(c: &Conversation) -> bool {
+    let ever = c.record.governance.as_ref().is_some_and(|g| g.ever_listed(&c.record.device).is_some());
+    c.record.side == Side::Customer || ever
+}
+
+fn phase(c: &Conversation) -> Phase {
+    if c.record.lost {
+        return Phase::Lost;
+    }
+    if c.is_closed() {
+        return Phase::Closed;
+    }
+    match &c.record.governance {
+        None => Phase::Queued,
+        Some(governance) if governance.is_accepted() => Phase::Active,
+        Some(_) => Phase::Assigned,
+    }
+}
+
+/// Hex of the profile key's hash: the same for the same returning customer.
+fn profile_name(key: &[u8; 32]) -> String {
+    use core::fmt::Write;
+    let hash = sealdesk_protocol::crypto::kdf::sha256(key);
+    hash[..16].iter().fold(String::with_capacity(32), |mut out, byte| {
+        // Writing into a string cannot fail.
+        let _ = write!(out, "{byte:02x}");
+        out
+    })
+}
+
+/// Current readers first, then everyone who could have read.
+fn readers(c: &Conversation) -> Vec<Reader> {
+    let Some(governance) = &c.record.governance else { return Vec::new() };
+    let current = &governance.current().roster;
+    let mut readers: Vec<Reader> = governance
+        .could_have_read()
+        .into_iter()
+        .map(|member| {
+            let device = member.hash();
+            let known = c.record.known.iter().find(|k| k.device == device);
+            Reader {
+                role: member.role,
+                device,
+                agent: member.agent.clone(),
+                name: known.filter(|_| member.role != Role::Customer).map(|k| k.name.clone()),
+                roles: known.map(|k| k.roles.clone()).unwrap_or_default(),
+                new_device: known.is_some_and(|k| k.new_device),
+                current: current.get(&device).is_some(),
+                me: device == c.record.device,
+            }
+        })
+        .collect();
+    readers.sort_by_key(|r| !r.current);
+    readers
+}

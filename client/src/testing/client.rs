@@ -1,0 +1,194 @@
+//! A driver with a vault in memory.
+
+use std::collections::BTreeMap;
+
+use chacha20::ChaCha20Rng;
+use sealdesk_protocol::ids::BlobId;
+use sealdesk_protocol::org::VerifiedOrg;
+
+use crate::engine::{
+    Command, Engine, Event, Input, Message, Name, Now, Output, Owner, Part, Row, Step, Write,
+};
+use crate::{Corrupt, VaultKey, is_hot};
+
+/// Where a program dies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Crash {
+    /// Before the batch was committed: neither rows nor outputs exist.
+    BeforeCommit,
+    /// After the commit: the rows exist, the outputs do not.
+    AfterCommit,
+}
+
+/// One program with its vault.
+#[derive(Debug)]
+pub struct Client {
+    key: [u8; 32],
+    org: VerifiedOrg,
+    /// Committed rows.
+    pub rows: BTreeMap<Name, Vec<u8>>,
+    /// Generation of the last committed batch.
+    pub generation: u64,
+    /// The engine, when the program runs.
+    pub engine: Engine,
+    rng: ChaCha20Rng,
+    /// Everything told, oldest first.
+    pub events: Vec<Event>,
+    /// Files and spools.
+    pub files: BTreeMap<(BlobId, Part), Vec<u8>>,
+    /// Dies in the next step that writes something.
+    pub crash: Option<Crash>,
+    /// Rows written in all, and in the last step.
+    pub written: (usize, usize),
+    pub(super) wake_at: Option<u64>,
+    pub(super) outputs: Vec<Output>,
+    inputs: Vec<Input>,
+    next_command: u64,
+}
+
+impl Client {
+    /// Creates a vault and commits it.
+    pub fn new(seed: u64, owner: Owner, org: VerifiedOrg, now: Now) -> Self {
+        let mut rng = sealdesk_protocol::testing::rng(seed);
+        let key = [u8::try_from(seed % 251).unwrap_or(1) + 1; 32];
+        let (engine, step) = Engine::create(VaultKey::new(key), owner, org.clone(), now, &mut rng);
+        let mut client = Self {
+            key,
+            org,
+            rows: BTreeMap::new(),
+            generation: 0,
+            engine,
+            rng,
+            events: Vec::new(),
+            files: BTreeMap::new(),
+            crash: None,
+            written: (0, 0),
+            wake_at: None,
+            outputs: Vec::new(),
+            inputs: Vec::new(),
+            next_command: 1,
+        };
+        client.commit(step);
+        client
+    }
+
+    /// Reopens from what was committed.
+    ///
+    /// # Errors
+    /// [`Corrupt`].
+    pub fn reopen(&mut self, now: Now) -> Result<(), Corrupt> {
+        let hot: Vec<Row> = self
+            .rows
+            .iter()
+            .filter(|(name, _)| is_hot(name.0[0]))
+            .map(|(name, sealed)| Row { name: *name, sealed: sealed.clone() })
+            .collect();
+        let (engine, step) = Engine::open(VaultKey::new(self.key), self.org.clone(), &hot, now)?;
+        self.engine = engine;
+        self.inputs.clear();
+        self.outputs.clear();
+        self.wake_at = step.wake_at;
+        Ok(())
+    }
+
+    /// Uses another org.json from the next opening on.
+    pub fn set_org(&mut self, org: VerifiedOrg) {
+        self.org = org;
+    }
+
+    /// Queues a command; answers its id.
+    pub fn command(&mut self, command: Command) -> u64 {
+        let id = self.next_command;
+        self.next_command += 1;
+        self.inputs.push(Input::User { id, command });
+        id
+    }
+
+    /// Queues any input.
+    pub fn input(&mut self, input: Input) {
+        self.inputs.push(input);
+    }
+
+    pub(super) fn is_due(&self, mono: u64) -> bool {
+        !self.inputs.is_empty() || self.wake_at.is_some_and(|at| at <= mono)
+    }
+
+    /// One step; true when the program died and was started again.
+    pub(super) fn step(&mut self, now: Now) -> Result<bool, Corrupt> {
+        let inputs = core::mem::take(&mut self.inputs);
+        let step = self.engine.step(now, &mut self.rng, inputs);
+        if let Some(crash) = self.crash.filter(|_| !step.persist.writes.is_empty()) {
+            self.crash = None;
+            if crash == Crash::AfterCommit {
+                self.commit(step);
+            }
+            self.reopen(now)?;
+            return Ok(true);
+        }
+        self.commit(step);
+        Ok(false)
+    }
+
+    fn commit(&mut self, step: Step) {
+        let Step { persist, then, wake_at } = step;
+        if !persist.writes.is_empty() {
+            assert_eq!(persist.generation, self.generation + 1, "batches follow each other");
+            self.generation = persist.generation;
+        }
+        self.written = (self.written.0 + persist.writes.len(), persist.writes.len());
+        for write in persist.writes {
+            match write {
+                Write::Put(row) => drop(self.rows.insert(row.name, row.sealed)),
+                Write::Delete(name) => drop(self.rows.remove(&name)),
+            }
+        }
+        self.wake_at = wake_at;
+        for output in then {
+            match output {
+                Output::Event(event) => self.events.push(event),
+                Output::ReadChunk { transfer, part, offset, len } => {
+                    let bytes = self.files.get(&(transfer, part)).and_then(|file| {
+                        let start = usize::try_from(offset).ok()?;
+                        let end = file.len().min(start.checked_add(len as usize)?);
+                        file.get(start..end).map(<[u8]>::to_vec)
+                    });
+                    self.inputs.push(match bytes {
+                        Some(bytes) => Input::Chunk { transfer, part, offset, bytes },
+                        None => Input::ChunkFailed { transfer, part },
+                    });
+                }
+                Output::WriteChunk { transfer, part, offset, bytes } => {
+                    let file = self.files.entry((transfer, part)).or_default();
+                    let start = usize::try_from(offset).unwrap_or(usize::MAX);
+                    file.resize(file.len().max(start + bytes.len()), 0);
+                    file[start..start + bytes.len()].copy_from_slice(&bytes);
+                    self.inputs.push(Input::ChunkStored { transfer, part, offset });
+                }
+                Output::DropSpool(transfer) => drop(self.files.remove(&(transfer, Part::Spool))),
+                other => self.outputs.push(other),
+            }
+        }
+    }
+
+    /// The transcript's last entries.
+    ///
+    /// # Errors
+    /// [`Corrupt`].
+    pub fn transcript(
+        &self,
+        conversation: &sealdesk_protocol::ids::ConversationId,
+    ) -> Result<Vec<Message>, Corrupt> {
+        let rows: Vec<Row> = self
+            .engine
+            .page_names(conversation, u64::MAX, u16::MAX)
+            .into_iter()
+            .filter_map(|name| self.rows.get(&name).map(|sealed| Row { name, sealed: sealed.clone() }))
+            .collect();
+        self.engine.page(&rows)
+    }
+
+    /// Events so far, taken.
+    pub fn take_events(&mut self) -> Vec<Event> {
+        core::mem::take(&mut self.events)
+    }
+}

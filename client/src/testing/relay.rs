@@ -1,0 +1,541 @@
+//! A relay in memory, for one test.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use sealdesk_protocol::conversation::{
+    ConsentReceipt, Governance, Roster, Statement, VerifiedStatement, statements::Action,
+};
+use sealdesk_protocol::crypto::certificate::{CertificateChain, SignedRevocations};
+use sealdesk_protocol::crypto::identity::{DevicePublic, SignedBytes, VerifyKey};
+use sealdesk_protocol::crypto::kdf::sha256;
+use sealdesk_protocol::crypto::labels;
+use sealdesk_protocol::crypto::prekeys::{PrekeyBundle, SignedPrekey};
+use sealdesk_protocol::ids::{BlobId, ConversationId, DeviceKeyHash, Handle, MailboxId, PrekeyId};
+use sealdesk_protocol::org::VerifiedOrg;
+use sealdesk_protocol::wire::envelope::{Class, Envelope};
+use sealdesk_protocol::wire::*;
+
+/// How the relay misbehaves.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Mischief {
+    /// Every n-th item is stored a second time, at a later position.
+    pub repeat: Option<u64>,
+    /// Every n-th item is stored before the one that came before it, as long as that one is undelivered.
+    pub swap: Option<u64>,
+    /// Every n-th envelope is accepted and thrown away.
+    pub drop: Option<u64>,
+}
+
+/// A connection: which client, which number of it.
+pub(super) type Connection = (usize, u32);
+
+#[derive(Debug, Default)]
+struct Mailbox {
+    next: u64,
+    items: VecDeque<(u64, Item)>,
+    ids: BTreeSet<[u8; 16]>,
+}
+
+#[derive(Debug)]
+struct Stored {
+    topic: Handle,
+    customer: DevicePublic,
+    consent: SignedBytes,
+    governance: Option<Governance>,
+    epochs: Vec<SignedBytes>,
+    named: BTreeSet<DeviceKeyHash>,
+    everyone: BTreeMap<DeviceKeyHash, MailboxId>,
+    waiting: bool,
+}
+
+#[derive(Debug, Default)]
+struct Prekeys {
+    last_resort: Option<SignedPrekey>,
+    id: Option<PrekeyId>,
+    one_time: VecDeque<SignedPrekey>,
+}
+
+#[derive(Debug)]
+struct Blob {
+    length: u64,
+    token_hash: [u8; 32],
+    bytes: Vec<u8>,
+}
+
+/// The relay.
+#[derive(Debug)]
+pub struct Relay {
+    org: VerifiedOrg,
+    /// Its name, as it says.
+    pub name: String,
+    /// Counts restores.
+    pub store_epoch: u32,
+    /// How it misbehaves.
+    pub mischief: Mischief,
+    /// Sent with each welcome.
+    pub revocations: Option<SignedRevocations>,
+    /// Which agent devices are named, in this order; empty: all that are connected.
+    pub preferred: Vec<DeviceKeyHash>,
+    /// Frames received, by name.
+    pub counts: BTreeMap<&'static str, u64>,
+    /// Bytes of every envelope that was stored, in order.
+    pub envelopes: Vec<Vec<u8>>,
+    challenges: BTreeMap<Connection, Challenge>,
+    online: BTreeMap<DeviceKeyHash, Connection>,
+    devices: BTreeMap<Connection, DevicePublic>,
+    agents: BTreeMap<DeviceKeyHash, (DevicePublic, CertificateChain, bool)>,
+    generations: BTreeMap<DeviceKeyHash, u64>,
+    prekeys: BTreeMap<DeviceKeyHash, Prekeys>,
+    mailboxes: BTreeMap<MailboxId, Mailbox>,
+    owners: BTreeMap<MailboxId, DeviceKeyHash>,
+    conversations: BTreeMap<ConversationId, Stored>,
+    blobs: BTreeMap<BlobId, Blob>,
+    appended: u64,
+    nonce: u8,
+    out: Vec<(Connection, Option<ToClient>)>,
+}
+
+const TTL: u64 = 30 * 24 * 60 * 60 * 1000;
+
+impl Relay {
+    /// A relay of this organisation.
+    pub fn new(org: VerifiedOrg) -> Self {
+        Self {
+            name: org.settings().relay_name.clone(),
+            org,
+            store_epoch: 1,
+            mischief: Mischief::default(),
+            revocations: None,
+            preferred: Vec::new(),
+            counts: BTreeMap::new(),
+            envelopes: Vec::new(),
+            challenges: BTreeMap::new(),
+            online: BTreeMap::new(),
+            devices: BTreeMap::new(),
+            agents: BTreeMap::new(),
+            generations: BTreeMap::new(),
+            prekeys: BTreeMap::new(),
+            mailboxes: BTreeMap::new(),
+            owners: BTreeMap::new(),
+            conversations: BTreeMap::new(),
+            blobs: BTreeMap::new(),
+            appended: 0,
+            nonce: 0,
+            out: Vec::new(),
+        }
+    }
+
+    /// Frames to deliver; none ends the connection.
+    pub(super) fn take(&mut self) -> Vec<(Connection, Option<ToClient>)> {
+        core::mem::take(&mut self.out)
+    }
+
+    fn say(&mut self, connection: Connection, frame: impl Into<ToClient>) {
+        self.out.push((connection, Some(frame.into())));
+    }
+
+    pub(super) fn opened(&mut self, connection: Connection, now: u64) {
+        self.nonce = self.nonce.wrapping_add(1);
+        let challenge = Challenge {
+            protocol: PROTOCOL_VERSION,
+            relay: self.name.clone(),
+            nonce: [self.nonce; 32],
+            time: now,
+        };
+        self.challenges.insert(connection, challenge.clone());
+        self.say(connection, challenge);
+    }
+
+    pub(super) fn closed(&mut self, connection: Connection) {
+        self.challenges.remove(&connection);
+        if let Some(device) = self.devices.remove(&connection) {
+            self.online.retain(|d, c| *d != device.hash() || *c != connection);
+        }
+    }
+
+    /// A backup is put back: everything since is gone, as seen from outside.
+    pub fn restore(&mut self) {
+        self.store_epoch += 1;
+        self.prekeys.values_mut().for_each(|p| p.one_time.clear());
+        for mailbox in self.mailboxes.values_mut() {
+            mailbox.items.clear();
+            mailbox.ids.clear();
+            mailbox.next = 0;
+        }
+    }
+
+    /// Pretends to have seen a later copy of a device's vault.
+    pub fn saw_generation(&mut self, device: &DeviceKeyHash, generation: u64) {
+        self.generations.insert(*device, generation);
+    }
+
+    /// Undelivered and unacknowledged items.
+    pub fn stored_items(&self) -> usize {
+        self.mailboxes.values().map(|m| m.items.len()).sum()
+    }
+
+    /// One-time prekeys of a device.
+    pub fn one_time_left(&self, device: &DeviceKeyHash) -> usize {
+        self.prekeys.get(device).map_or(0, |p| p.one_time.len())
+    }
+
+    /// Appends any item to a mailbox, as a malicious relay can.
+    pub fn inject(&mut self, to: MailboxId, item: Item) {
+        self.append(to, item);
+    }
+
+    /// Names another agent for a conversation, as when the one before did not accept in time.
+    pub fn reassign(&mut self, id: &ConversationId) {
+        let customer = self.conversations.get(id).map(|c| c.customer.hash());
+        if let Some(connection) = customer.and_then(|c| self.online.get(&c)).copied() {
+            self.name_agent(connection, None, *id);
+        }
+    }
+
+    /// One frame of a client.
+    pub(super) fn frame(&mut self, connection: Connection, bytes: &[u8], now: u64) {
+        let Ok(frame) = ToRelay::decode(bytes) else {
+            let error = Error { req: None, code: Code::Malformed, retry_after: None };
+            return self.say(connection, error);
+        };
+        *self.counts.entry(frame.name()).or_default() += 1;
+        if let ToRelay::Authenticate(frame) = frame {
+            return self.authenticate(connection, frame, now);
+        }
+        let Some(device) = self.devices.get(&connection).copied() else { return };
+        match frame {
+            ToRelay::Ping(ping) => self.say(connection, Pong { nonce: ping.nonce }),
+            ToRelay::PublishPrekeys(frame) => self.publish(connection, &device, frame, now),
+            ToRelay::FetchPrekeys(frame) => {
+                if let Some(bundle) = self.bundle(&frame.device) {
+                    self.say(connection, sealdesk_protocol::wire::Prekeys { req: frame.req, bundle });
+                } else {
+                    self.refuse(connection, frame.req, Code::NoPrekeys);
+                }
+            }
+            ToRelay::RequestAssignment(frame) => self.request(connection, &device, frame),
+            ToRelay::PostStatement(frame) => self.post(connection, frame, now),
+            ToRelay::SetAvailability(frame) => {
+                if let Some(agent) = self.agents.get_mut(&device.hash()) {
+                    agent.2 = frame.available;
+                }
+                self.say(connection, Done { req: frame.req });
+                self.assign_waiting();
+            }
+            ToRelay::Send(frame) => {
+                self.store_envelope(frame.message);
+                self.say(connection, Done { req: frame.req });
+            }
+            ToRelay::SendEphemeral(frame) => {
+                let to = self.owners.get(&frame.message.to).and_then(|d| self.online.get(d)).copied();
+                if let Some(to) = to {
+                    self.say(to, Ephemeral { envelope: frame.message.envelope });
+                }
+            }
+            ToRelay::Ack(ack) => {
+                self.generations.insert(device.hash(), ack.vault_generation);
+                if let Some(mailbox) = self.mailboxes.get_mut(&device.mailbox())
+                    && ack.up_to.store_epoch == self.store_epoch
+                {
+                    mailbox.items.retain(|(seq, _)| *seq > ack.up_to.seq);
+                }
+            }
+            ToRelay::BlobCreate(frame) => {
+                let blob = self.blobs.entry(frame.blob).or_insert(Blob {
+                    length: frame.length,
+                    token_hash: frame.token_hash,
+                    bytes: Vec::new(),
+                });
+                let (stored, complete) = (blob.bytes.len() as u64, blob.bytes.len() as u64 == blob.length);
+                self.say(connection, BlobStatus { req: frame.req, blob: frame.blob, stored, complete });
+            }
+            ToRelay::BlobWrite(frame) => {
+                let Some(blob) = self.blobs.get_mut(&frame.blob) else {
+                    return self.refuse(connection, frame.req, Code::UnknownBlob);
+                };
+                if blob.bytes.len() as u64 == frame.offset {
+                    blob.bytes.extend_from_slice(&frame.bytes);
+                }
+                let (stored, complete) = (blob.bytes.len() as u64, blob.bytes.len() as u64 == blob.length);
+                self.say(connection, BlobStatus { req: frame.req, blob: frame.blob, stored, complete });
+            }
+            ToRelay::BlobRead(frame) => self.read_blob(connection, &frame),
+            _ => {}
+        }
+    }
+
+    fn refuse(&mut self, connection: Connection, req: u32, code: Code) {
+        self.say(connection, Error { req: Some(req), code, retry_after: None });
+    }
+
+    fn authenticate(&mut self, connection: Connection, frame: Authenticate, now: u64) {
+        let Some(challenge) = self.challenges.remove(&connection) else { return };
+        let body = AuthBody {
+            relay: challenge.relay,
+            nonce: challenge.nonce,
+            time: challenge.time,
+            device: frame.device,
+            vault_generation: frame.vault_generation,
+        };
+        let bytes = postcard::to_allocvec(&body).unwrap_or_default();
+        if VerifyKey(frame.device.ed).verify(labels::AUTH, &bytes, &frame.signature).is_err() {
+            return self.say(connection, Error { req: None, code: Code::BadSignature, retry_after: None });
+        }
+        let hash = frame.device.hash();
+        if let Party::Agent(chain) = frame.party {
+            self.agents.insert(hash, (frame.device, chain, true));
+        }
+        if let Some(before) = self.online.insert(hash, connection) {
+            self.say(before, Goodbye { reason: Reason::Replaced });
+            self.out.push((before, None));
+            self.devices.remove(&before);
+        }
+        self.devices.insert(connection, frame.device);
+        self.owners.insert(frame.device.mailbox(), hash);
+        let remembered = self.generations.get(&hash).copied().unwrap_or(0);
+        self.generations.insert(hash, remembered.max(frame.vault_generation));
+        let (one_time_left, last_resort) =
+            self.prekeys.get(&hash).map_or((0, None), |p| (p.one_time.len() as u16, p.id));
+        let welcome = Welcome {
+            mailbox: frame.device.mailbox(),
+            store_epoch: self.store_epoch,
+            vault_generation: remembered,
+            one_time_left,
+            last_resort,
+            revocations: self.revocations.clone(),
+            limits: Limits { attachment: 1 << 20, mailbox_ttl: TTL },
+            time: now,
+        };
+        self.say(connection, welcome);
+        let items: Vec<(u64, Item)> = self
+            .mailboxes
+            .get(&frame.device.mailbox())
+            .map(|m| m.items.iter().cloned().collect())
+            .unwrap_or_default();
+        for (seq, item) in items {
+            self.deliver(connection, seq, item);
+        }
+    }
+
+    fn deliver(&mut self, connection: Connection, seq: u64, item: Item) {
+        let position = Position { store_epoch: self.store_epoch, seq };
+        self.say(connection, Deliver { position, item });
+    }
+
+    fn publish(&mut self, connection: Connection, device: &DevicePublic, frame: PublishPrekeys, now: u64) {
+        let stored = self.prekeys.entry(device.hash()).or_default();
+        if let Some(last_resort) = frame.last_resort {
+            stored.id = last_resort.verify(device, now).ok().map(|p| p.id());
+            stored.last_resort = Some(last_resort);
+        }
+        stored.one_time.extend(frame.one_time);
+        let one_time_left = stored.one_time.len() as u16;
+        self.say(connection, PrekeyCount { req: Some(frame.req), one_time_left });
+        self.assign_waiting();
+    }
+
+    fn bundle(&mut self, device: &DeviceKeyHash) -> Option<PrekeyBundle> {
+        let stored = self.prekeys.get_mut(device)?;
+        Some(PrekeyBundle { last_resort: stored.last_resort.clone()?, one_time: stored.one_time.pop_front() })
+    }
+
+    fn request(&mut self, connection: Connection, device: &DevicePublic, frame: RequestAssignment) {
+        let id = frame.conversation;
+        if ConsentReceipt::verify(&frame.consent).is_err() {
+            return self.refuse(connection, frame.req, Code::ConsentMissing);
+        }
+        self.conversations.entry(id).or_insert_with(|| Stored {
+            topic: frame.topic,
+            customer: *device,
+            consent: frame.consent,
+            governance: None,
+            epochs: Vec::new(),
+            named: BTreeSet::new(),
+            everyone: BTreeMap::from([(device.hash(), device.mailbox())]),
+            waiting: true,
+        });
+        if !self.name_agent(connection, Some(frame.req), id) {
+            self.say(connection, Queued { req: Some(frame.req), conversation: id, claim: false });
+        }
+    }
+
+    /// An agent of the team, available, with prekeys, not named before for this conversation's later epochs.
+    fn name_agent(&mut self, connection: Connection, req: Option<u32>, id: ConversationId) -> bool {
+        let Some(stored) = self.conversations.get(&id) else { return false };
+        let epoch = stored.governance.as_ref().map_or(1, |g| g.current().number + 1);
+        let candidates: Vec<DeviceKeyHash> = if self.preferred.is_empty() {
+            self.agents.keys().copied().collect()
+        } else {
+            self.preferred.clone()
+        };
+        let found = candidates.into_iter().find(|d| {
+            self.agents.get(d).is_some_and(|a| a.2)
+                && self.prekeys.get(d).is_some_and(|p| p.last_resort.is_some())
+                && (epoch == 1 || !stored.named.contains(d))
+        });
+        let Some(device) = found else { return false };
+        let Some(bundle) = self.bundle(&device) else { return false };
+        let Some((_, chain, _)) = self.agents.get(&device).cloned() else { return false };
+        if let Some(stored) = self.conversations.get_mut(&id) {
+            stored.named.insert(device);
+            stored.waiting = false;
+        }
+        let online = self.online.contains_key(&device);
+        self.say(connection, Assignment { req, conversation: id, epoch, agent: chain, bundle, online });
+        true
+    }
+
+    fn assign_waiting(&mut self) {
+        let waiting: Vec<(ConversationId, DeviceKeyHash)> = self
+            .conversations
+            .iter()
+            .filter(|(_, c)| c.waiting)
+            .map(|(id, c)| (*id, c.customer.hash()))
+            .collect();
+        for (id, customer) in waiting {
+            if let Some(connection) = self.online.get(&customer).copied() {
+                self.name_agent(connection, None, id);
+            }
+        }
+    }
+
+    fn post(&mut self, connection: Connection, frame: PostStatement, now: u64) {
+        match self.apply(&frame, now) {
+            Ok(false) => self.say(connection, Done { req: frame.req }),
+            Ok(true) => {
+                for message in frame.envelopes {
+                    self.store_envelope(message);
+                }
+                self.say(connection, Done { req: frame.req });
+            }
+            Err(code) => self.refuse(connection, frame.req, code),
+        }
+    }
+
+    /// Stores a statement; false when it was stored before.
+    fn apply(&mut self, frame: &PostStatement, now: u64) -> Result<bool, Code> {
+        let statement = Statement::peek(&frame.statement).map_err(|_| Code::Malformed)?;
+        let root = self.org.root();
+        let stored = self.conversations.get_mut(&frame.conversation).ok_or(Code::UnknownConversation)?;
+        let roster: Option<&Roster> =
+            statement.action.roster().or_else(|| stored.governance.as_ref().map(|g| &g.current().roster));
+        let ever = stored.governance.as_ref().and_then(|g| g.ever_listed(&statement.signer));
+        let signer = roster
+            .and_then(|r| r.get(&statement.signer))
+            .or(ever)
+            .map(|m| m.device)
+            .ok_or(Code::NotListed)?;
+        let verified = VerifiedStatement::verify(&frame.statement, &signer).map_err(|_| Code::Malformed)?;
+        match &mut stored.governance {
+            Some(governance) => match governance.apply(&verified, Some(now)) {
+                Err(sealdesk_protocol::conversation::Refusal::Known) => return Ok(false),
+                Err(refusal) => return Err(refusal.code()),
+                Ok(_) => {}
+            },
+            none => *none = Some(Governance::open(root, &verified).map_err(|r| r.code())?),
+        }
+        let mut before = Vec::new();
+        if let Some(roster) = statement.action.roster() {
+            stored.epochs.push(frame.statement.clone());
+            for member in roster.members() {
+                let fresh = stored.everyone.insert(member.hash(), member.device.mailbox()).is_none();
+                if fresh && stored.epochs.len() > 1 {
+                    before.push(member.device.mailbox());
+                }
+            }
+        }
+        let agent = stored.governance.as_ref().map(|g| g.current().roster.agent().hash());
+        let chain = agent.and_then(|a| self.agents.get(&a)).map(|a| a.1.clone());
+        let item = |statement: &SignedBytes, open: bool| {
+            Item::Statement(StatementItem {
+                statement: statement.clone(),
+                agent: chain.clone(),
+                consent: open.then(|| stored.consent.clone()),
+            })
+        };
+        let mut appends: Vec<(MailboxId, Item)> = Vec::new();
+        for mailbox in before {
+            for (at, earlier) in stored.epochs.iter().enumerate().take(stored.epochs.len() - 1) {
+                appends.push((mailbox, item(earlier, at == 0)));
+            }
+        }
+        let open = matches!(statement.action, Action::Open { .. });
+        for (device, mailbox) in &stored.everyone {
+            if *device != statement.signer {
+                appends.push((*mailbox, item(&frame.statement, open)));
+            }
+        }
+        for (mailbox, item) in appends {
+            self.append(mailbox, item);
+        }
+        Ok(true)
+    }
+
+    fn store_envelope(&mut self, message: Addressed) {
+        let Ok(envelope) = Envelope::decode(&message.envelope) else { return };
+        if envelope.class != Class::Store {
+            return;
+        }
+        if !self.mailboxes.entry(message.to).or_default().ids.insert(envelope.id.0) {
+            return;
+        }
+        self.envelopes.push(message.envelope.clone());
+        if self.mischief.drop.is_some_and(|n| (self.envelopes.len() as u64).is_multiple_of(n)) {
+            return;
+        }
+        self.append(message.to, Item::Envelope(message.envelope));
+    }
+
+    fn append(&mut self, to: MailboxId, item: Item) {
+        self.appended += 1;
+        let due = |every: Option<u64>, n: u64| every.is_some_and(|e| n.is_multiple_of(e));
+        let connection = self.owners.get(&to).and_then(|d| self.online.get(d)).copied();
+        let mailbox = self.mailboxes.entry(to).or_default();
+        mailbox.next += 1;
+        let seq = mailbox.next;
+        mailbox.items.push_back((seq, item.clone()));
+        if due(self.mischief.swap, self.appended) && connection.is_none() {
+            let len = mailbox.items.len();
+            if let Some([a, b]) = mailbox
+                .items
+                .make_contiguous()
+                .get_mut(len.saturating_sub(2)..)
+                .and_then(|s| s.first_chunk_mut::<2>())
+            {
+                core::mem::swap(&mut a.1, &mut b.1);
+            }
+        }
+        if let Some(connection) = connection {
+            self.deliver(connection, seq, item.clone());
+        }
+        if due(self.mischief.repeat, self.appended) {
+            self.append(to, item);
+        }
+    }
+
+    fn read_blob(&mut self, connection: Connection, frame: &BlobRead) {
+        let Some(blob) = self.blobs.get(&frame.blob).filter(|b| b.bytes.len() as u64 == b.length) else {
+            return self.refuse(connection, frame.req, Code::UnknownBlob);
+        };
+        if sha256(&frame.token) != blob.token_hash {
+            return self.refuse(connection, frame.req, Code::BlobRefused);
+        }
+        let start = usize::try_from(frame.offset).unwrap_or(usize::MAX).min(blob.bytes.len());
+        let end = start.saturating_add(frame.length as usize).min(blob.bytes.len());
+        let answer = BlobBytes {
+            req: frame.req,
+            blob: frame.blob,
+            offset: frame.offset,
+            total: blob.length,
+            bytes: blob.bytes[start..end].to_vec(),
+        };
+        self.say(connection, answer);
+    }
+
+    /// Flips a bit of a stored attachment.
+    pub fn damage_blob(&mut self, blob: &BlobId) {
+        if let Some(byte) = self.blobs.get_mut(blob).and_then(|b| b.bytes.first_mut()) {
+            *byte ^= 1;
+        }
+    }
+}
