@@ -228,7 +228,10 @@ export class Store {
   }
 
   open(topic: string, language: string, notice: Hex): void {
-    if (this.state.busy === null) this.#post({ type: 'open', id: this.#command('open'), topic, language, notice });
+    if (this.state.busy !== null) return;
+    this.#post({ type: 'open', id: this.#command('open'), topic, language, notice });
+    // Asked for at the moment when there is something to keep.
+    void navigator.storage?.persist?.();
   }
 
   close(conversation: Hex): void {

@@ -53,6 +53,10 @@ export interface Conversation {
   readers: Reader[];
   safetyNumber: string | null;
   unread: number;
+  /** Own messages up to this counter are on the recipient's device. */
+  delivered: number;
+  /** Own messages up to this counter were read. */
+  read: number;
   reassignmentWaits: boolean;
 }
 

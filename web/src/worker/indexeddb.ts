@@ -1,0 +1,201 @@
+// The vault in IndexedDB.
+//
+//   rows   sealed records by blinded name, as the engine writes them
+//   meta   'key'      the vault key, wrapped by an AES-GCM key that scripts can use but not read
+//          'session'  who may commit: a random number, replaced by whoever takes the vault over
+//          'generation', 'time', 'draft' (sealed under the wrapping key)
+//   spool  ciphertext of attachments on their way, by [transfer, offset]
+//
+// Every commit is one transaction with strict durability, which first compares session and generation.
+
+import { refuse } from './core';
+import type { Row, Write } from './core';
+import type { Hex } from './protocol';
+import { Fenced, cut } from './vault';
+import type { Vault } from './vault';
+
+type Bytes = Uint8Array<ArrayBuffer>;
+type StoreName = 'rows' | 'meta' | 'spool';
+
+interface Sealed {
+  iv: Bytes;
+  text: Bytes;
+}
+
+interface StoredKey extends Sealed {
+  wrapping: CryptoKey;
+}
+
+/** Longest piece of a spool; the engine writes shorter ones. */
+const LONGEST_PIECE = 1024 * 1024;
+
+const result = <T>(request: IDBRequest<T>): Promise<T> =>
+  new Promise((resolve, reject) => {
+    request.onsuccess = () => resolve(request.result);
+    request.onerror = () => reject(request.error ?? new Error('IndexedDB'));
+  });
+
+const finished = (transaction: IDBTransaction): Promise<void> =>
+  new Promise((resolve, reject) => {
+    transaction.oncomplete = () => resolve();
+    transaction.onabort = () => reject(transaction.error ?? new Fenced());
+  });
+
+async function seal(key: CryptoKey, text: Bytes): Promise<Sealed> {
+  const iv = crypto.getRandomValues(new Uint8Array(12));
+  return { iv, text: new Uint8Array(await crypto.subtle.encrypt({ name: 'AES-GCM', iv }, key, text)) };
+}
+
+async function unseal(key: CryptoKey, { iv, text }: Sealed): Promise<Bytes> {
+  return new Uint8Array(await crypto.subtle.decrypt({ name: 'AES-GCM', iv }, key, text));
+}
+
+export class IndexedDbVault implements Vault {
+  readonly kept = true;
+  #db: IDBDatabase;
+  #session = crypto.getRandomValues(new Uint32Array(2)).join('-');
+  #wrapping: CryptoKey | null = null;
+
+  private constructor(db: IDBDatabase) {
+    this.#db = db;
+  }
+
+  /** Rejects where the browser gives no storage. */
+  static async open(root: Hex): Promise<IndexedDbVault> {
+    const request = indexedDB.open(`sealdesk-${root}`, 1);
+    request.onupgradeneeded = () => {
+      for (const name of ['rows', 'meta', 'spool']) request.result.createObjectStore(name);
+    };
+    const db = await result(request);
+    db.onversionchange = () => db.close();
+    return new IndexedDbVault(db);
+  }
+
+  #write(names: StoreName[]): IDBTransaction {
+    return this.#db.transaction(names, 'readwrite', { durability: 'strict' });
+  }
+
+  #read(name: StoreName): IDBObjectStore {
+    return this.#db.transaction(name, 'readonly').objectStore(name);
+  }
+
+  /** Makes the key if there is none. Rejects where a CryptoKey cannot be stored. */
+  async prepare(): Promise<void> {
+    if (await this.#storedKey()) return;
+    const wrapping = await crypto.subtle.generateKey({ name: 'AES-GCM', length: 256 }, false, ['encrypt', 'decrypt']);
+    const sealed = await seal(wrapping, crypto.getRandomValues(new Uint8Array(32)));
+    const transaction = this.#write(['meta']);
+    const done = finished(transaction);
+    const meta = transaction.objectStore('meta');
+    const there = meta.getKey('key');
+    // Another tab may have been faster; its key stays.
+    there.onsuccess = () => {
+      if (there.result === undefined) meta.put({ ...sealed, wrapping } satisfies StoredKey, 'key');
+    };
+    await done;
+  }
+
+  async #storedKey(): Promise<StoredKey | undefined> {
+    return (await result(this.#read('meta').get('key'))) as StoredKey | undefined;
+  }
+
+  async key(): Promise<Bytes> {
+    const stored = await this.#storedKey();
+    if (!stored) throw refuse('vault_corrupt', 'you', 'The key of the chat on this device is gone.');
+    this.#wrapping = stored.wrapping;
+    try {
+      return await unseal(stored.wrapping, stored);
+    } catch {
+      throw refuse('vault_corrupt', 'you', 'The key of the chat on this device does not open.');
+    }
+  }
+
+  async takeOver(): Promise<void> {
+    const transaction = this.#write(['meta']);
+    transaction.objectStore('meta').put(this.#session, 'session');
+    await finished(transaction);
+  }
+
+  async hot(isHot: (kind: number) => boolean): Promise<Row[]> {
+    const store = this.#read('rows');
+    const kinds = Array.from({ length: 256 }, (_, kind) => kind).filter(isHot);
+    const end = Math.max(...kinds) + 1;
+    const range = IDBKeyRange.bound(new Uint8Array([Math.min(...kinds)]), new Uint8Array(end > 255 ? Array(34).fill(255) : [end]), false, true);
+    const [names, sealed] = await Promise.all([result(store.getAllKeys(range)), result(store.getAll(range))]);
+    return names.flatMap((name, index): Row[] => {
+      const bytes = new Uint8Array(name as ArrayBuffer);
+      return isHot(bytes[0] ?? 0) ? [[bytes, sealed[index] as Bytes]] : [];
+    });
+  }
+
+  async rows(names: Bytes[]): Promise<Row[]> {
+    const store = this.#read('rows');
+    const sealed = (await Promise.all(names.map((name) => result(store.get(name))))) as (Bytes | undefined)[];
+    return names.flatMap((name, index): Row[] => {
+      const bytes = sealed[index];
+      return bytes ? [[name, bytes]] : [];
+    });
+  }
+
+  async commit(writes: Write[], generation: number, now: number): Promise<void> {
+    const transaction = this.#write(['rows', 'meta']);
+    const done = finished(transaction);
+    const meta = transaction.objectStore('meta');
+    const rows = transaction.objectStore('rows');
+    let wrong: Error | null = null;
+    const session = meta.get('session');
+    const before = meta.get('generation');
+    before.onsuccess = () => {
+      if (session.result !== this.#session) wrong = new Fenced();
+      else if (generation !== ((before.result as number | undefined) ?? 0) + 1) wrong = new Error('a batch is missing');
+      if (wrong) return transaction.abort();
+      for (const [name, sealed] of writes) {
+        if (sealed) rows.put(sealed, name);
+        else rows.delete(name);
+      }
+      meta.put(generation, 'generation');
+      meta.put(now, 'time');
+    };
+    await done.catch((error: unknown) => Promise.reject(wrong ?? error));
+  }
+
+  async lastTime(): Promise<number> {
+    return ((await result(this.#read('meta').get('time'))) as number | undefined) ?? 0;
+  }
+
+  async writeSpool(transfer: Hex, offset: number, bytes: Bytes): Promise<void> {
+    const transaction = this.#write(['spool']);
+    transaction.objectStore('spool').put(bytes, [transfer, offset]);
+    await finished(transaction);
+  }
+
+  async readSpool(transfer: Hex, offset: number, length: number): Promise<Bytes> {
+    const store = this.#read('spool');
+    const range = IDBKeyRange.bound([transfer, Math.max(0, offset - LONGEST_PIECE)], [transfer, offset + length], false, true);
+    const [keys, values] = await Promise.all([result(store.getAllKeys(range)), result(store.getAll(range))]);
+    const pieces = keys.map((key, index): [number, Bytes] => [(key as [Hex, number])[1], values[index] as Bytes]);
+    return cut(pieces, offset, length);
+  }
+
+  async dropSpool(transfer: Hex): Promise<void> {
+    const transaction = this.#write(['spool']);
+    transaction.objectStore('spool').delete(IDBKeyRange.bound([transfer, 0], [transfer, Infinity]));
+    await finished(transaction);
+  }
+
+  async draft(): Promise<string> {
+    const stored = (await result(this.#read('meta').get('draft'))) as Sealed | undefined;
+    if (!stored || !this.#wrapping) return '';
+    return unseal(this.#wrapping, stored).then((text) => new TextDecoder().decode(text), () => '');
+  }
+
+  async saveDraft(text: string): Promise<void> {
+    if (!this.#wrapping) return;
+    const sealed = text === '' ? null : await seal(this.#wrapping, new TextEncoder().encode(text));
+    const transaction = this.#write(['meta']);
+    const meta = transaction.objectStore('meta');
+    if (sealed) meta.put(sealed, 'draft');
+    else meta.delete('draft');
+    await finished(transaction);
+  }
+}

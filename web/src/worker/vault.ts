@@ -1,0 +1,45 @@
+// What the worker needs of a place to keep things: see indexeddb.ts and memory.ts.
+
+import type { Row, Write } from './core';
+import type { Hex } from './protocol';
+
+/** Another tab took the vault over: this one has to stop for good. */
+export class Fenced extends Error {}
+
+export interface Vault {
+  /** Survives the tab. */
+  readonly kept: boolean;
+  /** 32 bytes; the caller hands them to the core, which wipes them. */
+  key(): Promise<Uint8Array<ArrayBuffer>>;
+  /** From now on only this worker may commit. */
+  takeOver(): Promise<void>;
+  /** All records whose kind `isHot` names. */
+  hot(isHot: (kind: number) => boolean): Promise<Row[]>;
+  rows(names: Uint8Array<ArrayBuffer>[]): Promise<Row[]>;
+  /** All or nothing, durable on return. Throws {@link Fenced}. `now` is remembered as a time that has been. */
+  commit(writes: Write[], generation: number, now: number): Promise<void>;
+  /** The latest time that a commit named. */
+  lastTime(): Promise<number>;
+  writeSpool(transfer: Hex, offset: number, bytes: Uint8Array<ArrayBuffer>): Promise<void>;
+  /** Fewer bytes at the end of the spool, none beyond it. */
+  readSpool(transfer: Hex, offset: number, length: number): Promise<Uint8Array<ArrayBuffer>>;
+  dropSpool(transfer: Hex): Promise<void>;
+  draft(): Promise<string>;
+  saveDraft(text: string): Promise<void>;
+}
+
+/** Cuts `length` bytes from `offset` on out of pieces, each with its own offset, in order. */
+export function cut(pieces: [number, Uint8Array<ArrayBuffer>][], offset: number, length: number): Uint8Array<ArrayBuffer> {
+  const out = new Uint8Array(length);
+  let have = 0;
+  for (const [at, bytes] of pieces) {
+    const from = offset + have - at;
+    if (from < 0) break;
+    if (from >= bytes.length) continue;
+    const part = bytes.subarray(from, from + length - have);
+    out.set(part, have);
+    have += part.length;
+    if (have === length) break;
+  }
+  return out.slice(0, have);
+}
