@@ -6,7 +6,7 @@ use core::fmt;
 use libcrux_ml_kem::mlkem768::{self, MlKem768Ciphertext, MlKem768PrivateKey, MlKem768PublicKey};
 use rand_core::CryptoRng;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
-use zeroize::Zeroize;
+use zeroize::{Zeroize, ZeroizeOnDrop};
 
 use crate::secret::Secret;
 
@@ -40,11 +40,19 @@ pub struct MlKem768;
 /// libcrux's expanded key, which does not wipe itself.
 pub struct Expanded(Box<MlKem768PrivateKey>);
 
-impl Drop for Expanded {
-    fn drop(&mut self) {
+impl Zeroize for Expanded {
+    fn zeroize(&mut self) {
         self.0[0..EXPANDED_LEN].zeroize();
     }
 }
+
+impl Drop for Expanded {
+    fn drop(&mut self) {
+        self.zeroize();
+    }
+}
+
+impl ZeroizeOnDrop for Expanded {}
 
 #[cfg(test)]
 impl Expanded {
@@ -190,5 +198,36 @@ impl Serialize for KemSecret {
 impl<'de> Deserialize<'de> for KemSecret {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         Secret::deserialize(deserializer).map(Self::from_seed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use chacha20::{ChaCha20Rng, rand_core::SeedableRng};
+
+    #[test]
+    fn wiped_stored_as_seed_and_never_shown() {
+        let secret = KemSecret::generate(&mut ChaCha20Rng::from_seed([1; 32]));
+        let mut copy = secret.duplicate();
+        assert!(copy.expanded.as_bytes().iter().any(|b| *b != 0));
+        copy.expanded.zeroize();
+        assert!(copy.expanded.as_bytes().iter().all(|b| *b == 0));
+        assert_eq!(alloc::format!("{secret:?} {:?}", secret.expanded), "KemSecret(..) Expanded(..)");
+
+        let stored = postcard::to_allocvec(&secret).unwrap();
+        assert_eq!(stored.len(), 1 + SEED_LEN);
+        let again: KemSecret = postcard::from_bytes(&stored).unwrap();
+        assert_eq!(again.public(), secret.public());
+    }
+
+    #[test]
+    fn invalid_keys_do_not_load() {
+        let key = KemSecret::generate(&mut ChaCha20Rng::from_seed([2; 32]));
+        let public = KemPublic::validate(key.public()).unwrap();
+        let mut stored = postcard::to_allocvec(&public).unwrap();
+        assert_eq!(postcard::from_bytes::<KemPublic>(&stored), Ok(public));
+        stored[2..5].fill(0xFF);
+        assert!(postcard::from_bytes::<KemPublic>(&stored).is_err());
     }
 }
