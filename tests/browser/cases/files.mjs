@@ -1,0 +1,74 @@
+// Attachments: up, down, byte for byte; and what is shown of them.
+
+import assert from 'node:assert/strict';
+import { randomBytes } from 'node:crypto';
+import { readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { scratch, test } from '../lib/cases.mjs';
+
+/** A picture of one pixel. */
+const PNG = Buffer.from(
+  'iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==',
+  'base64',
+);
+
+async function attach(visitor, name, bytes) {
+  const path = join(await scratch(), name);
+  await writeFile(path, bytes);
+  await visitor.page.setInputFiles('input[type=file]', path);
+  await visitor.page.waitForFunction(
+    (wanted) =>
+      [...document.querySelectorAll('.message.mine')].some(
+        (one) => one.querySelector('.file-name')?.textContent === wanted && ['delivered', 'read'].includes(one.dataset.state),
+      ),
+    name,
+    { timeout: 60_000 },
+  );
+}
+
+async function save(visitor, last = '.file-actions .file-button:last-child') {
+  const [download] = await Promise.all([visitor.page.waitForEvent('download'), visitor.page.locator(last).last().click()]);
+  const path = join(await scratch(), `saved-${download.suggestedFilename()}`);
+  await download.saveAs(path);
+  return { name: download.suggestedFilename(), bytes: await readFile(path) };
+}
+
+test('attachment: up, and back down from the relay, byte for byte', {}, async (visitor) => {
+  await visitor.enter();
+  const bytes = randomBytes(300_123);
+  await attach(visitor, 'invoice 4821.bin', bytes);
+  await visitor.see('You sent: invoice 4821.bin');
+  // After a reload the page has nothing of the file but what the relay holds.
+  await visitor.page.reload();
+  await visitor.see('You sent: invoice 4821.bin');
+  const saved = await save(visitor);
+  assert.equal(saved.name, 'invoice 4821.bin');
+  assert.ok(saved.bytes.equals(bytes));
+});
+
+test('pictures are shown only when their bytes are of a picture; SVG and HTML never are', {}, async (visitor) => {
+  await visitor.enter();
+  const { page } = visitor;
+  await attach(visitor, 'dot.png', PNG);
+  await page.waitForSelector('img.picture');
+  assert.match(await page.getAttribute('img.picture', 'src'), /^blob:/);
+  await attach(visitor, 'lie.png', Buffer.from('<svg xmlns="http://www.w3.org/2000/svg"><script>alert(1)</script></svg>'));
+  await attach(visitor, 'drawing.svg', Buffer.from('<svg xmlns="http://www.w3.org/2000/svg"/>'));
+  await attach(visitor, 'page.html', Buffer.from('<script>alert(1)</script>'));
+  await page.waitForTimeout(300);
+  assert.equal((await page.$$('img')).length, 1);
+  const saved = await save(visitor);
+  assert.equal(saved.name, 'page.html');
+  await visitor.checkAccess();
+});
+
+test('names of files are harmless, and empty files are refused with a reason', {}, async (visitor) => {
+  await visitor.enter();
+  const { page } = visitor;
+  await page.setInputFiles('input[type=file]', { name: 'photo\u202Egpj.exe', mimeType: 'image/jpeg', buffer: Buffer.from('MZ') });
+  await visitor.page.waitForSelector('.message.mine[data-state=delivered] .file-name, .message.mine[data-state=read] .file-name');
+  assert.equal(await page.textContent('.file-name'), 'photo gpj.exe');
+  await page.setInputFiles('input[type=file]', { name: 'empty.txt', mimeType: 'text/plain', buffer: Buffer.alloc(0) });
+  await page.waitForSelector('.failed');
+  assert.match(await page.textContent('.failed'), /This file is empty/);
+});

@@ -1,0 +1,77 @@
+// What survives: messages, drafts, failed sends; and what is never stored in the clear.
+
+import assert from 'node:assert/strict';
+import { test } from '../lib/cases.mjs';
+
+test('reload without loss: messages, states and the draft are there again', {}, async (visitor) => {
+  await visitor.enter();
+  const { page } = visitor;
+  await visitor.write('Before the reload');
+  await visitor.see('You said: Before the reload');
+  await page.fill('.composer textarea', 'half a sent');
+  await page.waitForTimeout(600);
+  const before = await visitor.texts();
+  await page.reload();
+  await visitor.see('You said: Before the reload');
+  assert.deepEqual(await visitor.texts(), before);
+  assert.equal(await page.inputValue('.composer textarea'), 'half a sent');
+  await visitor.state('Before the reload', 'delivered', 'read');
+  await visitor.write('After the reload');
+  await visitor.see('You said: After the reload');
+});
+
+test('nothing that was written is stored in the clear', {}, async (visitor) => {
+  await visitor.enter();
+  const { page } = visitor;
+  await visitor.write('canary-0f3a-message');
+  await visitor.see('You said: canary-0f3a-message');
+  await page.fill('.composer textarea', 'canary-0f3a-draft');
+  await page.waitForTimeout(600);
+  const found = await page.evaluate(async () => {
+    const ask = (request) => new Promise((resolve, reject) => {
+      request.onsuccess = () => resolve(request.result);
+      request.onerror = () => reject(request.error);
+    });
+    let text = JSON.stringify({ ...localStorage });
+    let records = 0;
+    let readable = false;
+    for (const { name } of await indexedDB.databases()) {
+      const db = await ask(indexedDB.open(name));
+      for (const store of db.objectStoreNames) {
+        for (const value of await ask(db.transaction(store).objectStore(store).getAll())) {
+          records += 1;
+          const walk = (item) => {
+            if (item instanceof Uint8Array) text += String.fromCharCode(...item);
+            else if (item instanceof CryptoKey) readable ||= item.extractable;
+            else if (typeof item === 'object' && item) Object.values(item).forEach(walk);
+            else text += String(item);
+          };
+          walk(value);
+        }
+      }
+      db.close();
+    }
+    return { records, readable, canary: text.includes('canary-0f3a') };
+  });
+  assert.ok(found.records > 10, 'the vault is in IndexedDB');
+  assert.equal(found.canary, false);
+  assert.equal(found.readable, false, 'the wrapping key cannot be exported');
+});
+
+test('a send that cannot be stored keeps its text and succeeds on a retry', {}, async (visitor) => {
+  await visitor.enter();
+  const { page } = visitor;
+  await visitor.write('There is room');
+  await visitor.see('You said: There is room');
+  const origin = new URL(page.url()).origin;
+  const cdp = await visitor.context.newCDPSession(page);
+  await cdp.send('Storage.overrideQuotaForOrigin', { origin, quotaSize: 1 });
+  const long = `No room ${'x'.repeat(20_000)}`;
+  await visitor.write(long);
+  await page.waitForSelector('.message[data-state=failed] .failed');
+  assert.match(await page.textContent('.failed'), /This device could not store the chat/);
+  await cdp.send('Storage.overrideQuotaForOrigin', { origin });
+  await page.click('.failed .quiet');
+  await visitor.see(`You said: ${long}`);
+  assert.equal((await visitor.texts()).filter((text) => text === long).length, 1);
+});

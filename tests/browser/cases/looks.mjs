@@ -1,0 +1,105 @@
+// Languages, directions, colours, widths; the policy that the page lives under.
+
+import assert from 'node:assert/strict';
+import { test } from '../lib/cases.mjs';
+
+const PHONE = { width: 390, height: 844 };
+
+test('Arabic: the page runs from right to left, on a phone, in the dark', { browser: { locale: 'ar', viewport: PHONE, colorScheme: 'dark' } }, async (visitor) => {
+  await visitor.visit();
+  const { page } = visitor;
+  await page.waitForSelector('.consent');
+  assert.equal(await page.getAttribute('html', 'dir'), 'rtl');
+  assert.equal(await page.textContent('.consent button[type=submit]'), 'أوافق، ابدأ المحادثة');
+  await visitor.checkAccess();
+  await visitor.agree();
+  await page.waitForSelector('.status .icon-shield');
+  await visitor.write('مرحبا');
+  await visitor.see('You said: مرحبا');
+  const [mine, log] = await page.evaluate(() =>
+    ['.message.mine .bubble', '.log'].map((name) => document.querySelector(name).getBoundingClientRect().toJSON()),
+  );
+  assert.ok(mine.left - log.left < log.right - mine.right, 'own messages stand on the left');
+  await visitor.checkAccess();
+  await page.click('.pill');
+  await page.waitForSelector('.panel.over');
+  await visitor.checkAccess();
+  await page.keyboard.press('Escape');
+  await page.waitForSelector('.panel', { state: 'detached' });
+});
+
+for (const [locale, words] of [['de', 'Ich stimme zu, Chat beginnen'], ['zh-CN', '我同意，开始聊天'], ['fi', 'I agree, start the chat']]) {
+  test(`language ${locale}`, { browser: { locale } }, async (visitor) => {
+    await visitor.visit();
+    await visitor.page.waitForSelector('.consent');
+    assert.equal(await visitor.page.textContent('.consent button[type=submit]'), words);
+    await visitor.checkAccess();
+  });
+}
+
+test('dark and light: as the system says, or as chosen here', { browser: { colorScheme: 'dark' } }, async (visitor) => {
+  await visitor.enter();
+  const { page } = visitor;
+  const brightness = () =>
+    page.$eval('.talk', (element) => getComputedStyle(element).backgroundColor.match(/\d+/g).slice(0, 3).reduce((sum, part) => sum + Number(part), 0));
+  assert.ok((await brightness()) < 150);
+  await visitor.write('In the dark');
+  await visitor.see('You said: In the dark');
+  await visitor.checkAccess();
+  await page.click('.segment:nth-child(2)');
+  assert.ok((await brightness()) > 700);
+  await visitor.checkAccess();
+  await page.reload();
+  await visitor.see('You said: In the dark');
+  assert.ok((await brightness()) > 700, 'the choice is remembered');
+});
+
+test('the page comes with the whole policy, and nothing from elsewhere is asked for', {}, async (visitor) => {
+  const asked = [];
+  visitor.page.on('request', (request) => asked.push(request.url()));
+  const answer = await visitor.page.goto(visitor.demo.page);
+  const policy = answer.headers()['content-security-policy'] ?? '';
+  for (const part of [
+    "default-src 'none'",
+    "script-src 'self' 'wasm-unsafe-eval'",
+    "style-src 'self'",
+    "img-src 'self' blob:",
+    "worker-src 'self'",
+    "base-uri 'none'",
+    "form-action 'none'",
+    "object-src 'none'",
+    'frame-ancestors',
+    "require-trusted-types-for 'script'",
+    'trusted-types sealdesk-worker',
+  ]) {
+    assert.ok(policy.includes(part), `${part} in ${policy}`);
+  }
+  assert.ok(!policy.includes('unsafe-inline') && !policy.includes("'unsafe-eval'"));
+  await visitor.page.waitForSelector('.consent');
+  const { origin } = new URL(visitor.demo.page);
+  assert.deepEqual(asked.filter((url) => new URL(url).origin !== origin), []);
+});
+
+test('by keyboard alone: agree, write, look who can read', { browser: { viewport: PHONE } }, async (visitor) => {
+  await visitor.visit();
+  const { page } = visitor;
+  await page.waitForSelector('.consent');
+  const until = async (selector) => {
+    for (let n = 0; n < 30; n++) {
+      if (await page.evaluate((wanted) => document.activeElement?.matches(wanted), selector)) return;
+      await page.keyboard.press('Tab');
+    }
+    assert.fail(`${selector} is not reached with Tab`);
+  };
+  await until('.consent button[type=submit]');
+  await page.keyboard.press('Enter');
+  await page.waitForSelector('.status .icon-shield');
+  await until('.composer textarea');
+  await page.keyboard.type('By keyboard');
+  await page.keyboard.press('Enter');
+  await visitor.see('You said: By keyboard');
+  await until('.pill');
+  await page.keyboard.press('Enter');
+  await page.waitForSelector('.panel.over');
+  assert.ok(await page.evaluate(() => document.activeElement?.closest('.panel') !== null), 'the focus is in the panel');
+});

@@ -1,0 +1,43 @@
+// The customer page in a real Chromium, against a real relay and a real agent.
+//
+//   node run.mjs [WORD...]     only tests whose name contains one of the words
+//
+//   SEALDESK_CHROMIUM  the browser (default: /usr/bin/chromium)
+//   SEALDESK_PAGE      use this running demo instead of starting one; tests that restart the relay are left out
+//
+// Each test has a browser profile of its own. A console error, an uncaught exception or a violation of the content
+// security policy fails the test in which it happens. Everything is bounded in time.
+
+import { rm } from 'node:fs/promises';
+import { openBrowser } from './lib/browser.mjs';
+import { startDemo, useDemo } from './lib/demo.mjs';
+import { artifacts, cases, remove, runCase } from './lib/cases.mjs';
+
+const words = process.argv.slice(2);
+for (const file of ['chat', 'keeping', 'files', 'tabs', 'faults', 'looks']) await import(`./cases/${file}.mjs`);
+
+await rm(artifacts, { recursive: true, force: true });
+const given = process.env.SEALDESK_PAGE;
+const demo = given ? useDemo(given) : await startDemo();
+const browser = await openBrowser();
+let passed = 0;
+let failed = 0;
+let skipped = 0;
+try {
+  for (const one of cases) {
+    if (words.length > 0 && !words.some((word) => one.name.includes(word))) continue;
+    if (one.restarts && given) {
+      console.log(`skip  ${one.name}: the demo is not ours`);
+      skipped += 1;
+      continue;
+    }
+    if (await runCase(one, browser, demo)) passed += 1;
+    else failed += 1;
+  }
+} finally {
+  await browser.close();
+  await demo.stop();
+  await remove();
+}
+console.log(`${passed} passed, ${failed} failed${skipped ? `, ${skipped} skipped` : ''}`);
+process.exitCode = failed === 0 && passed > 0 ? 0 : 1;
