@@ -5,126 +5,21 @@
 //! failure to read is the protocol's doing, not the thief's clumsiness.
 
 use alloc::vec::Vec;
-use std::boxed::Box;
-
-use chacha20::{ChaCha20Rng, rand_core::SeedableRng};
 
 use super::chain::{ChainHash, ChainKey, ChainPart};
 use super::header::{HeaderKey, SmallHeader};
-use super::receive::Parts;
 use super::root::{self, Target};
 use super::send::Sealed;
+use super::two_parties::Side::{self, Agent, Customer};
+use super::two_parties::{CLEAR, Wire, World};
 use super::{Ratchet, Turn, body_aad};
 use crate::conversation::padding;
 use crate::crypto::codec;
 use crate::crypto::dh::DhSecret;
-use crate::crypto::handshake::{self, Binding, Preamble};
-use crate::crypto::identity::DeviceSecret;
+use crate::crypto::handshake;
 use crate::crypto::kem::{KemPublic, KemSecret};
-use crate::crypto::prekeys::{PrekeyBundle, PrekeyKind, PrekeySecret};
-use crate::ids::{ConversationId, RosterHash, SessionId, StatementHash};
+use crate::ids::SessionId;
 use crate::secret::Secret;
-
-const CLEAR: &[u8] = b"the clear part";
-const NOW: u64 = 1_000;
-const EPHEMERAL_SEED: u64 = 77;
-
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Side {
-    Customer,
-    Agent,
-}
-use Side::{Agent, Customer};
-
-/// A recorded message.
-struct Wire {
-    from: Side,
-    content: Vec<u8>,
-    sealed: Sealed,
-}
-
-/// Both parties, everything that went over the wire, and every secret that was ever made.
-struct World {
-    customer: Ratchet,
-    agent: Ratchet,
-    rng: ChaCha20Rng,
-    wire: Vec<Wire>,
-    preamble: Preamble,
-    x: Vec<DhSecret>,
-    kem: Vec<KemSecret>,
-    devices: [DeviceSecret; 2],
-    prekeys: [PrekeySecret; 2],
-}
-
-impl World {
-    fn new() -> Self {
-        let mut rng = ChaCha20Rng::seed_from_u64(1);
-        let devices = [DeviceSecret::generate(&mut rng), DeviceSecret::generate(&mut rng)];
-        let prekeys = [PrekeyKind::LastResort, PrekeyKind::OneTime]
-            .map(|kind| PrekeySecret::generate(kind, 0, NOW * 2, &mut rng));
-        let [last_resort, one_time] = &prekeys;
-        let bundle = PrekeyBundle {
-            last_resort: last_resort.publish(&devices[1]),
-            one_time: Some(one_time.publish(&devices[1])),
-        };
-        let bundle = bundle.verify(&devices[1].public(), NOW).unwrap();
-        let binding = Binding {
-            conversation: ConversationId([1; 32]),
-            statement: StatementHash([2; 32]),
-            generation: 0,
-        };
-        let mut seeded = ChaCha20Rng::seed_from_u64(EPHEMERAL_SEED);
-        let (keys, preamble) = handshake::initiate(&devices[0], &bundle, binding, &mut seeded).unwrap();
-        let kem = KemPublic::validate(one_time.kem.public()).unwrap();
-        let customer = Ratchet::initiator(keys, *last_resort.x.public(), kem);
-        let verified = preamble.verify(&devices[0].public()).unwrap();
-        let keys = handshake::respond(&devices[1], &verified, last_resort, Some(one_time)).unwrap();
-        let agent = Ratchet::responder(keys, last_resort.x.duplicate(), one_time.kem.duplicate());
-        // The EK secret, drawn first from the same seed.
-        let ephemeral = DhSecret::generate(&mut ChaCha20Rng::seed_from_u64(EPHEMERAL_SEED));
-        let x = Vec::from([
-            ephemeral,
-            devices[0].agreement().duplicate(),
-            devices[1].agreement().duplicate(),
-            last_resort.x.duplicate(),
-            one_time.x.duplicate(),
-        ]);
-        let kem = Vec::from([last_resort.kem.duplicate(), one_time.kem.duplicate()]);
-        Self { customer, agent, rng, wire: Vec::new(), preamble, x, kem, devices, prekeys }
-    }
-
-    /// One message, delivered; new secrets of a turn are noted.
-    fn say(&mut self, from: Side) {
-        let content = alloc::format!("message {}", self.wire.len()).into_bytes();
-        let (sender, receiver) = match from {
-            Customer => (&mut self.customer, &mut self.agent),
-            Agent => (&mut self.agent, &mut self.customer),
-        };
-        let turned = matches!(sender.turn, Turn::Mine { .. });
-        let sealed = sender.encrypt(CLEAR, 1, RosterHash([3; 32]), &content, &mut self.rng).unwrap();
-        if let (true, Turn::Theirs { me, .. }) = (turned, &sender.turn) {
-            self.x.push(me.x.duplicate());
-            self.kem.push(me.kem.duplicate());
-        }
-        let got = receiver.decrypt(&parts(&sealed), NOW, NOW * 2).unwrap();
-        assert_eq!(got.content, content);
-        self.wire.push(Wire { from, content, sealed });
-    }
-
-    fn say_all(&mut self, sides: &[Side]) {
-        sides.iter().for_each(|side| self.say(*side));
-    }
-}
-
-fn parts(sealed: &Sealed) -> Parts<'_> {
-    Parts {
-        clear: CLEAR,
-        chain: &sealed.chain,
-        nonce: &sealed.nonce,
-        header: &sealed.header,
-        body: &sealed.body,
-    }
-}
 
 /// What he knows of one direction.
 struct Direction {
@@ -428,6 +323,6 @@ fn headers_close_one_trip_later() {
 #[test]
 fn debug_of_the_state_shows_no_byte_of_it() {
     let world = World::new();
-    let shown = alloc::format!("{:?}", Box::new(&world.customer));
+    let shown = alloc::format!("{:?}", &world.customer);
     assert_eq!(shown, alloc::format!("Ratchet({:?}, ..)", world.customer.session()));
 }

@@ -199,3 +199,7 @@ impl fmt::Debug for Ratchet {
 
 #[cfg(test)]
 mod attack;
+#[cfg(test)]
+mod hostile;
+#[cfg(test)]
+mod two_parties;
