@@ -20,7 +20,8 @@ pub struct Agent {
     pub certificate: VerifiedCertificate,
 }
 
-/// A device that proved who it is.
+/// A device that proved who it is; only [`authenticate`] makes one.
+#[non_exhaustive]
 pub struct Authenticated {
     /// Its public keys.
     pub device: DevicePublic,
@@ -32,12 +33,10 @@ pub struct Authenticated {
     pub vault_generation: u64,
     /// None: a customer.
     pub agent: Option<Agent>,
-    private: (),
 }
 
 impl fmt::Debug for Authenticated {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let () = self.private;
         write!(f, "Authenticated({:?}, agent: {})", self.hash, self.agent.is_some())
     }
 }
@@ -86,6 +85,5 @@ pub fn authenticate(frame: Authenticate, challenge: &Challenge, org: &Org) -> Re
         device: frame.device,
         vault_generation: frame.vault_generation,
         agent,
-        private: (),
     })
 }

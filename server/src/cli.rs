@@ -11,6 +11,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::LevelFilter;
 
 use crate::blobs::{Blobs, copy_folder};
 use crate::config::{Config, ConfigError, RawConfig};
@@ -96,9 +97,18 @@ struct Source {
 struct Serve {
     #[command(flatten)]
     source: Source,
-    /// Form of the log on stderr; its level comes from SEALDESK_LOG (default: info).
+    /// Form of the log on stderr.
     #[arg(long, value_enum, default_value_t = LogFormat::Text)]
     log: LogFormat,
+    /// How much the relay logs: off, error, warn, info, debug or trace.
+    #[arg(long, value_name = "LEVEL", env = "SEALDESK_LOG", default_value = "info")]
+    log_level: LevelFilter,
+}
+
+/// The level is for the relay's own events. Libraries are kept to warnings, those that print frames to nothing: their
+/// talkative levels hold addresses and contents.
+fn log_filter(level: LevelFilter) -> EnvFilter {
+    EnvFilter::new(format!("warn,tungstenite=off,tokio_tungstenite=off,sealdesk_relay={level}"))
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -179,8 +189,8 @@ fn print(value: &serde_json::Value) {
 }
 
 async fn run(serve: Serve) -> Result<(), CliError> {
-    let filter = EnvFilter::try_from_env("SEALDESK_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let log =
+        tracing_subscriber::fmt().with_env_filter(log_filter(serve.log_level)).with_writer(std::io::stderr);
     match serve.log {
         LogFormat::Json => log.json().init(),
         LogFormat::Text => log.with_ansi(std::io::stderr().is_terminal()).init(),

@@ -29,7 +29,7 @@ pub async fn run(relay: Arc<Relay>) {
         }
         check_space(&relay);
         refresh_files(&relay).await;
-        if count % SWEEP_EVERY == 0 {
+        if count.is_multiple_of(SWEEP_EVERY) {
             sweep(&relay).await;
             relay.limits.tidy();
             expel(&relay).await;

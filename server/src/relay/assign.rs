@@ -8,7 +8,7 @@
 use sealdesk_protocol::conversation::{ConsentReceipt, is_language_tag};
 use sealdesk_protocol::ids::{ConversationId, DeviceKeyHash};
 use sealdesk_protocol::org::AssignmentMode;
-use sealdesk_protocol::wire::{Assignment, Claim, Code, Queued, RequestAssignment, ToClient};
+use sealdesk_protocol::wire::{Assignment, Claim, Code, Queued, RequestAssignment, ToClient, Unaccepted};
 
 use super::record::{Nominee, Record};
 use super::{Relay, done};
@@ -163,7 +163,11 @@ impl Relay {
         if !record.lapsed.contains(&device) {
             record.lapsed.push(device);
         }
+        let (customer, used_up) = (record.customer.mailbox(), record.reassigned);
         if self.put(id, loaded.version, record).await? {
+            if used_up && let Some(connected) = self.registry.get(&customer) {
+                connected.inbox.frame(&Unaccepted { conversation: id }.into());
+            }
             self.router.notify_one();
         }
         Ok(())
@@ -210,6 +214,7 @@ fn check_request(session: &Session, frame: &RequestAssignment, org: &Org) -> Res
         requested_ms: now,
         nominee: None,
         governance: None,
+        history: Vec::new(),
         assigned: None,
         lapsed: Vec::new(),
         reassigned: false,

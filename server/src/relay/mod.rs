@@ -156,6 +156,7 @@ impl Session {
             }
             ToRelay::PublishPrekeys(frame) => (frame.req, self.publish_prekeys(frame).await),
             ToRelay::FetchPrekeys(frame) => (frame.req, self.fetch_prekeys(&frame).await),
+            ToRelay::FetchCertificate(frame) => (frame.req, self.fetch_certificate(&frame).await),
             ToRelay::RequestAssignment(frame) => (frame.req, self.request_assignment(frame).await),
             ToRelay::PostStatement(frame) => (frame.req, self.post_statement(frame).await),
             ToRelay::SetAvailability(frame) => (frame.req, self.set_availability(&frame).await),

@@ -3,7 +3,8 @@
 use sealdesk_protocol::crypto::prekeys::{PrekeyBundle, PrekeyKind, SignedPrekey};
 use sealdesk_protocol::ids::{ConversationId, DeviceKeyHash, PrekeyId};
 use sealdesk_protocol::wire::{
-    Code, FetchPrekeys, MAX_PREKEYS, PrekeyCount, Prekeys, PublishPrekeys, ToClient,
+    Certificate, Code, FetchCertificate, FetchPrekeys, MAX_PREKEYS, PrekeyCount, Prekeys, PublishPrekeys,
+    ToClient,
 };
 
 use super::Relay;
@@ -120,6 +121,18 @@ impl Session {
         let last_seen_day = u32::try_from(now / DAY_MS).unwrap_or(u32::MAX);
         let record = DeviceRecord { vault_generation: self.who.vault_generation, last_seen_day };
         self.relay.store.put_device(self.who.hash, record, self.relay.forget_device_at(now)).await
+    }
+
+    /// The newest certificates of an agent device that this device shares a conversation with.
+    pub(super) async fn fetch_certificate(&self, frame: &FetchCertificate) -> Result<ToClient, Code> {
+        let loaded = self.relay.conversation(frame.conversation).await;
+        let loaded =
+            loaded.map_err(|cause| self.relay.store_code(&cause))?.ok_or(Code::UnknownConversation)?;
+        if !loaded.lists(&self.who.hash) || !loaded.lists(&frame.device) {
+            return Err(Code::NotListed);
+        }
+        let agent = self.relay.routing.agent(&frame.device).ok_or(Code::CertificateExpired)?;
+        Ok(Certificate { req: frame.req, chain: agent.chain }.into())
     }
 
     /// Hands out another listed device's prekeys, for a reset.

@@ -1,7 +1,7 @@
 //! Agents come, go, and say how much they take.
 
 use sealdesk_protocol::org::AssignmentMode;
-use sealdesk_protocol::wire::{Code, SetAvailability, ToClient, Waiting};
+use sealdesk_protocol::wire::{Code, SetAvailability, ToClient, Unaccepted, Waiting};
 
 use super::{Relay, done};
 use crate::audit::Event;
@@ -19,6 +19,11 @@ impl Relay {
         let Some(agent) = &who.agent else {
             for id in self.routing.named_for(&who.mailbox) {
                 self.announce(id).await?;
+            }
+            if let Some(connected) = self.registry.get(&who.mailbox) {
+                for conversation in self.routing.unaccepted_for(&who.mailbox) {
+                    connected.inbox.frame(&Unaccepted { conversation }.into());
+                }
             }
             return Ok(());
         };

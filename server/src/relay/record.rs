@@ -8,6 +8,7 @@ use sealdesk_protocol::crypto::certificate::CertificateChain;
 use sealdesk_protocol::crypto::identity::{DevicePublic, SignedBytes};
 use sealdesk_protocol::crypto::prekeys::PrekeyBundle;
 use sealdesk_protocol::ids::{ConversationId, DeviceKeyHash, Handle, MailboxId};
+use sealdesk_protocol::wire::StatementItem;
 use serde::{Deserialize, Serialize};
 
 use crate::store::{Store, StoreError};
@@ -49,6 +50,8 @@ pub struct Record {
     pub nominee: Option<Nominee>,
     /// From the open statement on.
     pub governance: Option<Governance>,
+    /// Every epoch statement, oldest first: a device that is listed later has to see how it came to be (§7.3).
+    pub history: Vec<StatementItem>,
     /// Certificates of the agent whom the current epoch lists.
     pub assigned: Option<CertificateChain>,
     /// Devices that did not accept in time.

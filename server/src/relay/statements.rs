@@ -8,14 +8,16 @@
 use std::sync::Arc;
 
 use sealdesk_protocol::conversation::governance::Effect;
-use sealdesk_protocol::conversation::{Action, Governance, Member, Refusal, Statement, VerifiedStatement};
+use sealdesk_protocol::conversation::{
+    Action, Governance, Member, Refusal, Statement, VerifiedStatement, statements,
+};
 use sealdesk_protocol::crypto::identity::SignedBytes;
-use sealdesk_protocol::ids::{DeviceKeyHash, MailboxId};
+use sealdesk_protocol::ids::MailboxId;
 use sealdesk_protocol::wire::{
     Addressed, Code, Item, MAX_STATEMENT_ENVELOPES, PostStatement, StatementItem, ToClient,
 };
 
-use super::envelopes::item;
+use super::envelopes::item as envelope_item;
 use super::record::{Loaded, Nominee, Record};
 use super::{Relay, done};
 use crate::audit::Event;
@@ -43,8 +45,33 @@ fn check_nominee(record: &Record, agent: &Member, org: &Org) -> Result<Nominee, 
     Ok(nominee.clone())
 }
 
-/// Applies a statement to a record.
-fn apply(record: &Record, statement: &VerifiedStatement, org: &Org) -> Result<Change, Code> {
+/// A statement with what its verification needs.
+fn statement_item(record: &Record, signed: &SignedBytes, statement: &VerifiedStatement) -> StatementItem {
+    let opens = matches!(statement.get().action, Action::Open { .. });
+    StatementItem {
+        statement: signed.clone(),
+        agent: record.assigned.clone(),
+        consent: opens.then(|| record.consent.clone()),
+    }
+}
+
+/// Applies a statement to a record, and keeps it there if it makes an epoch.
+fn apply(
+    record: &Record,
+    signed: &SignedBytes,
+    statement: &VerifiedStatement,
+    org: &Org,
+) -> Result<Change, Code> {
+    let mut change = judge(record, statement, org)?;
+    if statement.get().action.roster().is_some() {
+        let item = statement_item(&change.record, signed, statement);
+        change.record.history.push(item);
+    }
+    Ok(change)
+}
+
+/// What a statement makes of a record, if it may.
+fn judge(record: &Record, statement: &VerifiedStatement, org: &Org) -> Result<Change, Code> {
     let now = now_ms();
     let mut record = record.clone();
     let Some(mut governance) = record.governance.take() else {
@@ -94,15 +121,18 @@ fn apply(record: &Record, statement: &VerifiedStatement, org: &Org) -> Result<Ch
     Ok(Change { record, effect })
 }
 
-/// Mailboxes of every device that was ever listed, before or now, except the signer's.
-fn recipients(governance: &Governance, signer: &DeviceKeyHash) -> Vec<MailboxId> {
-    let members = governance.could_have_read().into_iter();
-    members.filter(|member| member.hash() != *signer).map(|member| member.device.mailbox()).collect()
+/// A statement as it goes into a mailbox, known by its hash.
+fn copy(mailbox: MailboxId, item: &StatementItem, expires_ms: u64) -> Result<Append, Code> {
+    let id = *statements::hash(&item.statement).0.first_chunk::<16>().ok_or(Code::Internal)?;
+    let bytes = postcard::to_allocvec(&Item::Statement(item.clone())).map_err(|_| Code::Internal)?;
+    Ok(Append { mailbox, id, bytes, expires_ms })
 }
 
-/// Everything that goes into mailboxes with the statement: its copies, then the envelopes.
+/// Everything that goes into mailboxes with the statement: its copies for every device that was ever listed, except the
+/// signer's, with the earlier epoch statements for one that is listed for the first time; then the envelopes.
 fn appends(
     relay: &Relay,
+    before: &Loaded,
     record: &Record,
     signed: &SignedBytes,
     statement: &VerifiedStatement,
@@ -111,26 +141,28 @@ fn appends(
     let governance = record.governance.as_ref().ok_or(Code::Internal)?;
     let signer = &statement.get().signer;
     let expires_ms = relay.expiry(now_ms());
-    let opens = matches!(statement.get().action, Action::Open { .. });
-    let copy = Item::Statement(StatementItem {
-        statement: signed.clone(),
-        agent: record.assigned.clone(),
-        consent: opens.then(|| record.consent.clone()),
-    });
-    let copy = postcard::to_allocvec(&copy).map_err(|_| Code::Internal)?;
-    let id = *statement.hash().0.first_chunk::<16>().ok_or(Code::Internal)?;
-    let mailboxes = recipients(governance, signer);
-    let mut out: Vec<Append> = mailboxes
-        .iter()
-        .map(|mailbox| Append { mailbox: *mailbox, id, bytes: copy.clone(), expires_ms })
-        .collect();
+    let item = statement_item(record, signed, statement);
+    let mut out = Vec::new();
+    for member in governance.could_have_read() {
+        let (device, mailbox) = (member.hash(), member.device.mailbox());
+        if device == *signer {
+            continue;
+        }
+        if !before.lists(&device) {
+            let earlier = record.history.iter().filter(|earlier| earlier.statement != *signed);
+            for statement in earlier {
+                out.push(copy(mailbox, statement, expires_ms)?);
+            }
+        }
+        out.push(copy(mailbox, &item, expires_ms)?);
+    }
     let listed = &governance.current().roster;
     for message in envelopes {
         let reader = listed.members().iter().find(|member| member.device.mailbox() == message.to);
         if reader.is_none_or(|member| member.hash() == *signer) {
             return Err(Code::NotListed);
         }
-        let envelope = item(message, expires_ms)?;
+        let envelope = envelope_item(message, expires_ms)?;
         if out.iter().any(|other| other.mailbox == envelope.mailbox && other.id == envelope.id) {
             return Err(Code::Malformed);
         }
@@ -163,7 +195,7 @@ impl Session {
             if is_stored(&loaded.record, &statement) {
                 return Ok(done(frame.req));
             }
-            let change = apply(&loaded.record, &statement, &relay.policy.org())?;
+            let change = apply(&loaded.record, &frame.statement, &statement, &relay.policy.org())?;
             if self.swap(&frame, &statement, &loaded, change).await? {
                 return Ok(done(frame.req));
             }
@@ -182,7 +214,7 @@ impl Session {
     ) -> Result<bool, Code> {
         let relay = &self.relay;
         let Change { record, effect } = change;
-        let appends = appends(relay, &record, &frame.statement, statement, frame.envelopes.clone())?;
+        let appends = appends(relay, loaded, &record, &frame.statement, statement, frame.envelopes.clone())?;
         let mailboxes: Vec<MailboxId> = appends.iter().map(|append| append.mailbox).collect();
         let event = Event::Statement {
             conversation: frame.conversation,

@@ -206,6 +206,14 @@ impl Routing {
         })
     }
 
+    /// Conversations of a customer's mailbox that nobody accepted and that need a click to go on.
+    pub fn unaccepted_for(&self, customer: &MailboxId) -> Vec<ConversationId> {
+        self.with(|state| {
+            let stuck = state.pending.iter().filter(|(_, p)| p.customer == *customer && p.needs_click());
+            stuck.map(|(id, _)| *id).collect()
+        })
+    }
+
     /// How many conversations wait.
     pub fn waiting(&self) -> usize {
         self.with(|state| state.pending.len())

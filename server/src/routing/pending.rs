@@ -88,6 +88,13 @@ impl Pending {
         self.named.is_some()
     }
 
+    /// Its agent let the time pass, and the automatic reassignment is used up.
+    pub(super) fn needs_click(&self) -> bool {
+        self.named.is_none()
+            && self.reassigned
+            && self.assigned.is_some_and(|(device, _)| self.lapsed.contains(&device))
+    }
+
     /// Nobody has it, or whoever had it let its time pass.
     pub(super) fn claimable(&self) -> bool {
         let lapsed = self.assigned.is_some_and(|(device, _)| self.lapsed.contains(&device));

@@ -242,6 +242,7 @@ fn request_number(frame: &ToRelay) -> Option<u32> {
     match frame {
         ToRelay::PublishPrekeys(f) => Some(f.req),
         ToRelay::FetchPrekeys(f) => Some(f.req),
+        ToRelay::FetchCertificate(f) => Some(f.req),
         ToRelay::RequestAssignment(f) => Some(f.req),
         ToRelay::PostStatement(f) => Some(f.req),
         ToRelay::SetAvailability(f) => Some(f.req),

@@ -4,7 +4,7 @@ pub mod connection;
 pub mod greeting;
 pub mod upgrade;
 
-use futures_util::SinkExt;
+use futures_util::{SinkExt, StreamExt};
 use sealdesk_protocol::wire::{Code, Error, Goodbye, Reason, ToClient};
 use tokio::time::Duration;
 use tokio_tungstenite::tungstenite::Message;
@@ -66,7 +66,12 @@ pub async fn say_goodbye(socket: &mut Socket, mut last: Vec<Vec<u8>>, reason: Re
     const MOMENT: Duration = Duration::from_secs(2);
     last.push(encode(&Goodbye { reason }.into()));
     if write(socket, &mut last, MOMENT).await.is_ok() {
-        // The client may be gone already, which is what closing is for.
-        let _ = tokio::time::timeout(MOMENT, socket.close(None)).await;
+        let farewell = async {
+            // The client may be gone already, which is what closing is for.
+            let _ = socket.close(None).await;
+            // Unread frames would make the system reset the connection, and the client lose what was said last.
+            while let Some(Ok(_)) = socket.next().await {}
+        };
+        let _ = tokio::time::timeout(MOMENT, farewell).await;
     }
 }

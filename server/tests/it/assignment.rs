@@ -193,7 +193,8 @@ async fn not_accepted_in_time_goes_to_another_once() {
     );
     reassign(&mut customer, &mut talk, &bert, "bert", 2).await.unwrap();
     assert_eq!(anna.delivered_statement().await.action.name(), "reassign", "told that it is gone");
-    assert_eq!(bert.delivered_statement().await.action.name(), "reassign");
+    let told = [bert.delivered_statement().await, bert.delivered_statement().await];
+    assert_eq!(told.map(|s| s.action.name()), ["open", "reassign"], "a later reader sees how it came to be");
     let late = anna.post(&talk, 2, Action::Accept { current: talk.epoch_statement }).await;
     assert_eq!(late, Err(Code::NotListed));
 
@@ -201,6 +202,13 @@ async fn not_accepted_in_time_goes_to_another_once() {
     let mut carl = relay.agent("carl").await;
     tokio::time::sleep(Duration::from_millis(1_800)).await;
     assert!(customer.silent(|frame| matches!(frame, ToClient::Assignment(_))).await);
+    let chain = Party::Customer;
+    let mut customer = customer.reconnect(relay.address, chain).await;
+    let unaccepted = |frame: &ToClient| match frame {
+        ToClient::Unaccepted(unaccepted) => Some(unaccepted.conversation),
+        _ => None,
+    };
+    assert_eq!(customer.expect(unaccepted).await, talk.id, "told that a click is needed, also on return");
     let clicked = named(&mut customer, &talk).await;
     assert_eq!(clicked.epoch, 3);
     let to = device_of(&relay, &clicked);

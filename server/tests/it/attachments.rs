@@ -1,1 +1,123 @@
-//! ...
+//! Attachments over the socket.
+
+use sealdesk_protocol::ids::BlobId;
+use sealdesk_protocol::wire::{BlobCreate, BlobRead, BlobWrite, Code, MAX_BLOB_CHUNK, ToClient};
+use sha2::{Digest, Sha256};
+
+use crate::client::{Client, Party, Talk, random};
+use crate::harness::TestRelay;
+
+struct Blob {
+    id: BlobId,
+    token: [u8; 32],
+    bytes: Vec<u8>,
+}
+
+impl Blob {
+    fn new(length: usize) -> Self {
+        let bytes = (0..length).map(|n| (n % 251) as u8).collect();
+        Self { id: BlobId(random()), token: random(), bytes }
+    }
+
+    async fn create(&self, client: &mut Client, talk: &Talk, length: u64) -> Result<(u64, bool), Code> {
+        let req = client.number();
+        let token_hash = Sha256::digest(self.token).into();
+        client.send(BlobCreate { req, conversation: talk.id, blob: self.id, length, token_hash }).await;
+        status(client, req).await
+    }
+
+    async fn write(&self, client: &mut Client, offset: usize, length: usize) -> Result<(u64, bool), Code> {
+        let req = client.number();
+        let bytes = self.bytes[offset..offset + length].to_vec();
+        client.send(BlobWrite { req, blob: self.id, offset: offset as u64, bytes }).await;
+        status(client, req).await
+    }
+
+    async fn read(&self, client: &mut Client, token: [u8; 32], offset: u64) -> Result<Vec<u8>, Code> {
+        let req = client.number();
+        let length = MAX_BLOB_CHUNK as u32;
+        client.send(BlobRead { req, blob: self.id, token, offset, length }).await;
+        match client.answer(req).await {
+            ToClient::BlobBytes(part) => Ok(part.bytes),
+            ToClient::Error(error) => Err(error.code),
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+async fn status(client: &mut Client, req: u32) -> Result<(u64, bool), Code> {
+    match client.answer(req).await {
+        ToClient::BlobStatus(status) => Ok((status.stored, status.complete)),
+        ToClient::Error(error) => Err(error.code),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn written_in_order_resumed_and_read_with_the_capability() {
+    let mut relay = TestRelay::start().await;
+    let (mut customer, mut agent) = (relay.customer().await, relay.agent("mira").await);
+    let talk = Talk::opened(&relay.organisation, &mut customer, &mut agent, "mira").await;
+    let chunk = MAX_BLOB_CHUNK;
+    let blob = Blob::new(2 * chunk + 100);
+    let total = blob.bytes.len() as u64;
+    assert_eq!(blob.write(&mut customer, 0, 10).await, Err(Code::UnknownBlob), "not announced");
+    assert_eq!(blob.create(&mut customer, &talk, total).await, Ok((0, false)));
+    assert_eq!(blob.write(&mut customer, 0, chunk).await, Ok((chunk as u64, false)));
+    assert_eq!(
+        blob.write(&mut customer, 10, chunk).await,
+        Ok((chunk as u64, false)),
+        "not where it ends: told where"
+    );
+    assert_eq!(blob.write(&mut agent, chunk, chunk).await, Err(Code::BlobRefused), "somebody else's");
+    assert_eq!(blob.read(&mut agent, blob.token, 0).await, Err(Code::UnknownBlob), "not whole yet");
+
+    relay.stop().await;
+    relay.launch().await;
+    let mut customer = customer.reconnect(relay.address, Party::Customer).await;
+    assert_eq!(blob.create(&mut customer, &talk, total).await, Ok((chunk as u64, false)), "goes on");
+    assert_eq!(blob.write(&mut customer, chunk, chunk).await, Ok((2 * chunk as u64, false)));
+    assert_eq!(blob.write(&mut customer, 2 * chunk, 100).await, Ok((total, true)));
+    assert_eq!(blob.write(&mut customer, 2 * chunk, 100).await, Ok((total, true)), "again: as it is");
+    assert_eq!(blob.create(&mut customer, &talk, total).await, Ok((total, true)));
+    assert_eq!(blob.create(&mut customer, &talk, total + 1).await, Err(Code::BlobRefused), "another length");
+
+    let chain = relay.organisation.chain(&relay.organisation.certificate("mira", &agent.device));
+    let mut agent = agent.reconnect(relay.address, Party::Agent(chain)).await;
+    let mut read = Vec::new();
+    while read.len() < blob.bytes.len() {
+        read.extend(blob.read(&mut agent, blob.token, read.len() as u64).await.unwrap());
+    }
+    assert_eq!(read, blob.bytes);
+    assert_eq!(blob.read(&mut agent, random(), 0).await, Err(Code::BlobRefused), "wrong capability");
+    let hash: [u8; 32] = Sha256::digest(blob.token).into();
+    assert_eq!(
+        blob.read(&mut agent, hash, 0).await,
+        Err(Code::BlobRefused),
+        "what the disk holds does not open it"
+    );
+    assert_eq!(relay.metric("blob_bytes").await, chunk as u64 + 100);
+}
+
+#[tokio::test]
+async fn who_may_announce_and_how_much() {
+    let relay = TestRelay::with(|raw, _| {
+        raw.limits.attachment_mib = 1;
+        raw.limits.attachments_per_hour = 2;
+    })
+    .await;
+    let (mut customer, mut agent) = (relay.customer().await, relay.agent("mira").await);
+    let talk = Talk::opened(&relay.organisation, &mut customer, &mut agent, "mira").await;
+    let mut stranger = relay.customer().await;
+    assert_eq!(Blob::new(1).create(&mut stranger, &talk, 1).await, Err(Code::NotListed));
+    let large = Blob::new(1);
+    assert_eq!(large.create(&mut customer, &talk, (1 << 20) + 1).await, Err(Code::BlobTooLarge));
+    assert_eq!(large.create(&mut customer, &talk, 0).await, Err(Code::BlobTooLarge));
+    let blob = Blob::new(100);
+    assert_eq!(blob.create(&mut customer, &talk, 50).await, Ok((0, false)));
+    assert_eq!(blob.write(&mut customer, 0, 51).await, Err(Code::BlobTooLarge), "more than announced");
+    assert_eq!(blob.write(&mut customer, 0, 0).await, Err(Code::TooLarge), "nothing");
+    assert_eq!(blob.create(&mut agent, &talk, 50).await, Err(Code::BlobRefused), "the id is taken");
+    Blob::new(1).create(&mut customer, &talk, 1).await.unwrap();
+    assert_eq!(Blob::new(1).create(&mut customer, &talk, 1).await, Err(Code::RateLimited));
+}

@@ -310,6 +310,8 @@ fn request_of(frame: &ToClient) -> Option<u32> {
         ToClient::Done(f) => Some(f.req),
         ToClient::PrekeyCount(f) => f.req,
         ToClient::Prekeys(f) => Some(f.req),
+        ToClient::Certificate(f) => Some(f.req),
+        ToClient::Certificate(f) => Some(f.req),
         ToClient::Queued(f) => f.req,
         ToClient::Assignment(f) => f.req,
         ToClient::BlobStatus(f) => Some(f.req),

@@ -16,13 +16,17 @@ use crate::client::{Client, Party, pairs};
 use crate::organisation::{Organisation, RELAY_NAME, rng};
 
 pub struct TestRelay {
-    pub folder: TempDir,
+    /// Deleted with this.
+    _folder: TempDir,
     pub organisation: Organisation,
     pub address: SocketAddr,
     pub admin: SocketAddr,
     pub raw: RawConfig,
-    running: Option<(oneshot::Sender<()>, JoinHandle<Result<(), RunError>>)>,
+    running: Option<Running>,
 }
+
+/// How to stop it, and its task.
+type Running = (oneshot::Sender<()>, JoinHandle<Result<(), RunError>>);
 
 impl TestRelay {
     pub async fn start() -> Self {
@@ -42,7 +46,8 @@ impl TestRelay {
         raw.limits.connections_per_prefix = 10_000;
         change(&mut raw, &mut organisation);
         organisation.write(&org);
-        let mut relay = Self { folder, organisation, address: nowhere, admin: nowhere, raw, running: None };
+        let mut relay =
+            Self { _folder: folder, organisation, address: nowhere, admin: nowhere, raw, running: None };
         relay.launch().await;
         relay
     }

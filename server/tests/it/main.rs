@@ -1,5 +1,5 @@
 //! The relay over real sockets: one integration binary.
-#![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
+#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, unreachable_pub, reason = "tests")]
 
 mod assignment;
 mod attachments;

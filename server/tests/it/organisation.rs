@@ -26,7 +26,6 @@ pub fn handle(text: &str) -> Handle {
 }
 
 pub struct Organisation {
-    pub root_key: SigningSecret,
     pub issuer_key: SigningSecret,
     pub root: RootHash,
     pub issuer: SignedBytes,
@@ -73,7 +72,7 @@ impl Organisation {
             notices: vec![Notice { language: "en".into(), text: "We keep messages for 30 days.".into() }],
         };
         let issuer = issuer.sign(&root_key);
-        Self { root_key, issuer_key, root, issuer, pins, settings, revoked: Vec::new(), revocation_number: 0 }
+        Self { issuer_key, root, issuer, pins, settings, revoked: Vec::new(), revocation_number: 0 }
     }
 
     pub fn write(&self, path: &Path) {

@@ -33,6 +33,8 @@ const GROUP_BYTES: usize = 8 << 20;
 /// Mailbox states kept in memory; beyond that they are read again from the tree.
 const CACHED_MAILBOXES: usize = 65_536;
 
+/// A key and its value.
+pub(super) type Entry = (Vec<u8>, Vec<u8>);
 type Finish = Box<dyn FnOnce(Result<(), StoreError>) + Send>;
 type Operation = Box<dyn FnOnce(&mut Txn<'_>) -> Finish + Send>;
 
@@ -97,7 +99,7 @@ impl Txn<'_> {
     }
 
     /// Up to `limit` entries whose keys start with `prefix`, in order.
-    pub(super) fn scan(&self, prefix: &[u8], limit: usize) -> Result<Vec<(Vec<u8>, Vec<u8>)>, StoreError> {
+    pub(super) fn scan(&self, prefix: &[u8], limit: usize) -> Result<Vec<Entry>, StoreError> {
         let mut found = BTreeMap::new();
         for entry in self.tree.scan_prefix(prefix) {
             let (key, value) = entry.map_err(failed)?;
