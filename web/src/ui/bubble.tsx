@@ -22,6 +22,7 @@ const states: Record<Exclude<MessageState, 'received'>, [Key, IconName | null]> 
 interface Props {
   store: Store;
   message: Message;
+  state: MessageState;
   change: { text: string | null } | undefined;
   file: Blob | undefined;
   transfer: Transfer | undefined;
@@ -31,8 +32,8 @@ interface Props {
   spoken: boolean;
 }
 
-export function Bubble({ store, message, change, file, transfer, begins, ends, spoken }: Props) {
-  const { mine, body, state } = message;
+export function Bubble({ store, message, state, change, file, transfer, begins, ends, spoken }: Props) {
+  const { mine, body } = message;
   const side = mine ? 'mine' : 'theirs';
   return (
     <div class={`message ${side}${begins ? ' begins' : ''}${ends ? ' ends' : ''}`} data-state={state}>

@@ -56,7 +56,7 @@ export function Chat({ store, state, org, conversation }: Props) {
       >
         <Header conversation={conversation} org={org} panel={panel} onPanel={() => setPanel(!panel)} />
         <Banner store={store} state={state} conversation={conversation} ended={ended} />
-        <Messages key={conversation.id} store={store} state={state} name={name} typing={state.typing && !ended} />
+        <Messages key={conversation.id} store={store} state={state} conversation={conversation} name={name} typing={state.typing && !ended} />
         {alerts.map((alert) => (
           <AlertBox key={alert.id} problem={alert.problem} onDismiss={() => store.dismiss(alert.id)} />
         ))}

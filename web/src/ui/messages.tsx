@@ -4,7 +4,7 @@ import { useEffect, useLayoutEffect, useMemo, useRef, useState } from 'preact/ho
 import { dayName, dayOf } from '../display';
 import { t } from '../i18n';
 import type { Pending, State, Store } from '../store';
-import type { Hex, Message } from '../worker/protocol';
+import type { Conversation, Hex, Message, MessageState } from '../worker/protocol';
 import { Bubble, PendingBubble } from './bubble';
 import { Icon } from './icons';
 
@@ -27,6 +27,13 @@ function changes(messages: readonly Message[]): Changes {
   return found;
 }
 
+/** Receipts count messages: what they confirm holds for every own message up to there. */
+function state({ mine, counter, state }: Message, { delivered, read }: Conversation): MessageState {
+  if (!mine || state === 'undelivered') return state;
+  if (counter <= read) return 'read';
+  return counter <= delivered ? 'delivered' : state;
+}
+
 const shown = ({ body }: Message) => !['edit', 'delete', 'hidden', 'reaction'].includes(body.kind);
 
 const together = (a: Message | undefined, b: Message | undefined) =>
@@ -35,19 +42,20 @@ const together = (a: Message | undefined, b: Message | undefined) =>
 interface Props {
   store: Store;
   state: State;
+  conversation: Conversation;
   name: string;
   typing: boolean;
 }
 
-export function Messages({ store, state, name, typing }: Props) {
+export function Messages({ store, state: page, conversation, name, typing }: Props) {
   const box = useRef<HTMLDivElement>(null);
   const atEnd = useRef(true);
   const lastTop = useRef(0);
   const before = useRef({ first: 0, height: 0 });
   const [below, setBelow] = useState(false);
-  const messages = useMemo(() => state.messages.filter(shown), [state.messages]);
-  const changed = useMemo(() => changes(state.messages), [state.messages]);
-  const pending = state.pending.filter((one) => one.conversation === state.current);
+  const messages = useMemo(() => page.messages.filter(shown), [page.messages]);
+  const changed = useMemo(() => changes(page.messages), [page.messages]);
+  const pending = page.pending.filter((one) => one.conversation === page.current);
   const last = messages[messages.length - 1];
   const lastMine = [...messages].reverse().find((one) => one.mine);
 
@@ -94,10 +102,10 @@ export function Messages({ store, state, name, typing }: Props) {
     <div class="log-frame">
       <div class="log" role="log" aria-label={t('log')} tabIndex={0} ref={box} onScroll={scrolled}>
         <div class="log-inner">
-          {state.more && (
+          {page.more && (
             <button type="button" class="quiet older" onClick={() => store.earlier()}>{t('older')}</button>
           )}
-          {!state.more && <Intro />}
+          {!page.more && <Intro />}
           {messages.map((message, index) => {
             const previous = messages[index - 1];
             const following = messages[index + 1];
@@ -107,9 +115,10 @@ export function Messages({ store, state, name, typing }: Props) {
                 key={message.place}
                 store={store}
                 message={message}
+                state={state(message, conversation)}
                 change={changed.get(keyOf(message.device, message.counter))}
-                file={message.body.kind === 'file' ? state.files[message.body.transfer] : undefined}
-                transfer={message.body.kind === 'file' ? state.transfers[message.body.transfer] : undefined}
+                file={message.body.kind === 'file' ? page.files[message.body.transfer] : undefined}
+                transfer={message.body.kind === 'file' ? page.transfers[message.body.transfer] : undefined}
                 day={newDay ? dayName(message.time) : ''}
                 begins={!together(previous, message)}
                 ends={!together(message, following)}
@@ -118,7 +127,7 @@ export function Messages({ store, state, name, typing }: Props) {
             );
           })}
           {pending.map((one: Pending) => (
-            <PendingBubble key={`p${one.id}`} store={store} pending={one} transfer={state.transfers[one.transfer]} />
+            <PendingBubble key={`p${one.id}`} store={store} pending={one} transfer={page.transfers[one.transfer]} />
           ))}
           {typing && (
             <div class="message theirs typing" role="status">
