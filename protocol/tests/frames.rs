@@ -45,6 +45,7 @@ fn to_relay() -> Vec<ToRelay> {
         }
         .into(),
         FetchPrekeys { req: 8, conversation, device: device.hash() }.into(),
+        FetchCertificate { req: 17, conversation, device: device.hash() }.into(),
         RequestAssignment {
             req: 9,
             conversation,
@@ -104,6 +105,8 @@ fn to_client() -> Vec<ToClient> {
         PrekeyCount { req: None, one_time_left: 24 }.into(),
         Prekeys { req: 8, bundle: bundle.clone() }.into(),
         Revocations { list: revocations.unwrap() }.into(),
+        Certificate { req: 13, chain: agent.clone() }.into(),
+        Unaccepted { conversation }.into(),
         Queued { req: Some(9), conversation, claim: true }.into(),
         Assignment { req: Some(10), conversation, epoch: 1, agent, bundle, online: true }.into(),
         Waiting {

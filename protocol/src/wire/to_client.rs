@@ -24,9 +24,11 @@ frames! {
         0x10 PrekeyCount,
         0x11 Prekeys,
         0x12 Revocations,
+        0x13 Certificate,
         0x20 Queued,
         0x21 Assignment,
         0x22 Waiting,
+        0x23 Unaccepted,
         0x30 Deliver,
         0x31 Ephemeral,
         0x40 BlobStatus,
@@ -141,6 +143,23 @@ pub struct Prekeys {
 pub struct Revocations {
     /// The list with its issuer certificate.
     pub list: SignedRevocations,
+}
+
+/// The newest certificates of an agent device.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Certificate {
+    /// The request.
+    pub req: u32,
+    /// Issuer and device certificate; to be verified like any.
+    pub chain: CertificateChain,
+}
+
+/// Nobody accepted in time, and the automatic reassignment is used up: with the person's consent the client repeats
+/// `RequestAssignment` (§7.8).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unaccepted {
+    /// Which conversation.
+    pub conversation: ConversationId,
 }
 
 /// No agent can be named yet; the conversation waits and `Assignment` follows.

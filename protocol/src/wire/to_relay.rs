@@ -25,6 +25,7 @@ frames! {
         0x02 Ping,
         0x10 PublishPrekeys,
         0x11 FetchPrekeys,
+        0x12 FetchCertificate,
         0x20 RequestAssignment,
         0x21 PostStatement,
         0x22 SetAvailability,
@@ -80,6 +81,18 @@ pub struct FetchPrekeys {
     /// A conversation that lists both devices.
     pub conversation: ConversationId,
     /// Whose prekeys.
+    pub device: DeviceKeyHash,
+}
+
+/// Asks for the newest certificates of an agent device of the same conversation, when those known here end. Answer:
+/// `Certificate`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FetchCertificate {
+    /// Request number.
+    pub req: u32,
+    /// A conversation that lists both devices.
+    pub conversation: ConversationId,
+    /// Whose certificates.
     pub device: DeviceKeyHash,
 }
 
@@ -204,4 +217,3 @@ pub struct BlobRead {
     /// At most [`MAX_BLOB_CHUNK`].
     pub length: u32,
 }
-
