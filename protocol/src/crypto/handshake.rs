@@ -301,3 +301,6 @@ impl Preamble {
         self.ciphertext[..].try_into().unwrap()
     }
 }
+
+#[cfg(test)]
+mod tests;

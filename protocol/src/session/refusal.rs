@@ -43,7 +43,8 @@ pub enum Quarantine {
     /// The body does not open.
     #[error("the envelope's body was altered")]
     Body,
-    /// Opened before: acknowledge it; it is not set aside.
+    /// Its key is gone: opened before, or dropped by age or by the limit of stored keys. Acknowledge it; it is not set
+    /// aside. An envelope whose hash is not among the seen ones was of the second kind: its content shows as a counter gap.
     #[error("the envelope was received before")]
     Duplicate,
     /// The peer's program breaks the protocol.
