@@ -130,9 +130,6 @@ impl Session {
             return Err(Quarantine::Replay);
         }
         let keys = handshake::respond(me, preamble, last_resort, one_time)?;
-        if keys.session != envelope.session {
-            return Err(Quarantine::Malformed);
-        }
         let (x, kem) = (last_resort.x.duplicate(), one_time.unwrap_or(last_resort).kem.duplicate());
         let mut session = Self {
             peer: *preamble.initiator(),

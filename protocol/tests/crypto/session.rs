@@ -108,11 +108,32 @@ fn a_responder_cannot_send_first_and_ephemeral_needs_a_chain() {
     let first = send(&mut customer, b"x", &mut world.rng);
     let agent = world.accept(&first).unwrap().session;
     assert_eq!(agent.encrypt_ephemeral(b"typing", &mut world.rng).unwrap_err(), EncryptError::NoChain);
+    let before = freeze(&customer);
     let long = vec![0; 49_152];
     assert_eq!(
         customer.encrypt(&long, EPOCH, ROSTER, &mut world.rng).unwrap_err(),
         EncryptError::TooLong(49_152)
     );
+    let typing = customer.encrypt_ephemeral(&[0; 1024], &mut world.rng);
+    assert_eq!(typing.unwrap_err(), EncryptError::TooLong(1024));
+    assert_eq!(freeze(&customer), before, "a refusal changes nothing");
+}
+
+#[test]
+fn debug_shows_neither_content_nor_keys() {
+    let mut world = World::new(13, true);
+    let mut customer = world.initiate();
+    let first = send(&mut customer, b"my secret", &mut world.rng);
+    let accepted = world.accept(&first).unwrap();
+    let (session, peer) = (customer.id(), world.agent.hash());
+    assert_eq!(format!("{customer:?}"), format!("Session({session:?}, peer {peer:?}, ..)"));
+    assert_eq!(format!("{:?}", accepted.opened), "Opened(9 bytes, epoch 1)");
+    let shown = format!("{accepted:?}");
+    assert!(shown.contains("Opened(9 bytes, epoch 1)") && !shown.contains("secret"), "{shown}");
+    let (id, envelope) = (first.id, format!("{first:?}"));
+    assert_eq!(envelope, format!("Envelope({id:?}, {session:?}, Store, body of 1040 bytes)"));
+    let one_time = world.one_time.as_ref().unwrap();
+    assert_eq!(format!("{one_time:?}"), format!("PrekeySecret(OneTime, {:?}, ..)", one_time.id()));
 }
 
 #[test]

@@ -126,3 +126,27 @@ fn a_foreign_ciphertext_gives_other_keys() {
     preamble.signature = parties.initiator.sign(labels::PREAMBLE, &preamble.transcript());
     assert_ne!(parties.respond(&preamble).unwrap().root, ours.root);
 }
+
+/// Whoever holds the keys of the prekeys' owner could else claim any initiator; and a relay could feign a reset's evidence.
+#[test]
+fn the_signature_is_the_named_initiators() {
+    let mut parties = Parties::new();
+    let own = parties.initiator.public();
+    let good = parties.hostile(|_| ());
+    assert!(good.verify(&own).is_ok());
+    for bit in 0..SIGNATURE_LEN * 8 {
+        let mut bent = good.clone();
+        bent.signature[bit / 8] ^= 1 << (bit % 8);
+        assert!(bent.verify(&own).is_err(), "bit {bit}");
+    }
+    let mut by_another = good.clone();
+    by_another.signature = parties.responder.sign(labels::PREAMBLE, &good.transcript());
+    assert!(by_another.verify(&own).is_err(), "signed by another");
+    let mut other_use = good.clone();
+    other_use.signature = parties.initiator.sign(labels::STATEMENT, &good.transcript());
+    assert!(other_use.verify(&own).is_err(), "signed for another use");
+    // Rightly signed by a device, but naming another one.
+    let other = parties.responder.hash();
+    let misnamed = parties.hostile(|preamble| preamble.initiator = other);
+    assert!(misnamed.verify(&own).is_err(), "names another");
+}
