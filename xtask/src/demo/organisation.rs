@@ -90,39 +90,37 @@ impl<'a> Organisation<'a> {
     }
 
     fn refresh(&self, relay_url: &str) -> Result<()> {
-        let shown = Program::new(&self.sealdesk, self.folder.path())
-            .args(["org", "show", "--json", "--dir"])
-            .arg(self.admin())
-            .json()?;
-        let urls = shown.get("relay_urls").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
-        if urls.iter().map(Value::as_str).ne([Some(relay_url)]) {
-            self.as_admin(["org", "set"]).args(["--relay-url", relay_url]).run()?;
-        }
-        let issuer_ends = shown.pointer("/issuer/not_after").and_then(Value::as_u64);
-        let issuer_renewed = ends_soon(issuer_ends, now_ms());
-        if issuer_renewed {
-            eprintln!("the demo's issuer key ends soon: renewing");
+        let now = now_ms();
+        // An org.json whose issuer has expired is not shown but refused.
+        let issuer_ends = self.shown().ok().and_then(|shown| shown.pointer("/issuer/not_after")?.as_u64());
+        let renew_issuer = ends_soon(issuer_ends, now);
+        if renew_issuer {
+            eprintln!("the demo's issuer key has expired or will soon: renewing it");
             self.as_admin(["org", "renew-issuer"]).run()?;
         }
-        if self.certificate().exists() && (issuer_renewed || ends_soon(self.certificate_ends()?, now_ms())) {
-            eprintln!("the demo agent's certificate ends soon: renewing");
+        if !has_only_url(&self.shown()?, relay_url) {
+            self.as_admin(["org", "set"]).args(["--relay-url", relay_url]).run()?;
+        }
+        if self.certificate().exists() && (renew_issuer || ends_soon(self.certificate_ends()?, now)) {
+            eprintln!("the demo agent's certificate has expired or will soon: renewing it");
             self.replace_certificate(|program| program.args(["--renew", AGENT]))?;
         }
         Ok(())
     }
 
+    fn shown(&self) -> Result<Value> {
+        Program::new(&self.sealdesk, self.folder.path())
+            .args(["org", "show", "--json", "--dir"])
+            .arg(self.admin())
+            .json()
+    }
+
     fn certificate_ends(&self) -> Result<Option<u64>> {
-        let list = Program::new(&self.sealdesk, self.folder.path())
+        let agents = Program::new(&self.sealdesk, self.folder.path())
             .args(["agent", "list", "--json", "--dir"])
             .arg(self.admin())
-            .json()?;
-        let agents = list.get("agents").or(Some(&list)).and_then(Value::as_array);
-        Ok(agents
-            .into_iter()
-            .flatten()
-            .filter(|agent| agent.get("agent").and_then(Value::as_str) == Some(AGENT))
-            .filter_map(|agent| agent.get("not_after").and_then(Value::as_u64))
-            .max())
+            .output()?;
+        Ok(valid_until(&agents))
     }
 
     /// Invitation, enrolment and approval, with both sides on this machine.
@@ -168,6 +166,24 @@ fn remove(path: &Path) -> Result<()> {
     }
 }
 
+fn has_only_url(shown: &Value, url: &str) -> bool {
+    let urls = shown.get("relay_urls").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    urls.iter().map(Value::as_str).eq([Some(url)])
+}
+
+/// When the agent's last valid certificate ends; none when no valid one is left. One agent a line.
+fn valid_until(agents: &str) -> Option<u64> {
+    agents
+        .lines()
+        .filter_map(|line| serde_json::from_str::<Value>(line).ok())
+        .filter(|agent| agent.get("agent").and_then(Value::as_str) == Some(AGENT))
+        .filter_map(|agent| agent.get("devices").and_then(Value::as_array).cloned())
+        .flatten()
+        .filter(|device| device.get("state").and_then(Value::as_str) == Some("valid"))
+        .filter_map(|device| device.get("not_after").and_then(Value::as_u64))
+        .max()
+}
+
 /// What does not say when it ends is renewed too.
 fn ends_soon(ends: Option<u64>, now: u64) -> bool {
     ends.is_none_or(|ends| ends < now + RENEW_BEFORE)
@@ -184,6 +200,26 @@ fn now_ms() -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_valid_devices_of_the_demo_s_agent_count() {
+        let agents = [
+            r#"{"agent":"other","devices":[{"state":"valid","not_after":9}]}"#,
+            r#"{"agent":"demo","devices":[{"state":"revoked","not_after":8},{"state":"valid","not_after":7}]}"#,
+        ]
+        .join("\n");
+        assert_eq!(valid_until(&agents), Some(7));
+        assert_eq!(valid_until(r#"{"agent":"demo","devices":[{"state":"expired","not_after":7}]}"#), None);
+        assert_eq!(valid_until(""), None);
+    }
+
+    #[test]
+    fn a_relay_that_moved_is_noticed() {
+        let shown = serde_json::json!({"relay_urls": ["ws://127.0.0.1:1/"]});
+        assert!(has_only_url(&shown, "ws://127.0.0.1:1/"));
+        assert!(!has_only_url(&shown, "ws://127.0.0.1:2/"));
+        assert!(!has_only_url(&serde_json::json!({}), "ws://127.0.0.1:1/"));
+    }
 
     #[test]
     fn what_ends_within_a_week_or_has_ended_is_renewed() {
