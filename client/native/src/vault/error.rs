@@ -58,7 +58,9 @@ impl VaultError {
             Self::Locked { .. } | Self::Fenced => {
                 "Stop the other program first; inside a running chat use /verify and /export."
             }
-            Self::Damaged(_) => "Restore the folder from a backup of history, or move it away: this device then starts anew.",
+            Self::Damaged(_) => {
+                "Restore the folder from a backup of history, or move it away: this device then starts anew."
+            }
             Self::Newer(_) => "Update this program.",
             Self::WrongPassphrase => "Try again; without the right passphrase nobody can open this vault.",
             Self::PassphraseNeeded => "Run it in a terminal, or give --passphrase-file FILE.",
@@ -103,7 +105,10 @@ impl From<redb::StorageError> for VaultError {
         match error {
             // What redb says of a file that is too short or none of its own.
             redb::StorageError::Io(error)
-                if matches!(error.kind(), std::io::ErrorKind::UnexpectedEof | std::io::ErrorKind::InvalidData) =>
+                if matches!(
+                    error.kind(),
+                    std::io::ErrorKind::UnexpectedEof | std::io::ErrorKind::InvalidData
+                ) =>
             {
                 Self::Damaged(error.to_string())
             }

@@ -83,7 +83,11 @@ impl Header {
         postcard::from_bytes(bytes).map_err(damaged)
     }
 
-    pub(super) fn key(&self, passphrase: Option<&Passphrase>, key_file: &Path) -> Result<VaultKey, VaultError> {
+    pub(super) fn key(
+        &self,
+        passphrase: Option<&Passphrase>,
+        key_file: &Path,
+    ) -> Result<VaultKey, VaultError> {
         match (&self.kept, passphrase) {
             (Kept::Passphrase { .. }, None) => Err(VaultError::PassphraseNeeded),
             (Kept::KeyFile, Some(_)) => Err(VaultError::NoPassphrase),

@@ -6,7 +6,8 @@
 //! HOME/vault.pid    who has it open, for the error that another program gets
 //! ```
 //!
-//! The fence counts openings. Every commit checks in its own transaction that nobody opened the vault since.
+//! The fence counts openings, the generation counts batches. Every commit checks both in its own transaction: nobody opened
+//! the vault since, and the batch follows the one before.
 
 mod error;
 mod header;
@@ -21,8 +22,8 @@ use sealdesk_client::{Batch, Name, Row, VaultKey, Write, is_hot};
 use sealdesk_protocol::ids::RootHash;
 
 pub use error::VaultError;
-pub use header::KeyKept;
 use header::Header;
+pub use header::KeyKept;
 
 use crate::passphrase::Passphrase;
 use crate::private_file::{self, Access, FileError};
@@ -91,7 +92,9 @@ pub fn create(
     let database = Database::builder().set_cache_size(CACHE).create(&building)?;
     let transaction = database.begin_write()?;
     transaction.open_table(HEADER)?.insert("header", header.encode()?.as_slice())?;
-    transaction.open_table(HEADER)?.insert("fence", 0u64.to_be_bytes().as_slice())?;
+    for number in ["fence", "generation"] {
+        transaction.open_table(HEADER)?.insert(number, 0u64.to_be_bytes().as_slice())?;
+    }
     drop(transaction.open_table(ROWS)?);
     transaction.commit()?;
     drop(database);
@@ -125,6 +128,15 @@ pub fn key_kept(home: &Path) -> Result<KeyKept, VaultError> {
     Ok(if key_path(home).exists() { KeyKept::KeyFile } else { KeyKept::Passphrase })
 }
 
+/// Opens the vault in `home` again, which this program had open under `fence`.
+///
+/// # Errors
+/// [`VaultError::Fenced`] when another program opened it in between.
+pub(crate) fn reopen(home: &Path, fence: u64) -> Result<Vault, VaultError> {
+    let (vault, _) = Vault::open_database(home)?;
+    if Some(vault.fence) == fence.checked_add(1) { Ok(vault) } else { Err(VaultError::Fenced) }
+}
+
 impl Vault {
     fn open_database(home: &Path) -> Result<(Self, Header), VaultError> {
         let path = database_path(home);
@@ -144,7 +156,7 @@ impl Vault {
                 Some(bytes) => Header::decode(bytes.value())?,
                 None => return Err(VaultError::Damaged("it has no header".into())),
             };
-            let fence = read_fence(&table)?.checked_add(1).ok_or(VaultError::Fenced)?;
+            let fence = read_number(&table, "fence")?.checked_add(1).ok_or(VaultError::Fenced)?;
             table.insert("fence", fence.to_be_bytes().as_slice())?;
             (header, fence)
         };
@@ -152,6 +164,11 @@ impl Vault {
         let holder = format!("{} {}", std::process::id(), program_name());
         private_file::replace(&holder_path(home), holder.as_bytes(), Access::Owner)?;
         Ok((Self { database, fence, home: home.into() }, header))
+    }
+
+    /// Counts openings.
+    pub(crate) fn fence(&self) -> u64 {
+        self.fence
     }
 
     /// The folder.
@@ -205,8 +222,13 @@ impl Vault {
             return Ok(());
         }
         let transaction = self.database.begin_write()?;
-        if read_fence(&transaction.open_table(HEADER)?)? != self.fence {
-            return Err(VaultError::Fenced);
+        {
+            let mut header = transaction.open_table(HEADER)?;
+            let follows = read_number(&header, "generation")?.checked_add(1) == Some(batch.generation);
+            if read_number(&header, "fence")? != self.fence || !follows {
+                return Err(VaultError::Fenced);
+            }
+            header.insert("generation", batch.generation.to_be_bytes().as_slice())?;
         }
         {
             let mut table = transaction.open_table(ROWS)?;
@@ -228,10 +250,13 @@ impl Drop for Vault {
     }
 }
 
-fn read_fence(table: &impl ReadableTable<&'static str, &'static [u8]>) -> Result<u64, VaultError> {
-    let bytes = table.get("fence")?.ok_or_else(|| VaultError::Damaged("it has no fence".into()))?;
-    let bytes = bytes.value().try_into().map_err(|_| VaultError::Damaged("its fence is malformed".into()))?;
-    Ok(u64::from_be_bytes(bytes))
+fn read_number(
+    table: &impl ReadableTable<&'static str, &'static [u8]>,
+    name: &'static str,
+) -> Result<u64, VaultError> {
+    let malformed = || VaultError::Damaged(format!("its {name} is malformed"));
+    let bytes = table.get(name)?.ok_or_else(malformed)?;
+    bytes.value().try_into().map(u64::from_be_bytes).map_err(|_| malformed())
 }
 
 fn name_of(bytes: &[u8]) -> Result<Name, VaultError> {

@@ -34,9 +34,11 @@ fn fresh(home: &Path) -> (Vault, VaultKey) {
 fn what_was_committed_is_there_again_hot_rows_first() {
     let home = tempfile::tempdir().unwrap();
     let (vault, key) = fresh(home.path());
-    let writes = vec![put(0x80, 1, b"cold"), put(0x07, 2, b"two"), put(0x07, 1, b"one"), put(0x01, 9, b"gone")];
-    vault.commit(&Batch { writes }).unwrap();
-    vault.commit(&Batch { writes: vec![Write::Delete(name(0x01, 9)), Write::Delete(name(0x01, 10))] }).unwrap();
+    let writes =
+        vec![put(0x80, 1, b"cold"), put(0x07, 2, b"two"), put(0x07, 1, b"one"), put(0x01, 9, b"gone")];
+    vault.commit(&Batch { writes, generation: 1 }).unwrap();
+    let writes = vec![Write::Delete(name(0x01, 9)), Write::Delete(name(0x01, 10))];
+    vault.commit(&Batch { writes, generation: 2 }).unwrap();
     drop(vault);
     let (vault, again, root) = open(home.path(), None).unwrap();
     assert_eq!((again.expose(), root), (key.expose(), ROOT));
@@ -101,14 +103,42 @@ fn a_second_program_is_told_who_holds_it() {
 fn a_commit_behind_a_later_opening_is_fenced() {
     let home = tempfile::tempdir().unwrap();
     let (vault, _) = fresh(home.path());
-    vault.commit(&Batch { writes: vec![put(1, 1, b"before")] }).unwrap();
+    vault.commit(&Batch { writes: vec![put(1, 1, b"before")], generation: 1 }).unwrap();
     // The file's lock keeps other programs out; where a file system has no locks, the fence does.
     let transaction = vault.database.begin_write().unwrap();
-    transaction.open_table(HEADER).unwrap().insert("fence", (vault.fence + 1).to_be_bytes().as_slice()).unwrap();
+    transaction
+        .open_table(HEADER)
+        .unwrap()
+        .insert("fence", (vault.fence + 1).to_be_bytes().as_slice())
+        .unwrap();
     transaction.commit().unwrap();
-    let refused = vault.commit(&Batch { writes: vec![put(1, 1, b"after")] });
+    let refused = vault.commit(&Batch { writes: vec![put(1, 1, b"after")], generation: 2 });
     assert!(matches!(refused, Err(VaultError::Fenced)));
     assert_eq!(vault.rows(&[name(1, 1)]).unwrap()[0].sealed, b"before");
+}
+
+#[test]
+fn a_batch_that_does_not_follow_is_refused() {
+    let home = tempfile::tempdir().unwrap();
+    let (vault, _) = fresh(home.path());
+    vault.commit(&Batch { writes: vec![put(1, 1, b"first")], generation: 1 }).unwrap();
+    for generation in [0, 1, 3, u64::MAX] {
+        let refused = vault.commit(&Batch { writes: vec![put(1, 1, b"stray")], generation });
+        assert!(matches!(refused, Err(VaultError::Fenced)), "{generation}");
+    }
+    assert_eq!(vault.rows(&[name(1, 1)]).unwrap()[0].sealed, b"first");
+    vault.commit(&Batch { writes: vec![put(1, 1, b"second")], generation: 2 }).unwrap();
+}
+
+#[test]
+fn reopening_fails_when_another_program_was_faster() {
+    let home = tempfile::tempdir().unwrap();
+    let (vault, _) = fresh(home.path());
+    let fence = vault.fence;
+    drop(vault);
+    let again = reopen(home.path(), fence).unwrap();
+    drop(again);
+    assert!(matches!(reopen(home.path(), fence), Err(VaultError::Fenced)));
 }
 
 #[test]
@@ -126,7 +156,7 @@ fn damage_is_an_error_and_never_a_panic() {
     let home = tempfile::tempdir().unwrap();
     let (vault, _) = fresh(home.path());
     let writes = (0..400).map(|i| put(0x07, i, &[i as u8; 300])).collect();
-    vault.commit(&Batch { writes }).unwrap();
+    vault.commit(&Batch { writes, generation: 1 }).unwrap();
     drop(vault);
     let path = database_path(home.path());
     let good = std::fs::read(&path).unwrap();
@@ -170,8 +200,9 @@ fn child_that_is_killed() {
     let (vault, ..) = open(Path::new(&home), None).unwrap();
     let first = vault.hot_rows().unwrap().len() as u32 / PER_BATCH;
     for batch in first.. {
-        let writes = (0..PER_BATCH).map(|i| put(0x07, batch * PER_BATCH + i, &batch.to_be_bytes().repeat(64)));
-        vault.commit(&Batch { writes: writes.collect() }).unwrap();
+        let writes =
+            (0..PER_BATCH).map(|i| put(0x07, batch * PER_BATCH + i, &batch.to_be_bytes().repeat(64)));
+        vault.commit(&Batch { writes: writes.collect(), generation: u64::from(batch) + 1 }).unwrap();
         println!("committed {batch}");
     }
 }

@@ -1,0 +1,106 @@
+//! `agent install`: a certificate into the vault; and its pick-up at the start of a chat.
+
+use std::path::Path;
+
+use sealdesk_client::{Command, Event, Owner};
+use sealdesk_native::{Desk, clock};
+use sealdesk_protocol::crypto::certificate::CertificateChain;
+use sealdesk_protocol::ids::RootHash;
+use sealdesk_protocol::org::{Floor, VerifiedOrg};
+
+use crate::admin::read_org;
+use crate::args::AgentInstall;
+use crate::display::line;
+use crate::error::{Error, Exit};
+use crate::files::CertificateFile;
+use crate::home::{self, When};
+use crate::{terminal, time};
+
+pub(super) fn run(args: &AgentInstall) -> Result<(), Error> {
+    let (file, chain) = CertificateFile::read(&args.certificate)?;
+    let folder = home::path(&args.home, Owner::Agent)?;
+    let open = home::open(&folder, args.home.passphrase_file.as_deref())?;
+    let org = newest_org(&folder, &open.root, &file, &args.certificate)?;
+    let mut desk = home::desk(open, org, Owner::Agent)?;
+    install(&mut desk, chain)?;
+    let Some(certificate) = desk.engine().certificate() else {
+        return terminal::out(
+            "Certificate installed; it is not valid at this time, check this machine's clock.",
+        );
+    };
+    terminal::out(&format!(
+        "Certificate of {} ({}) installed, good until {}. Answer customers with: sealdesk agent chat --home {}",
+        line(certificate.display_name()),
+        certificate.agent(),
+        time::full(certificate.valid_until()),
+        folder.display()
+    ))
+}
+
+/// The newer one of the home's org.json and the certificate's; kept in the home.
+fn newest_org(
+    home: &Path,
+    root: &RootHash,
+    file: &CertificateFile,
+    path: &Path,
+) -> Result<VerifiedOrg, Error> {
+    let own = home::org_path(home);
+    let floor = match read_org(&own) {
+        Ok(known) => home::verify(&known, root, &Floor::default(), When::AtIssue, &own)?.floor(),
+        Err(_) => Floor::default(),
+    };
+    match home::verify(&file.org, root, &floor, When::Now, path) {
+        Ok(org) => {
+            home::keep(home, &file.org)?;
+            Ok(org)
+        }
+        // The home has seen a newer one since the approval: that one decides.
+        Err(Error::Org { source: sealdesk_protocol::org::OrgError::Rollback, .. }) => {
+            home::org(home, root, None, When::Now)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+fn install(desk: &mut Desk, chain: CertificateChain) -> Result<(), Error> {
+    // Said here, with the reason, before the engine is asked.
+    let org = desk.engine().org();
+    let verified = chain.verify(org.pins(), org.revocations(), clock::wall_ms())?;
+    if Some(*verified.device()) != desk.engine().agent_public() {
+        return Err(Error::usage(
+            "the certificate is for another device than this home's",
+            "Install it on the machine that made the enrolment request.",
+        ));
+    }
+    match desk.command(Command::InstallCertificate { chain })? {
+        Some(Event::Failed { problem, .. }) => Err(Error::Problem(problem, Exit::Untrusted)),
+        _ => Ok(()),
+    }
+}
+
+/// Installs the file `certificate` of a home when it is newer than what the vault has. A file that does not verify is
+/// said and left alone: the chat may still run under the certificate before.
+///
+/// # Errors
+/// Only the vault's.
+pub(crate) fn pick_up(desk: &mut Desk) -> Result<(), Error> {
+    let path = desk.home().join("certificate");
+    if !path.exists() {
+        return Ok(());
+    }
+    let installed = CertificateFile::read(&path).and_then(|(_, chain)| {
+        let org = desk.engine().org();
+        let verified = chain.verify(org.pins(), org.revocations(), clock::wall_ms())?;
+        let newer =
+            desk.engine().certificate().is_none_or(|known| known.valid_until() < verified.valid_until());
+        if newer { install(desk, chain) } else { Ok(()) }
+    });
+    match installed {
+        Err(error @ Error::Vault(_)) => Err(error),
+        Err(error) => {
+            eprintln!("warning: {} is not installed: {error}", path.display());
+            Ok(())
+        }
+        Ok(()) => Ok(()),
+    }
+}

@@ -1,0 +1,5 @@
+//! Chat for people.
+
+pub(super) async fn run(_session: super::Session) -> Result<(), crate::error::Error> {
+    Ok(())
+}

@@ -1,0 +1,10 @@
+//! Chat for programs: JSON lines on stdin and stdout, a stable interface (docs/cli.md).
+
+mod input;
+mod output;
+mod run;
+mod stdin;
+
+pub use input::{Line, MAX_LINE, Request, parse};
+pub(crate) use output::{error, line, message, notices, receipt, role, topics, verified};
+pub(crate) use run::run;

@@ -1,0 +1,214 @@
+//! What can go wrong on the command line: whose fault, what to do, which exit code (docs/cli.md).
+
+use std::path::PathBuf;
+
+use sealdesk_client::Problem;
+use sealdesk_native::passphrase::BadPassphrase;
+use sealdesk_native::private_file::FileError;
+use sealdesk_native::random::NoRandomness;
+use sealdesk_native::vault::VaultError;
+use sealdesk_protocol::crypto::certificate::CertificateError;
+use sealdesk_protocol::enrolment::EnrolmentError;
+use sealdesk_protocol::org::OrgError;
+
+/// Exit codes, a stable interface.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Exit {
+    /// A fault of the program or of this machine.
+    Machine = 1,
+    /// Wrong usage.
+    Usage = 2,
+    /// A file is missing, unreadable, malformed, or would be overwritten.
+    File = 3,
+    /// Passphrase wrong, missing or too short.
+    Passphrase = 4,
+    /// The vault is held, damaged or newer.
+    Vault = 5,
+    /// Something does not verify.
+    Untrusted = 6,
+    /// The relay cannot be reached or refused this device.
+    Relay = 7,
+    /// Not everything was delivered before the end.
+    Undelivered = 8,
+    /// Interrupted.
+    Interrupted = 130,
+}
+
+/// Every failure of a command.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// Flags that do not fit together, or a value that is not known. At fault: whoever typed it.
+    #[error("{text}")]
+    Usage {
+        /// What is wrong.
+        text: String,
+        /// What to do.
+        hint: String,
+    },
+    /// A file. At fault: its path or permissions.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// A file that is not what it should be. At fault: whoever made or altered it.
+    #[error("{path} is no {what} of this program's format")]
+    Malformed {
+        /// Which.
+        path: PathBuf,
+        /// What it should be.
+        what: &'static str,
+    },
+    /// Passphrase needed, and nobody to ask.
+    #[error("a passphrase is needed for {0}, and there is no terminal to ask for it")]
+    PassphraseNeeded(String),
+    /// Passphrases differ when typed twice.
+    #[error("the two passphrases differ")]
+    PassphraseTwice,
+    /// The passphrase does not open a key.
+    #[error("the passphrase does not open {0}")]
+    PassphraseWrong(PathBuf),
+    /// Too short or long.
+    #[error(transparent)]
+    PassphraseBad(#[from] BadPassphrase),
+    /// The vault.
+    #[error(transparent)]
+    Vault(#[from] VaultError),
+    /// org.json.
+    #[error("{path}: {source}")]
+    Org {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: OrgError,
+    },
+    /// org.json belongs to other keys than the folder's. At fault: whoever mixed them.
+    #[error("{0} does not belong to the org.json beside it")]
+    ForeignKey(PathBuf),
+    /// An invitation or request.
+    #[error(transparent)]
+    Enrolment(#[from] EnrolmentError),
+    /// A certificate.
+    #[error(transparent)]
+    Certificate(#[from] CertificateError),
+    /// The comparison codes differ: somebody may have changed the request on its way.
+    #[error("the code does not match: this request was not made by the device in front of that person")]
+    CodeMismatch,
+    /// No randomness.
+    #[error(transparent)]
+    NoRandomness(#[from] NoRandomness),
+    /// Writing to stdout or the terminal failed.
+    #[error("the terminal cannot be read or written: {0}")]
+    Terminal(std::io::Error),
+    /// Said by engine or driver.
+    #[error("{}", .0.text)]
+    Problem(Problem, Exit),
+    /// The end came too early.
+    #[error("not everything that was sent reached the other side in time")]
+    Undelivered,
+    /// Ctrl-C.
+    #[error("interrupted")]
+    Interrupted,
+}
+
+impl Error {
+    /// Wrong usage.
+    pub fn usage(text: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self::Usage { text: text.into(), hint: hint.into() }
+    }
+
+    /// The exit code.
+    pub fn exit(&self) -> Exit {
+        match self {
+            Self::Usage { .. } => Exit::Usage,
+            Self::File(_) | Self::Malformed { .. } => Exit::File,
+            Self::PassphraseNeeded(_)
+            | Self::PassphraseTwice
+            | Self::PassphraseWrong(_)
+            | Self::PassphraseBad(_)
+            | Self::Vault(
+                VaultError::WrongPassphrase | VaultError::PassphraseNeeded | VaultError::NoPassphrase,
+            ) => Exit::Passphrase,
+            Self::Vault(VaultError::File(_) | VaultError::Missing(_) | VaultError::Exists(_)) => Exit::File,
+            Self::Vault(VaultError::Disk(_)) => Exit::Machine,
+            Self::Vault(_) => Exit::Vault,
+            Self::Org { source: OrgError::Malformed, .. } => Exit::File,
+            Self::Org { .. }
+            | Self::ForeignKey(_)
+            | Self::Enrolment(_)
+            | Self::Certificate(_)
+            | Self::CodeMismatch => Exit::Untrusted,
+            Self::NoRandomness(_) | Self::Terminal(_) => Exit::Machine,
+            Self::Problem(_, exit) => *exit,
+            Self::Undelivered => Exit::Undelivered,
+            Self::Interrupted => Exit::Interrupted,
+        }
+    }
+
+    /// Stable name of the kind of failure, for JSON.
+    pub fn code(&self) -> &'static str {
+        match (self, self.exit()) {
+            (Self::Problem(problem, _), _) => problem.code,
+            (_, Exit::Machine) => "machine",
+            (_, Exit::Usage) => "usage",
+            (_, Exit::File) => "file",
+            (_, Exit::Passphrase) => "passphrase",
+            (_, Exit::Vault) => "vault",
+            (_, Exit::Untrusted) => "untrusted",
+            (_, Exit::Relay) => "relay",
+            (_, Exit::Undelivered) => "undelivered",
+            (_, Exit::Interrupted) => "interrupted",
+        }
+    }
+
+    /// Who has to act: `you`, `peer`, `relay`, `organisation` or `network`.
+    pub fn fault(&self) -> &'static str {
+        match self {
+            Self::Problem(problem, _) => problem.fault.as_str(),
+            Self::Org { .. } | Self::Enrolment(_) | Self::Certificate(_) => "organisation",
+            Self::Undelivered => "network",
+            _ => "you",
+        }
+    }
+
+    /// What to do, one sentence.
+    pub fn hint(&self) -> String {
+        match self {
+            Self::Usage { hint, .. } => hint.clone(),
+            Self::File(error) => error.hint().into(),
+            Self::Malformed { .. } => "Check that it is the right file, whole, and not of a later version.".into(),
+            Self::PassphraseNeeded(_) => "Run it in a terminal, or give --passphrase-file FILE.".into(),
+            Self::PassphraseTwice => "Start again and type the same passphrase twice.".into(),
+            Self::PassphraseWrong(_) => "Try again; without its passphrase a key cannot be opened by anybody.".into(),
+            Self::PassphraseBad(_) => "Choose a longer one: several unrelated words are good.".into(),
+            Self::Vault(error) => error.hint().into(),
+            Self::Org { source, .. } => org_hint(source).into(),
+            Self::ForeignKey(_) => "Use the folder that `sealdesk org init` made, whole.".into(),
+            Self::Enrolment(EnrolmentError::Expired) => "Ask an administrator for a new invitation.".into(),
+            Self::Enrolment(_) => "Ask for the file again, by a channel that you trust.".into(),
+            Self::Certificate(CertificateError::Expired | CertificateError::NotYetValid) => {
+                "Check this machine's clock; an administrator renews with `sealdesk org renew-issuer` or `agent approve --renew`.".into()
+            }
+            Self::Certificate(_) => "Ask an administrator to approve this device for this organisation.".into(),
+            Self::CodeMismatch => {
+                "Have the code read out again; if it still differs, discard the request and invite anew by another channel.".into()
+            }
+            Self::NoRandomness(_) => "Run it where the system call getrandom is allowed.".into(),
+            Self::Terminal(_) => "Check what stdin and stdout are connected to.".into(),
+            Self::Problem(problem, _) => problem.hint.clone(),
+            Self::Undelivered => "Nothing is lost: start the chat again with the same --home.".into(),
+            Self::Interrupted => "Nothing is lost: start again with the same --home.".into(),
+        }
+    }
+}
+
+fn org_hint(error: &OrgError) -> &'static str {
+    match error {
+        OrgError::WrongRoot => "Fetch org.json from the organisation itself; do not go on with this one.",
+        OrgError::Issuer(CertificateError::Expired) => {
+            "The organisation's administrator runs `sealdesk org renew-issuer` and hands out the new org.json."
+        }
+        OrgError::Issuer(CertificateError::NotYetValid) => "Check this machine's clock.",
+        OrgError::Rollback => "Fetch the current org.json.",
+        _ => "Fetch org.json again from the organisation itself.",
+    }
+}

@@ -1,0 +1,107 @@
+//! `verify` and `export`: reading one's own vault. Both work without the relay, and after certificates have ended.
+
+mod export;
+
+use sealdesk_client::ConversationView;
+use sealdesk_native::Desk;
+
+use crate::args::{ExportArgs, VerifyArgs};
+use crate::chat::book::Book;
+use crate::chat::json as lines;
+use crate::display::line;
+use crate::error::{Error, Exit};
+use crate::{home, terminal, time};
+
+pub(crate) use export::{Exported, author, document, words};
+
+fn conversation(desk: &Desk, named: Option<&str>) -> Result<ConversationView, Error> {
+    let views = desk.engine().conversations();
+    let mut book = Book::default();
+    views.iter().for_each(|v| book.put(v.clone()));
+    let found = match named {
+        Some(prefix) => book.resolve(Some(prefix)).map(|id| book.get(&id).cloned()),
+        None => Ok(views.into_iter().next()),
+    };
+    match found {
+        Ok(Some(view)) => Ok(view),
+        Ok(None) => Err(Error::usage("this vault holds no conversation yet", "Start one with a chat.")),
+        Err(problem) => Err(Error::Problem(problem, Exit::Usage)),
+    }
+}
+
+/// `sealdesk verify`.
+///
+/// # Errors
+/// [`Error`].
+pub fn verify(args: &VerifyArgs) -> Result<(), Error> {
+    let desk = home::any_desk(&args.home)?;
+    let view = conversation(&desk, args.conversation.as_deref())?;
+    if args.json {
+        return terminal::out(&lines::line("verified", lines::verified(&view), Some(&view.id), None));
+    }
+    terminal::out(&safety(&view))
+}
+
+/// Safety number and readers, for people.
+pub(crate) fn safety(view: &ConversationView) -> String {
+    let mut out = format!("Conversation {} about {}\n\n", &view.id.to_string()[..16], view.topic);
+    match &view.safety_number {
+        Some(number) => {
+            out += "Safety number:\n";
+            let groups: Vec<_> = number.split_whitespace().collect();
+            groups.chunks(4).for_each(|row| out += &format!("    {}\n", row.join(" ")));
+            out += "Compare it with the other side by another channel. The same on both sides: nobody stands between.\n";
+        }
+        None => out += "No safety number yet: nobody on the other side is verified.\n",
+    }
+    out += "\nWho can read, or could have:\n";
+    for reader in &view.readers {
+        let name = reader
+            .name
+            .as_deref()
+            .map_or_else(|| lines::role(reader.role).to_string(), |n| line(n).into_owned());
+        out += &format!(
+            "    {name}{}{}{}  device {}\n",
+            if reader.me { " (this device)" } else { "" },
+            if reader.current { "" } else { ", earlier" },
+            if reader.new_device { ", NEW DEVICE" } else { "" },
+            &reader.device.to_string()[..16],
+        );
+    }
+    out
+}
+
+/// `sealdesk export`.
+///
+/// # Errors
+/// [`Error`].
+pub fn export(args: &ExportArgs) -> Result<(), Error> {
+    if args.out.exists() {
+        return Err(sealdesk_native::private_file::FileError::Exists(args.out.clone()).into());
+    }
+    let desk = home::any_desk(&args.home)?;
+    let view = conversation(&desk, args.conversation.as_deref())?;
+    let mut messages = Vec::new();
+    let mut before = u64::MAX;
+    loop {
+        let mut page = desk.page(&view.id, before, 200).map_err(home::desk_error)?;
+        let Some(first) = page.first() else { break };
+        before = first.place;
+        page.append(&mut messages);
+        messages = page;
+    }
+    let name = desk.engine().org().settings().name.clone();
+    let exported = Exported { organisation: &name, view: &view, messages: &messages, files: &|_| None };
+    let text = document(&exported, args.format);
+    sealdesk_native::private_file::create(
+        &args.out,
+        text.as_bytes(),
+        sealdesk_native::private_file::Access::Owner,
+    )?;
+    terminal::out(&format!(
+        "{} messages of {} written to {}.",
+        messages.len(),
+        time::date(view.opened),
+        args.out.display()
+    ))
+}
