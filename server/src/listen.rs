@@ -13,6 +13,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 use crate::relay::Relay;
@@ -22,6 +23,10 @@ use crate::routes::{self, Routes};
 const HEADER_BYTES: usize = 8 * 1024;
 /// Pause after a failed accept, when file descriptors have run out.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Connections that may be between accept and upgrade at the same time: whoever only connects cannot use up the file
+/// descriptors.
+const MAX_HANDSHAKES: usize = 2_048;
 
 /// What a request knows of its connection.
 #[derive(Clone, Copy, Debug)]
@@ -35,6 +40,7 @@ pub struct Peer {
 /// Accepts until the relay shuts down.
 pub async fn accept_loop(relay: Arc<Relay>, listener: TcpListener) {
     let routes = routes::public(&relay);
+    let handshakes = Arc::new(Semaphore::new(MAX_HANDSHAKES));
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
@@ -43,7 +49,18 @@ pub async fn accept_loop(relay: Arc<Relay>, listener: TcpListener) {
         match accepted {
             Ok((stream, address)) => {
                 relay.metrics.accepted.up();
-                tokio::spawn(serve(Arc::clone(&relay), routes.clone(), stream, address));
+                let Ok(handshake) = Arc::clone(&handshakes).try_acquire_owned() else {
+                    relay.metrics.refused.up();
+                    continue;
+                };
+                let (relay, routes) = (Arc::clone(&relay), routes.clone());
+                tokio::spawn(async move {
+                    tokio::select! {
+                        () = serve(Arc::clone(&relay), routes, stream, address) => {}
+                        () = relay.stopped() => {}
+                    }
+                    drop(handshake);
+                });
             }
             Err(error) => {
                 tracing::warn!(%error, "cannot accept a connection; raise the limit of open files if it stays so");

@@ -67,6 +67,27 @@ impl Pending {
         }
     }
 
+    #[cfg(test)]
+    pub(super) fn for_tests(
+        customer: MailboxId,
+        named: Option<(DeviceKeyHash, u64)>,
+        assigned: Option<(DeviceKeyHash, MailboxId)>,
+    ) -> Self {
+        Self {
+            customer,
+            team: "team".parse().unwrap(),
+            topic: "topic".parse().unwrap(),
+            language: "en".into(),
+            since: 0,
+            named,
+            assigned,
+            lapsed: Vec::new(),
+            reassigned: false,
+            online_ms: 0,
+            away_ms: 0,
+        }
+    }
+
     pub(super) fn update(&mut self, record: &Record) {
         self.named = record.nominee.as_ref().map(|nominee| (nominee.device, nominee.named_ms));
         let member = record.governance.as_ref().map(|governance| governance.current().roster.agent());

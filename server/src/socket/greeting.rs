@@ -30,7 +30,12 @@ const REMEMBER_DAYS: u64 = 60;
 pub async fn run(relay: Arc<Relay>, mut socket: Socket, permit: Permit, deadline: Instant) {
     relay.metrics.connections.up();
     // Boxed: what the greeting needs shall not stay part of every idle connection.
-    if let Some(session) = Box::pin(greet(&relay, &mut socket, permit, deadline)).await {
+    let greeting = Box::pin(greet(&relay, &mut socket, permit, deadline));
+    let session = tokio::select! {
+        session = greeting => session,
+        () = relay.stopped() => None,
+    };
+    if let Some(session) = session {
         connection::run(socket, session).await;
     }
     relay.metrics.connections.down();

@@ -311,7 +311,6 @@ fn request_of(frame: &ToClient) -> Option<u32> {
         ToClient::PrekeyCount(f) => f.req,
         ToClient::Prekeys(f) => Some(f.req),
         ToClient::Certificate(f) => Some(f.req),
-        ToClient::Certificate(f) => Some(f.req),
         ToClient::Queued(f) => f.req,
         ToClient::Assignment(f) => f.req,
         ToClient::BlobStatus(f) => Some(f.req),
