@@ -3,7 +3,7 @@
 //! ```text
 //! envelope = version (1) | postcard {mailbox, id, session, class, preamble?, chain part, nonce r, small header, body}
 //! clear    = version | mailbox | id | session | class | hash("preamble-hash", preamble or "")     additional data of all parts
-//! store:     chain part (2,344 bytes), small header (96), body = a padding bucket + 16
+//! store:     chain part (2,344 bytes), small header (92), body = a padding bucket + 16
 //! ephemeral: no preamble, chain part or header; body = the first bucket + 16
 //! ```
 //!
