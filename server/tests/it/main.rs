@@ -5,6 +5,7 @@ mod assignment;
 mod attachments;
 mod authentication;
 mod client;
+mod full_disk;
 mod harness;
 mod http;
 mod limits;

@@ -111,15 +111,15 @@ async fn a_nearly_full_disk_refuses_new_things_and_keeps_delivering() {
 }
 
 /// The program itself, with a configuration in a folder.
-struct Program {
-    folder: tempfile::TempDir,
-    config: PathBuf,
-    organisation: Organisation,
+pub struct Program {
+    pub folder: tempfile::TempDir,
+    pub config: PathBuf,
+    pub organisation: Organisation,
 }
 
-struct Running {
-    child: Child,
-    address: std::net::SocketAddr,
+pub struct Running {
+    pub child: Child,
+    pub address: std::net::SocketAddr,
 }
 
 impl Drop for Running {
@@ -130,7 +130,7 @@ impl Drop for Running {
 }
 
 impl Program {
-    fn new(extra: &str) -> Self {
+    pub fn new(extra: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let organisation = Organisation::new();
         let (org, data) = (folder.path().join("org.json"), folder.path().join("data"));
@@ -159,7 +159,7 @@ impl Program {
         }
     }
 
-    fn serve(&self) -> Running {
+    pub fn serve(&self) -> Running {
         let log = std::fs::File::options()
             .create(true)
             .append(true)
@@ -179,7 +179,7 @@ impl Program {
         Running { child, address }
     }
 
-    async fn agent(&self, address: std::net::SocketAddr) -> (Client, Party) {
+    pub async fn agent(&self, address: std::net::SocketAddr) -> (Client, Party) {
         let device = DeviceSecret::generate(&mut rng());
         let chain = self.organisation.chain(&self.organisation.certificate("mira", &device));
         let mut agent = Client::connect(address, device, Party::Agent(chain.clone())).await;
