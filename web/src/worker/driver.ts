@@ -21,10 +21,9 @@ import type { Vault } from './vault';
 const PAGE = 60;
 /** Longest time that a timer may take, ms. */
 const LONGEST_WAIT = 2 ** 31 - 1;
-/** Before a vault that could not be written is tried again, ms. */
+/** Before a vault that could not be written is tried again, ms; doubled with each failure, up to the second number. */
 const PAUSE = 1000;
-/** Commits that fail in a row before the driver gives up. */
-const MAX_FAILURES = 5;
+const LONGEST_PAUSE = 30_000;
 
 const unwritten: Problem = { code: 'vault_write', fault: 'you', text: 'The browser could not store the chat.', hint: '' };
 
@@ -78,22 +77,27 @@ export class Driver {
   /** Until {@link stop}, or until another tab takes over (true). */
   async run(): Promise<boolean> {
     let failures = 0;
-    let wakeAt: number | null = clock.mono();
+    let wakeAt: number | null = null;
+    // A core that was just made or opened has a step of its own to hand out first.
+    let fresh = true;
     while (!this.#stopped) {
-      await this.#wait(wakeAt);
+      if (!fresh) await this.#wait(wakeAt);
       if (this.#stopped) break;
-      const inputs = this.#inputs.splice(0);
+      const inputs = fresh ? [] : this.#inputs.splice(0);
       for (const { apply, command } of inputs) this.#apply(apply, command);
       if (wakeAt !== null && clock.mono() >= wakeAt) this.#core.tick();
+      fresh = false;
       const decided: Step = step(this.#core, clock.wall(), clock.mono());
       try {
-        if (decided.writes.length > 0) await this.#vault.commit(decided.writes, decided.generation, clock.wall());
-        failures = 0;
+        if (decided.writes.length > 0) {
+          await this.#vault.commit(decided.writes, decided.generation, clock.wall());
+          failures = 0;
+        }
       } catch (error) {
         if (error instanceof Fenced) return true;
-        if (++failures > MAX_FAILURES) throw error;
-        await this.#reopen(inputs.flatMap(({ command }) => command ?? []));
-        wakeAt = clock.mono();
+        await this.#reopen(inputs.flatMap(({ command }) => command ?? []), failures++);
+        wakeAt = null;
+        fresh = true;
         continue;
       }
       wakeAt = decided.wakeAt;
@@ -106,6 +110,11 @@ export class Driver {
     this.#stopped = true;
     this.#sockets.closeAll();
     this.#arrived();
+  }
+
+  /** After {@link run} ended. */
+  free(): void {
+    this.#core.free();
   }
 
   /** What the page wants. */
@@ -194,12 +203,14 @@ export class Driver {
     });
   }
 
-  async #reopen(failed: number[]): Promise<void> {
+  async #reopen(failed: number[], failures: number): Promise<void> {
     this.#sockets.closeAll();
     for (const id of failed) this.#event({ type: 'failed', id, problem: unwritten });
-    await new Promise((resolve) => setTimeout(resolve, PAUSE));
-    this.#core.free();
+    if (failed.length === 0) this.#event({ type: 'problem', conversation: null, problem: unwritten });
+    await new Promise((resolve) => setTimeout(resolve, Math.min(PAUSE * 2 ** failures, LONGEST_PAUSE)));
+    const old = this.#core;
     this.#core = await openCore(this.#vault, this.#organisation);
+    old.free();
   }
 
   #perform(outputs: Output[]): void {

@@ -59,7 +59,10 @@ async function drive(vault: Vault, organisation: Organisation, config: Config): 
     draft: await vault.draft(),
     conversations: running.conversations,
   });
-  return running.run();
+  const taken = await running.run();
+  driver = null;
+  running.free();
+  return taken;
 }
 
 async function main(): Promise<void> {
@@ -84,7 +87,6 @@ async function main(): Promise<void> {
       held = await Promise.race([stolen, lock.wait(lost).then((got) => (got ? true : stolen))]);
     }
     await drive(vault, organisation, config);
-    driver = null;
     lock.release();
     held = false;
   }
