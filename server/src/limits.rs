@@ -37,6 +37,7 @@ pub struct Limits {
     conversations: DefaultKeyedRateLimiter<Prefix>,
     device_frames: DefaultKeyedRateLimiter<DeviceKeyHash>,
     attachments: DefaultKeyedRateLimiter<DeviceKeyHash>,
+    prekey_uploads: DefaultKeyedRateLimiter<DeviceKeyHash>,
     prekeys_conversation: DefaultKeyedRateLimiter<(ConversationId, DeviceKeyHash)>,
     prekeys_device: DefaultKeyedRateLimiter<DeviceKeyHash>,
     connection_frames: Quota,
@@ -99,6 +100,7 @@ impl Limits {
             conversations: RateLimiter::keyed(over(limits.conversations_per_hour, HOUR)),
             device_frames: RateLimiter::keyed(burst(limits.device_frames_per_second)),
             attachments: RateLimiter::keyed(over(limits.attachments_per_hour, HOUR)),
+            prekey_uploads: RateLimiter::keyed(over(limits.prekey_uploads_per_hour, HOUR)),
             prekeys_conversation: RateLimiter::keyed(over(limits.prekeys_per_conversation_hour, HOUR)),
             prekeys_device: RateLimiter::keyed(over(limits.prekeys_per_device_hour, HOUR)),
             connection_frames: burst(limits.frames_per_second),
@@ -172,6 +174,11 @@ impl Limits {
         self.attachments.check_key(device).map_err(|_| Exceeded)
     }
 
+    /// One more upload of prekeys by a device.
+    pub fn prekey_upload(&self, device: &DeviceKeyHash) -> Result<(), Exceeded> {
+        self.prekey_uploads.check_key(device).map_err(|_| Exceeded)
+    }
+
     /// One more bundle of `device`'s prekeys to a conversation. Both limits fail closed: no bundle at all is given
     /// beyond them, so that draining somebody's one-time pairs does not push others down to the last resort.
     pub fn prekeys(&self, conversation: &ConversationId, device: &DeviceKeyHash) -> Result<(), Exceeded> {
@@ -185,6 +192,7 @@ impl Limits {
         self.conversations.retain_recent();
         self.device_frames.retain_recent();
         self.attachments.retain_recent();
+        self.prekey_uploads.retain_recent();
         self.prekeys_conversation.retain_recent();
         self.prekeys_device.retain_recent();
     }

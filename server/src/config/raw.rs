@@ -112,6 +112,8 @@ section! {
         attachment_mib: u32 = 100,
         /// Attachments of one device.
         attachments_per_hour: u32 = 120,
+        /// Uploads of prekeys by one device.
+        prekey_uploads_per_hour: u32 = 60,
         /// One-time pairs of a device to one conversation.
         prekeys_per_conversation_hour: u32 = 12,
         /// One-time pairs of a device in all.

@@ -82,6 +82,8 @@ impl Session {
         if frame.one_time.len() > MAX_PREKEYS {
             return Err(Code::TooLarge);
         }
+        // Each pair costs a signature check and a key validation.
+        relay.limits.prekey_upload(&self.who.hash).map_err(|_| Code::RateLimited)?;
         let now = now_ms();
         let verify = |pair: &SignedPrekey, kind: PrekeyKind| {
             let verified = pair.verify(&self.who.device, now).map_err(|_| Code::BadSignature)?;
@@ -90,11 +92,11 @@ impl Session {
             }
             Ok((verified.id(), verified.expires()))
         };
-        let last_resort = frame.last_resort.map(|pair| {
-            let (id, _) = verify(&pair, PrekeyKind::LastResort)?;
-            postcard::to_allocvec(&(id, pair)).map_err(|_| Code::Internal)
+        let last_resort = frame.last_resort.map(|pair| -> Result<_, Code> {
+            let (id, expires_ms) = verify(&pair, PrekeyKind::LastResort)?;
+            Ok((postcard::to_allocvec(&(id, pair)).map_err(|_| Code::Internal)?, expires_ms))
         });
-        let last_resort = last_resort.transpose()?;
+        let last_resort: Option<(Vec<u8>, u64)> = last_resort.transpose()?;
         let one_time = frame.one_time.iter().map(|pair| {
             let (id, expires_ms) = verify(pair, PrekeyKind::OneTime)?;
             let bytes = postcard::to_allocvec(pair).map_err(|_| Code::Internal)?;
@@ -102,8 +104,8 @@ impl Session {
         });
         let one_time: Vec<Prekey> = one_time.collect::<Result<_, Code>>()?;
         let code = |cause: StoreError| relay.store_code(&cause);
-        if let Some(pair) = last_resort {
-            relay.store.put_last_resort(self.who.hash, pair).await.map_err(code)?;
+        if let Some((pair, expires_ms)) = last_resort {
+            relay.store.put_last_resort(self.who.hash, pair, expires_ms).await.map_err(code)?;
         }
         let cap = if self.who.agent.is_some() { AGENT_PAIRS } else { CUSTOMER_PAIRS };
         let left = relay.store.put_prekeys(self.who.hash, one_time, cap).await.map_err(code)?;

@@ -29,6 +29,9 @@ use crate::store::{Append, Keep, StoreError, Swap};
 /// Tries of a compare-and-swap that others win.
 const MAX_SWAPS: usize = 4;
 
+/// Largest record, bytes. sled writes values above 128 KiB to the disk later than it says.
+const MAX_RECORD: usize = 96 * 1024;
+
 /// What a statement makes of a record.
 struct Change {
     record: Record,
@@ -222,10 +225,14 @@ impl Session {
             signer: self.who.hash,
             agent: record.current_agent().map(|(agent, _)| agent.clone()),
         };
+        let encoded = postcard::to_allocvec(&record).map_err(|_| Code::Internal)?;
+        if encoded.len() > MAX_RECORD && !matches!(effect, Effect::Closed) {
+            return Err(Code::TooLarge);
+        }
         let swap = Swap {
             conversation: frame.conversation,
             expected: loaded.version,
-            record: postcard::to_allocvec(&record).map_err(|_| Code::Internal)?,
+            record: encoded,
             keep: record.closed_ms.map_or(Keep::Open, |closed_ms| Keep::Until(relay.expiry(closed_ms))),
             appends,
             audit: Some(event.entry()),

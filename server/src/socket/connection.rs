@@ -25,7 +25,7 @@ use crate::registry::Inbox;
 use crate::relay::Relay;
 
 /// Requests of one connection that wait for the disk at the same time.
-const MAX_PENDING: usize = 64;
+const MAX_PENDING: usize = 32;
 /// Frames taken in one round.
 const MAX_ROUND: usize = 32;
 /// Items and bytes delivered in one round.
@@ -194,7 +194,10 @@ async fn take(
     let violation = |code| End::Say(Reason::Violation, vec![encode(&error(None, code))]);
     let bytes = match message {
         Some(Ok(Message::Binary(bytes))) => bytes,
-        Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => return Ok(()),
+        Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => {
+            let within = session.within_rates() || session.refused <= MAX_REFUSED;
+            return if within { Ok(()) } else { Err(violation(Code::RateLimited)) };
+        }
         Some(Ok(Message::Text(_))) => return Err(violation(Code::Malformed)),
         Some(Err(SocketError::Capacity(_))) => return Err(violation(Code::TooLarge)),
         Some(Ok(Message::Close(_)) | Err(_)) | None => return Err(End::Gone),

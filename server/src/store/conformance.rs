@@ -102,9 +102,13 @@ async fn prekeys<S: Store>(open: &impl Fn(&str) -> S) {
     assert_eq!(store.take_prekey(DEVICE, 20).await.unwrap(), None, "expired pairs are not handed out");
     assert_eq!(store.count_prekeys(DEVICE).await.unwrap(), 0);
     assert_eq!(store.last_resort(DEVICE).await.unwrap(), None);
-    store.put_last_resort(DEVICE, vec![1]).await.unwrap();
-    store.put_last_resort(DEVICE, vec![2]).await.unwrap();
+    store.put_last_resort(DEVICE, vec![1], HOUR).await.unwrap();
+    store.put_last_resort(DEVICE, vec![2], 6 * HOUR).await.unwrap();
     assert_eq!(store.last_resort(DEVICE).await.unwrap(), Some(vec![2]));
+    store.sweep(4 * HOUR, 0).await.unwrap();
+    assert!(store.last_resort(DEVICE).await.unwrap().is_some(), "renewed: stays");
+    store.sweep(9 * HOUR, 0).await.unwrap();
+    assert_eq!(store.last_resort(DEVICE).await.unwrap(), None);
 }
 
 fn change(expected: u64, keep: Keep, appends: Vec<Append>) -> Swap {

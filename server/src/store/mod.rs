@@ -229,8 +229,8 @@ pub trait Store: Send + Sync + 'static {
     fn take_prekey(&self, device: DeviceKeyHash, now_ms: u64) -> Answer<Option<Vec<u8>>>;
     /// One-time pairs held.
     fn count_prekeys(&self, device: DeviceKeyHash) -> Answer<usize>;
-    /// Replaces the last-resort pair.
-    fn put_last_resort(&self, device: DeviceKeyHash, pair: Vec<u8>) -> Answer<()>;
+    /// Replaces the last-resort pair, kept until `expires_ms`.
+    fn put_last_resort(&self, device: DeviceKeyHash, pair: Vec<u8>, expires_ms: u64) -> Answer<()>;
     /// The last-resort pair.
     fn last_resort(&self, device: DeviceKeyHash) -> Answer<Option<Vec<u8>>>;
     /// Compare-and-swap of a conversation, see [`Swap`]; `Conflict` when the version is another.

@@ -67,6 +67,16 @@ async fn uploads_are_verified() {
 }
 
 #[tokio::test]
+async fn uploads_are_limited() {
+    let relay = TestRelay::with(|raw, _| raw.limits.prekey_uploads_per_hour = 2).await;
+    let mut client = relay.customer().await;
+    for _ in 0..2 {
+        publish(&mut client, None, Vec::new()).await.unwrap();
+    }
+    assert_eq!(publish(&mut client, None, Vec::new()).await, Err(Code::RateLimited));
+}
+
+#[tokio::test]
 async fn pairs_leave_once_then_the_last_resort_alone() {
     let mut relay = TestRelay::start().await;
     let (mut customer, mut agent) = (relay.customer().await, relay.agent("mira").await);

@@ -16,7 +16,7 @@ pub(super) mod prefix {
     pub(crate) const PREKEY: u8 = b'p';
     /// device | prekey id -> expiry: handed out or voided
     pub(crate) const SPENT: u8 = b'q';
-    /// device -> bytes
+    /// device -> expiry | bytes
     pub(crate) const LAST_RESORT: u8 = b'l';
     /// conversation -> expiry (0: open) | version | bytes
     pub(crate) const CONVERSATION: u8 = b'c';

@@ -183,16 +183,22 @@ impl Store for SledStore {
         self.run(move |txn| prekeys::count(txn, &device))
     }
 
-    fn put_last_resort(&self, device: DeviceKeyHash, pair: Vec<u8>) -> Answer<()> {
+    fn put_last_resort(&self, device: DeviceKeyHash, pair: Vec<u8>, expires_ms: u64) -> Answer<()> {
         self.run(move |txn| {
-            txn.put(keys::key(prefix::LAST_RESORT, &[device.as_bytes()]), pair);
+            let key = keys::key(prefix::LAST_RESORT, &[device.as_bytes()]);
+            txn.put(keys::expiry(keys::bucket(expires_ms), &key), Vec::new());
+            txn.put(key, with_number(expires_ms, &pair));
             Ok(())
         })
     }
 
     fn last_resort(&self, device: DeviceKeyHash) -> Answer<Option<Vec<u8>>> {
         let found = self.get(&keys::key(prefix::LAST_RESORT, &[device.as_bytes()]));
-        Self::answer(found.map(|pair| pair.map(|pair| pair.to_vec())))
+        Self::answer(found.and_then(|stored| {
+            let Some(stored) = stored else { return Ok(None) };
+            let (_, pair) = split_number(&stored).ok_or(StoreError::Corrupt("last-resort prekey"))?;
+            Ok(Some(pair.to_vec()))
+        }))
     }
 
     fn swap(&self, change: Swap) -> Answer<Swapped> {

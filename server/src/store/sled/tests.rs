@@ -57,7 +57,7 @@ async fn restore_raises_the_epoch_and_voids_one_time_pairs() {
     let item = Append { mailbox, id: [5; 16], bytes: vec![6], expires_ms: FAR };
     store.append(item).await.unwrap();
     store.put_prekeys(device, vec![pair.clone()], 5).await.unwrap();
-    store.put_last_resort(device, vec![7]).await.unwrap();
+    store.put_last_resort(device, vec![7], FAR).await.unwrap();
     store.backup(&copy).await.unwrap();
     let before = store.epoch();
     drop(store);
@@ -80,7 +80,7 @@ async fn a_damaged_backup_is_refused_before_anything_is_written() {
     let folder = tempfile::tempdir().unwrap();
     let copy = folder.path().join("copy");
     let store = open(&folder.path().join("store"), QUOTA);
-    store.put_last_resort(DeviceKeyHash([2; 32]), vec![7; 100]).await.unwrap();
+    store.put_last_resort(DeviceKeyHash([2; 32]), vec![7; 100], FAR).await.unwrap();
     store.backup(&copy).await.unwrap();
     let whole = std::fs::read(&copy).unwrap();
     for at in [0, 20, whole.len() / 2, whole.len() - 1] {
