@@ -14,7 +14,7 @@ import { startDemo, useDemo } from './lib/demo.mjs';
 import { artifacts, cases, remove, runCase } from './lib/cases.mjs';
 
 const words = process.argv.slice(2);
-for (const file of ['chat', 'keeping', 'files', 'tabs', 'faults', 'looks']) await import(`./cases/${file}.mjs`);
+for (const file of ['chat', 'keeping', 'files', 'tabs', 'faults', 'looks', 'restart']) await import(`./cases/${file}.mjs`);
 
 await rm(artifacts, { recursive: true, force: true });
 const given = process.env.SEALDESK_PAGE;

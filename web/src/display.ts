@@ -11,20 +11,23 @@ export const plain = (text: string): string => text.replace(UNSEEN, ' ').replace
 
 const RESERVED = /^(con|prn|aux|nul|com\d|lpt\d)(\.|$)/i;
 
-/** A file name that no system reads as a path, a device or a hidden file; at most 120 characters, extension kept. */
+/** At most `most` characters; a file name keeps its extension. */
+export function shorten(name: string, most: number): string {
+  const characters = [...name];
+  if (characters.length <= most) return name;
+  const dot = name.lastIndexOf('.');
+  const extension = dot > 0 ? [...name.slice(dot)].slice(0, 16) : [];
+  return [...characters.slice(0, most - extension.length), ...extension].join('');
+}
+
+/** A file name that no system reads as a path, a device or a hidden file; at most 120 characters. */
 export function safeName(name: string): string {
   let safe = plain(name)
     .replace(/[/\\:*?"<>|%]/g, '_')
     .replace(/^[.\s]+/, '')
     .replace(/[.\s]+$/, '');
   if (safe === '' || RESERVED.test(safe)) safe = `file_${safe}`;
-  const characters = [...safe];
-  if (characters.length > 120) {
-    const dot = safe.lastIndexOf('.');
-    const extension = dot > 0 ? [...safe.slice(dot)].slice(0, 16) : [];
-    safe = [...characters.slice(0, 120 - extension.length), ...extension].join('');
-  }
-  return safe;
+  return shorten(safe, 120);
 }
 
 const UNITS = ['byte', 'kilobyte', 'megabyte', 'gigabyte'] as const;

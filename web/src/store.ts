@@ -1,6 +1,6 @@
 // What the page knows: one state, changed by the worker's messages and by people, watched by the root component.
 
-import { plain } from './display';
+import { plain, shorten } from './display';
 import type { Conversation, CoreEvent, Hex, LinkState, Message, Org, Problem, ToPage, ToWorker } from './worker/protocol';
 
 /** A message of ours that the vault has not confirmed, or that failed. Its text and file stay until it is safe. */
@@ -72,6 +72,8 @@ const start: State = {
   busy: null,
 };
 
+/** Characters of a file's name; in UTF-8 these fit into the protocol's 255 bytes. */
+const LONGEST_NAME = 60;
 /** The peer's typing is forgotten after this many ms without news. */
 const TYPING_LASTS = 8000;
 
@@ -211,6 +213,8 @@ export class Store {
   // What people do.
 
   takeOver(): void {
+    // "Replaced" while this tab drives the vault: the engine stays stopped until it is opened anew.
+    if (this.state.stage === 'running') return location.reload();
     this.set({ stage: 'loading' });
     this.#post({ type: 'takeOver' });
   }
@@ -276,7 +280,7 @@ export class Store {
 
   #transmit(one: Pending): void {
     const { id, conversation, text, file, transfer } = one;
-    if (file) this.#post({ type: 'sendFile', id, conversation, transfer, file, name: plain(file.name).slice(0, 80) });
+    if (file) this.#post({ type: 'sendFile', id, conversation, transfer, file, name: shorten(plain(file.name), LONGEST_NAME) });
     else this.#post({ type: 'send', id, conversation, text });
   }
 

@@ -1,25 +1,9 @@
-// What goes wrong: the relay dies, the network goes, the organisation is another one.
+// What goes wrong: the network goes, the organisation is another one.
 
 import assert from 'node:assert/strict';
 import { test } from '../lib/cases.mjs';
 
 const LOST = /WebSocket connection to|ERR_INTERNET_DISCONNECTED/;
-
-test('relay restart: what is written meanwhile is kept, and delivered afterwards', { restarts: true }, async (visitor, demo) => {
-  visitor.expect(LOST);
-  await visitor.enter();
-  await visitor.write('Before the crash');
-  await visitor.see('You said: Before the crash');
-  await demo.killRelay();
-  await visitor.page.waitForSelector('.banner.link');
-  await visitor.write('While it is down');
-  await visitor.state('While it is down', 'waiting');
-  await demo.start();
-  await visitor.see('You said: While it is down');
-  await visitor.page.waitForSelector('.banner.link', { state: 'detached' });
-  const texts = await visitor.texts();
-  assert.deepEqual(texts, ['Before the crash', 'You said: Before the crash', 'While it is down', 'You said: While it is down']);
-});
 
 test('offline and online again: the banner says so, the message waits and then leaves', {}, async (visitor) => {
   visitor.expect(LOST);

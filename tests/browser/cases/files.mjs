@@ -72,3 +72,20 @@ test('names of files are harmless, and empty files are refused with a reason', {
   await page.waitForSelector('.failed');
   assert.match(await page.textContent('.failed'), /This file is empty/);
 });
+
+test('files can be dropped on the chat and pasted into the field', {}, async (visitor) => {
+  await visitor.enter();
+  const { page } = visitor;
+  await page.evaluate(() => {
+    const carry = (name) => {
+      const data = new DataTransfer();
+      data.items.add(new File([`content of ${name}`], name, { type: 'text/plain' }));
+      return data;
+    };
+    const options = { bubbles: true, cancelable: true };
+    document.querySelector('.log').dispatchEvent(new DragEvent('drop', { ...options, dataTransfer: carry('dropped.txt') }));
+    document.querySelector('textarea').dispatchEvent(new ClipboardEvent('paste', { ...options, clipboardData: carry('pasted.txt') }));
+  });
+  await visitor.see('You sent: dropped.txt');
+  await visitor.see('You sent: pasted.txt');
+});

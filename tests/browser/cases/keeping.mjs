@@ -89,3 +89,18 @@ test('a send that cannot be stored keeps its text and succeeds on a retry', {}, 
   await visitor.see('You said: This is not');
   assert.equal((await visitor.texts()).filter((text) => text === 'This is not').length, 1);
 });
+
+test('where the browser stores nothing, the chat works in memory and says so', {}, async (visitor) => {
+  // The browser's own refusal, as private windows and blocked site data show it.
+  await visitor.context.route('**/worker-*.js', async (route) => {
+    const answer = await route.fetch();
+    const refusal = "Object.defineProperty(self, 'indexedDB', { get() { throw new DOMException('denied', 'SecurityError'); } });";
+    await route.fulfill({ response: answer, body: refusal + (await answer.text()) });
+  });
+  await visitor.enter();
+  await visitor.page.waitForSelector('.banner');
+  assert.match(await visitor.page.textContent('.banner'), /kept only until you close this tab/);
+  await visitor.write('In memory');
+  await visitor.see('You said: In memory');
+  assert.deepEqual(await visitor.texts(), ['In memory', 'You said: In memory']);
+});

@@ -13,7 +13,7 @@ const TIME = 90_000;
 
 export const cases = [];
 
-/** `options.restarts`: kills the relay. `options.browser`: what the browser's context gets (locale, colorScheme, ..). */
+/** `options.restarts`: kills the relay. `options.time`: most ms. `options.browser`: what the browser's context gets (locale, colorScheme, ..). */
 export function test(name, options, run) {
   cases.push({ name, ...options, run });
 }
@@ -32,13 +32,14 @@ export async function remove() {
 
 export async function runCase(one, browser, demo) {
   const begin = Date.now();
+  const time = one.time ?? TIME;
   const visitor = await Visitor.arrive(browser, demo, one.browser ?? {});
   let timer;
   try {
     await Promise.race([
       one.run(visitor, demo).then(() => visitor.checkQuiet()),
       new Promise((_, reject) => {
-        timer = setTimeout(() => reject(new Error(`took longer than ${TIME / 1000} s`)), TIME);
+        timer = setTimeout(() => reject(new Error(`took longer than ${time / 1000} s`)), time);
       }),
     ]);
     console.log(`ok    ${one.name} (${((Date.now() - begin) / 1000).toFixed(1)} s)`);

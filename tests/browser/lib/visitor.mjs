@@ -80,11 +80,11 @@ export class Visitor {
     return page.$$eval('.message .text', (found) => found.map((one) => one.textContent));
   }
 
-  async see(text, page = this.page) {
+  async see(text, page = this.page, patience = PATIENCE) {
     await page.waitForFunction(
       (wanted) => [...document.querySelectorAll('.message .text')].some((one) => one.textContent === wanted),
       text,
-      { timeout: PATIENCE },
+      { timeout: patience },
     );
   }
 

@@ -310,6 +310,13 @@ impl Core {
         Ok(list(messages.iter().map(view::message)))
     }
 
+    /// org.json as fetched again.
+    #[wasm_bindgen(js_name = updateOrg)]
+    pub fn update_org(&mut self, command: f64, organisation: &Organisation) {
+        let org = Box::new(organisation.verified());
+        self.user(command, Command::UpdateOrg { org });
+    }
+
     fn user(&mut self, command_id: f64, command: Command) {
         self.inputs.push(Input::User { id: integer(command_id), command });
     }

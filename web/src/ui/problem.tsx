@@ -14,8 +14,28 @@ const faults: Record<Fault, Key> = {
   network: 'faultNetwork',
 };
 
-export const what = (problem: Problem): string => find(`p_${problem.code}`) ?? (problem.text || t('wrong'));
-export const hint = (problem: Problem): string => find(`h_${problem.code}`) ?? problem.hint;
+/** Codes that mean the same to the person on this side. */
+const likewise: Record<string, string> = {
+  certificate_foreign: 'unverified',
+  certificate_expired: 'unverified',
+  certificate_not_yet_valid: 'unverified',
+  certificate_revoked: 'unverified',
+  certificate_role: 'unverified',
+  certificate_refused: 'unverified',
+  wrong_team: 'unverified',
+  prekey_refused: 'unverified',
+  handshake_refused: 'unverified',
+  fork: 'alarm',
+  equivocation: 'alarm',
+  bad_receipt: 'alarm',
+  statement_refused: 'alarm',
+  mailbox_bytes: 'mailbox_full',
+  file_changed: 'local_file',
+};
+
+const said = (part: 'p' | 'h', { code }: Problem) => find(`${part}_${likewise[code] ?? code}`);
+const what = (problem: Problem): string => said('p', problem) ?? (problem.text || t('wrong'));
+const hint = (problem: Problem): string => said('h', problem) ?? problem.hint;
 
 export function ProblemText({ problem }: { problem: Problem }) {
   return (

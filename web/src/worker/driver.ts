@@ -27,6 +27,11 @@ const LONGEST_PAUSE = 30_000;
 
 const unwritten: Problem = { code: 'vault_write', fault: 'you', text: 'The browser could not store the chat.', hint: '' };
 
+/** Command id of what the person did not ask for; nobody waits for its answer. */
+const UNASKED = 0;
+/** How often org.json is fetched again, ms. */
+const ORGANISATION_EVERY = 60 * 60_000;
+
 type Input = (core: Core) => void;
 
 function rowsOf(records: Row[]): Rows {
@@ -45,6 +50,7 @@ export class Driver {
   #inputs: { apply: Input; command: number | null }[] = [];
   #arrived: () => void = () => undefined;
   #stopped = false;
+  #refreshing = 0;
   /** Attachments being opened: command id to transfer. */
   #saves = new Map<number, Hex>();
   /** Files being encrypted: command id to transfer. */
@@ -75,7 +81,8 @@ export class Driver {
   }
 
   /** Until {@link stop}, or until another tab takes over (true). */
-  async run(): Promise<boolean> {
+  async run(read: () => Promise<Organisation>): Promise<boolean> {
+    this.#refreshing = setInterval(() => void this.refresh(read), ORGANISATION_EVERY);
     let failures = 0;
     let wakeAt: number | null = null;
     // A core that was just made or opened has a step of its own to hand out first.
@@ -106,8 +113,22 @@ export class Driver {
     return false;
   }
 
+  /** A newer org.json is taken over; one that is refused is reported, and the one before stays in force. */
+  async refresh(read: () => Promise<Organisation>): Promise<void> {
+    try {
+      const organisation = await read();
+      this.#put((core) => core.updateOrg(UNASKED, organisation));
+      this.#organisation = organisation;
+    } catch (error) {
+      const problem = asProblem(error);
+      // No network, or the company's web server is away: the next hour will do.
+      if (problem.code !== 'org_missing') this.#event({ type: 'problem', conversation: null, problem });
+    }
+  }
+
   stop(): void {
     this.#stopped = true;
+    clearInterval(this.#refreshing);
     this.#sockets.closeAll();
     this.#arrived();
   }
@@ -148,17 +169,15 @@ export class Driver {
       case 'allowReassignment':
         return this.#command(message.id, (core) => core.allowReassignment(message.id, message.conversation));
       case 'typing':
-        return this.#put((core) => core.typing(0, message.conversation, message.on));
+        return this.#put((core) => core.typing(UNASKED, message.conversation, message.on));
       case 'read':
-        return this.#put((core) => core.markRead(0, message.conversation, message.counter));
+        return this.#put((core) => core.markRead(UNASKED, message.conversation, message.counter));
       case 'page':
         return this.#page(message.conversation, message.before);
       case 'draft':
         return this.#vault.saveDraft(message.text).catch(() => undefined);
       case 'takeOver':
-        // "Replaced" by another device of the same keys: the engine connects anew when the network comes back.
-        this.#put((core) => core.online(false));
-        return this.#put((core) => core.online(true));
+        return undefined;
     }
   }
 
@@ -236,6 +255,7 @@ export class Driver {
           void this.#vault.dropSpool(output.transfer).catch(() => undefined);
           break;
         case 'event':
+          if ('id' in output.event && output.event.id === UNASKED) break;
           this.#finish(output.event);
           events.push(output.event);
           break;

@@ -59,7 +59,7 @@ async function drive(vault: Vault, organisation: Organisation, config: Config): 
     draft: await vault.draft(),
     conversations: running.conversations,
   });
-  const taken = await running.run();
+  const taken = await running.run(() => readOrganisation(config));
   driver = null;
   running.free();
   return taken;
