@@ -97,13 +97,12 @@ pub struct OrgInit {
 
 /// `org show`.
 #[derive(Debug, Args)]
-#[group(id = "where", required = true, multiple = false)]
 pub struct OrgShow {
     /// An org.json
-    #[arg(long, value_name = "FILE", group = "where")]
+    #[arg(long, value_name = "FILE", required_unless_present = "dir", conflicts_with = "dir")]
     pub org: Option<PathBuf>,
     /// The administrator's folder
-    #[arg(long, group = "where")]
+    #[arg(long)]
     pub dir: Option<PathBuf>,
     /// One JSON object on stdout
     #[arg(long)]
