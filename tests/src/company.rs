@@ -7,7 +7,7 @@ use sealdesk_protocol::testing::TestOrg;
 use tempfile::TempDir;
 
 use crate::device::Device;
-use crate::now_ms;
+use crate::{Site, now_ms};
 
 /// An organisation with its keys, its org.json and a folder for everything around it.
 #[derive(Debug)]
@@ -29,16 +29,6 @@ impl Company {
         let company = Self { org: TestOrg::new(seed, now), folder };
         company.publish();
         company
-    }
-
-    /// Everything around this organisation lies here.
-    pub fn folder(&self) -> &Path {
-        self.folder.path()
-    }
-
-    /// Where org.json is.
-    pub fn org_json(&self) -> PathBuf {
-        self.folder.path().join("org.json")
     }
 
     /// Writes org.json as it stands: beside, then renamed, as an administrator's tool does.
@@ -66,5 +56,19 @@ impl Company {
         let certificate = self.org.certificate(id, &format!("Agent {id}"), teams, device.public());
         device.chain = Some(self.org.chain(&certificate));
         device
+    }
+}
+
+impl Site for Company {
+    fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    fn relay_name(&self) -> String {
+        self.org.settings.relay_name.clone()
+    }
+
+    fn org_json(&self) -> PathBuf {
+        self.folder.path().join("org.json")
     }
 }

@@ -1,7 +1,9 @@
 //! Harness: real relays on free ports, real clients, and a device that speaks raw frames for hostile cases.
 //!
 //! ```text
-//! company     an organisation in a folder: org.json, agents' certificates
+//! company     an organisation whose keys the test holds: certificates of any making
+//! office      an organisation made by the program's own commands: invited, enrolled, approved agents
+//! client      `sealdesk .. chat --json` as a child process
 //! relay       a relay in this process
 //! process     the relay's program as a child, to be killed and restarted
 //! connection  one socket that speaks frames
@@ -19,12 +21,15 @@
     reason = "a test harness fails by panicking"
 )]
 
+use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 pub mod canary;
+pub mod client;
 pub mod company;
 pub mod connection;
 pub mod device;
+pub mod office;
 pub mod pair;
 pub mod process;
 pub mod relay;
@@ -32,6 +37,16 @@ pub mod talk;
 
 /// Longest wait for anything that should come at once. Generous, because two cores may be busy with other tests.
 pub const PATIENCE: Duration = Duration::from_secs(30);
+
+/// An organisation around which a relay can be started.
+pub trait Site {
+    /// Everything around it lies here.
+    fn folder(&self) -> &Path;
+    /// The relay's name in org.json.
+    fn relay_name(&self) -> String;
+    /// Where org.json is.
+    fn org_json(&self) -> PathBuf;
+}
 
 /// Milliseconds since the epoch.
 pub fn now_ms() -> u64 {

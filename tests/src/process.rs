@@ -10,9 +10,8 @@ use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 
-use crate::company::Company;
 use crate::relay::{Door, configuration, http_get};
-use crate::within;
+use crate::{Site, within};
 
 /// A program that cargo built beside the tests.
 ///
@@ -57,8 +56,8 @@ impl RelayProcess {
     ///
     /// # Panics
     /// When the relay does not start.
-    pub async fn start(company: &Company, change: impl FnOnce(&mut RawConfig)) -> Self {
-        Self::start_under(company, &[], change).await
+    pub async fn start(site: &impl Site, change: impl FnOnce(&mut RawConfig)) -> Self {
+        Self::start_under(site, &[], change).await
     }
 
     /// Starts under other words, such as a shell that limits it.
@@ -66,26 +65,26 @@ impl RelayProcess {
     /// # Panics
     /// When the relay does not start.
     pub async fn start_under(
-        company: &Company,
+        site: &impl Site,
         wrapper: &[&str],
         change: impl FnOnce(&mut RawConfig),
     ) -> Self {
-        let mut relay = Self::prepare(company, change);
+        let mut relay = Self::prepare(site, change);
         relay.wrapper = wrapper.iter().map(ToString::to_string).collect();
         relay.restart().await;
         relay
     }
 
     /// Writes the configuration and starts nothing.
-    pub fn prepare(company: &Company, change: impl FnOnce(&mut RawConfig)) -> Self {
-        let mut raw = configuration(company);
+    pub fn prepare(site: &impl Site, change: impl FnOnce(&mut RawConfig)) -> Self {
+        let mut raw = configuration(site);
         raw.listen = free_port();
         raw.admin_listen = Some(free_port());
         change(&mut raw);
         let (address, admin) = (raw.listen, raw.admin_listen.unwrap_or(raw.listen));
-        let config = company.folder().join("relay.toml");
+        let config = site.folder().join("relay.toml");
         fs::write(&config, toml::to_string(&raw).unwrap()).unwrap();
-        let log = company.folder().join("relay.log");
+        let log = site.folder().join("relay.log");
         Self { child: None, address, admin, config, log, data: raw.data, wrapper: Vec::new() }
     }
 

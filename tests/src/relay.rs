@@ -9,8 +9,7 @@ use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
-use crate::company::Company;
-use crate::within;
+use crate::{Site, within};
 
 /// Where a relay can be reached.
 pub trait Door {
@@ -38,9 +37,8 @@ pub fn roomy(raw: &mut RawConfig) {
 }
 
 /// The configuration that a test begins with: data beside org.json, free ports.
-pub fn configuration(company: &Company) -> RawConfig {
-    let name = company.org.settings.relay_name.clone();
-    let mut raw = RawConfig::minimal(company.org_json(), name, company.folder().join("data"), FREE);
+pub fn configuration(site: &impl Site) -> RawConfig {
+    let mut raw = RawConfig::minimal(site.org_json(), site.relay_name(), site.folder().join("data"), FREE);
     raw.admin_listen = Some(FREE);
     roomy(&mut raw);
     raw
@@ -68,8 +66,8 @@ impl Relay {
     ///
     /// # Panics
     /// When it does not start.
-    pub async fn start(company: &Company, change: impl FnOnce(&mut RawConfig)) -> Self {
-        let mut raw = configuration(company);
+    pub async fn start(site: &impl Site, change: impl FnOnce(&mut RawConfig)) -> Self {
+        let mut raw = configuration(site);
         change(&mut raw);
         Self::try_start(raw).await.expect("the relay starts")
     }

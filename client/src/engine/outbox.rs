@@ -44,6 +44,14 @@ impl Conversation {
         !self.contents.is_empty() || !self.envelopes.is_empty() || !self.record.pending.is_empty()
     }
 
+    /// Whether the relay has everything that this device wrote. Receipts of the other side may still be missing.
+    pub(super) fn is_with_relay(&self) -> bool {
+        let sent = self.counters.sent;
+        self.record.pending.is_empty()
+            && self.contents.keys().all(|counter| *counter <= sent)
+            && self.envelopes.values().all(|e| e.counter != 0 && e.counter <= sent)
+    }
+
     /// Customer: open, or closed with something left to bring over, or closed a moment ago.
     pub(super) fn wants_link(&self, now: u64) -> bool {
         const AFTER_CLOSE: u64 = 10 * 60 * 1000;
@@ -182,8 +190,10 @@ impl Engine {
         peer: DeviceKeyHash,
         kind: &Kind,
     ) {
-        if let Some(bytes) = self.uncounted(cx, &id, kind) {
-            self.seal(cx, id, &peer, 0, &bytes);
+        let Some(bytes) = self.uncounted(cx, &id, kind) else { return };
+        let sealed = self.seal(cx, id, &peer, 0, &bytes).is_some();
+        if let Some(c) = self.conversations.get_mut(&id).filter(|_| sealed) {
+            c.receipted(&peer, cx.now.mono_ms);
         }
     }
 
@@ -216,7 +226,6 @@ impl Engine {
         for peer in due {
             let Some(c) = self.conversations.get_mut(&id) else { return };
             c.waits.receipts.remove(&peer);
-            c.waits.receipted.insert(peer, now);
             self.write_uncounted(cx, id, peer, &Kind::Receipt(()));
         }
         let Some(c) = self.conversations.get_mut(&id) else { return };

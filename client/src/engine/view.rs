@@ -16,7 +16,7 @@ impl Engine {
     pub fn conversations(&self) -> Vec<ConversationView> {
         let mut views: Vec<ConversationView> =
             self.conversations.values().filter(|c| is_shown(c)).map(|c| self.view(c)).collect();
-        views.sort_by(|a, b| b.updated.cmp(&a.updated));
+        views.sort_by_key(|v| core::cmp::Reverse(v.updated));
         views
     }
 
@@ -57,6 +57,13 @@ impl Engine {
             .any(|c| !c.record.lost && c.record.closed_here.is_none() && (c.has_unsent() || c.record.closing))
     }
 
+    /// Whether the relay has everything that was written in this vault: a program may leave then, and the other side
+    /// gets it without this device.
+    pub fn is_with_relay(&self) -> bool {
+        let concerned = |c: &&Conversation| !c.record.lost && c.record.closed_here.is_none();
+        self.conversations.values().filter(concerned).all(|c| c.is_with_relay() && !c.record.closing)
+    }
+
     /// Tells the views that changed.
     pub(super) fn tell_views(&mut self, cx: &mut Cx<'_>) {
         let changed: Vec<ConversationId> =
@@ -85,7 +92,7 @@ impl Engine {
             countersigned: governance.is_some_and(|g| g.is_countersigned()),
             unread: c.counters.unread,
             updated: c.counters.updated,
-            reassignment_waits: c.record.offered.is_some(),
+            reassignment_waits: c.record.offered.is_some() || c.record.unaccepted,
             profile: c.record.profile.map(|key| profile_name(&key)),
             delivered: c.counters.delivered,
             read: c.counters.read,

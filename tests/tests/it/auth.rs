@@ -8,7 +8,7 @@ use sealdesk_tests::device::Device;
 use sealdesk_tests::pair::Pair;
 use sealdesk_tests::relay::Relay;
 use sealdesk_tests::talk::post;
-use sealdesk_tests::{now_ms, until};
+use sealdesk_tests::{Site, now_ms, until};
 
 /// The relay's answer to an authentication.
 async fn verdict(relay: &Relay, make: impl FnOnce(&Connection) -> Authenticate) -> Result<(), Code> {

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests fail by panicking")]
 
 mod auth;
+mod clients;
 mod consent;
 mod corpus;
 mod delivery;

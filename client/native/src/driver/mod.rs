@@ -286,7 +286,7 @@ impl Driver {
     fn left(&mut self) -> bool {
         let Some((deadline, _)) = &self.leaving else { return false };
         let drained = match &self.state {
-            State::Running(desk) => self.outlets.pending.is_empty() && !desk.engine().has_unsent(),
+            State::Running(desk) => self.outlets.pending.is_empty() && desk.engine().is_with_relay(),
             State::Fallen(..) | State::Stopped => false,
         };
         self.drained = drained;

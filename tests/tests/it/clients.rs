@@ -1,0 +1,90 @@
+//! Real clients through a real relay: the whole path.
+
+use std::fs;
+
+use sealdesk_tests::client::Client;
+use sealdesk_tests::office::Office;
+use sealdesk_tests::relay::{Door, Relay};
+use serde_json::json;
+
+#[tokio::test]
+async fn a_customer_and_an_agent_talk_and_both_verify_each_other() {
+    let office = Office::with_agents(&["mira"]).await;
+    let relay = Relay::start(&office, |_| {}).await;
+    let mut agent = Client::agent(&office, &relay.url(), "mira", &[]);
+    let mut customer = Client::customer(&office, &relay.url(), "carla", &[]);
+    let conversation = customer.open().await;
+    let question = customer.say("My order is late.").await;
+    assert_eq!(agent.hear().await, (conversation.clone(), "My order is late.".into()));
+    customer.receipt(&question, "delivered").await;
+    agent.say_in(&conversation, "I look after it — سأتحقق من ذلك 📦").await;
+    assert_eq!(customer.hear().await.1, "I look after it — سأتحقق من ذلك 📦");
+
+    let seen_by = |line: serde_json::Value| line["verified"]["safety_number"].as_str().unwrap().to_string();
+    let by_customer = seen_by(customer.command(json!({"verify": {}})).await);
+    let by_agent = seen_by(agent.command(json!({"verify": {}})).await);
+    assert_eq!(by_customer, by_agent);
+    assert_eq!(by_customer.chars().filter(char::is_ascii_digit).count(), 60);
+    let name = customer.find(|line| line.get("assigned")?.get("name").cloned()).await;
+    assert_eq!(name, "Agent mira", "the certified name");
+
+    customer.command(json!({"close": {}})).await;
+    agent.kind("closed").await;
+    assert_eq!(customer.leave().await, Some(0));
+    assert_eq!(agent.leave().await, Some(0));
+}
+
+#[tokio::test]
+async fn files_arrive_as_they_were_sent() {
+    let office = Office::with_agents(&["mira"]).await;
+    let relay = Relay::start(&office, |_| {}).await;
+    let mut agent = Client::agent(&office, &relay.url(), "mira", &[]);
+    let mut customer = Client::customer(&office, &relay.url(), "carla", &[]);
+    customer.open().await;
+    let bytes: Vec<u8> = (0..200_000u32).map(|n| (n * 31 % 253) as u8).collect();
+    fs::write(office.path("photo.bin"), &bytes).unwrap();
+    customer
+        .command(json!({"send": {"file": office.text("photo.bin"), "name": "../../etc/photo.jpg", "type": "image/jpeg"}}))
+        .await;
+    let (id, file) = agent
+        .find(|line| {
+            let message = line.get("message")?;
+            Some((message["id"].as_str()?.to_string(), message.get("file")?.clone()))
+        })
+        .await;
+    assert_eq!(file["length"], 200_000);
+    let to = office.text("saved.jpg");
+    agent.command(json!({"save": {"message": id, "to": to}})).await;
+    assert_eq!(fs::read(office.path("saved.jpg")).unwrap(), bytes);
+    let again = agent.attempt(json!({"save": {"message": id, "to": to}})).await;
+    assert!(again.get("error").is_some(), "no file is overwritten: {again}");
+}
+
+#[tokio::test]
+async fn what_was_written_offline_arrives_when_both_are_back() {
+    let office = Office::with_agents(&["mira"]).await;
+    let relay = Relay::start(&office, |_| {}).await;
+    let url = relay.url();
+    let mut agent = Client::agent(&office, &url, "mira", &[]);
+    let mut customer = Client::customer(&office, &url, "carla", &[]);
+    let conversation = customer.open().await;
+    customer.say("first").await;
+    assert_eq!(agent.hear().await.1, "first");
+    assert_eq!(agent.leave().await, Some(0));
+    for n in 0..20 {
+        customer.say(&format!("offline {n}")).await;
+    }
+    let last = customer.say("the last").await;
+    customer.receipt(&last, "sent").await;
+    assert_eq!(customer.leave().await, Some(0));
+
+    agent.restart();
+    for n in 0..20 {
+        assert_eq!(agent.hear().await.1, format!("offline {n}"));
+    }
+    assert_eq!(agent.hear().await.1, "the last");
+    agent.say_in(&conversation, "read all of it").await;
+    customer.restart();
+    assert_eq!(customer.hear().await.1, "read all of it");
+    customer.receipt(&last, "delivered").await;
+}
