@@ -63,7 +63,10 @@ impl Desk {
             Engine::open(key.duplicate(), org, &rows, clock::now(start))?
         };
         vault.commit(&persist)?;
-        Ok(Self { engine, vault, key, rng, start, wake_at, first: then })
+        let mut desk = Self { engine, vault, key, rng, start, wake_at, first: then };
+        // The engine looks through its vault (certificates, what is due) in its first step.
+        desk.first = desk.step(Vec::new())?;
+        Ok(desk)
     }
 
     /// The folder of the vault.

@@ -1,5 +1,213 @@
 //! Chat for people.
+//!
+//! ```text
+//! typed    what a person typed            screen   the terminal
+//! show     events -> lines on the screen  act      commands -> engine
+//! ```
 
-pub(super) async fn run(_session: super::Session) -> Result<(), crate::error::Error> {
-    Ok(())
+mod act;
+mod screen;
+mod show;
+mod typed;
+
+use std::collections::BTreeMap;
+use std::pin::Pin;
+
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use sealdesk_client::{Event, MessageState, Owner, Problem};
+use sealdesk_protocol::conversation::MessageId;
+use sealdesk_protocol::ids::{ConversationId, Handle, NoticeHash};
+use sealdesk_protocol::wire::WaitingEntry;
+
+use super::Session;
+use super::book::{Book, is_open};
+use crate::display::line;
+use crate::error::{Error, Exit};
+use screen::{Key, Screen, Style};
+
+/// Something under way: what to say when it is done, and the text to give back when it is not.
+struct Finished {
+    result: Result<String, Problem>,
+    text: Option<String>,
+}
+
+type Working = FuturesUnordered<Pin<Box<dyn Future<Output = Finished> + Send>>>;
+
+/// A conversation on the screen.
+#[derive(Default)]
+struct Shown {
+    /// Place of the last message that was printed.
+    place: u64,
+    /// Last state of own messages that was printed, by counter.
+    states: BTreeMap<u64, MessageState>,
+    /// What was said of the peer.
+    peer: String,
+    accepted: bool,
+    closed: bool,
+    lost: bool,
+    reassignment: bool,
+}
+
+struct Chat {
+    session: Session,
+    screen: Screen,
+    book: Book,
+    working: Working,
+    shown: BTreeMap<ConversationId, Shown>,
+    /// Conversations in the order of their numbers.
+    numbers: Vec<ConversationId>,
+    current: Option<ConversationId>,
+    /// A notice that was shown and waits for /agree, and what it is for.
+    consent: Option<(Handle, NoticeHash)>,
+    waiting: Vec<WaitingEntry>,
+    /// Attachments that were printed, by the number of their message's place.
+    files: BTreeMap<(ConversationId, u64), MessageId>,
+    last: Option<Problem>,
+}
+
+/// Whether the chat goes on.
+enum Flow {
+    On,
+    Quit,
+}
+
+/// Runs until /quit, Ctrl-C, Ctrl-D, or until the client stops.
+///
+/// # Errors
+/// [`Error`].
+pub(crate) async fn run(session: Session) -> Result<(), Error> {
+    let (screen, mut keys) = Screen::open()?;
+    let mut chat = Chat {
+        session,
+        screen,
+        book: Book::default(),
+        working: Working::new(),
+        shown: BTreeMap::new(),
+        numbers: Vec::new(),
+        current: None,
+        consent: None,
+        waiting: Vec::new(),
+        files: BTreeMap::new(),
+        last: None,
+    };
+    chat.greet().await?;
+    loop {
+        tokio::select! {
+            biased;
+            Some(finished) = chat.working.next() => chat.finished(finished)?,
+            event = chat.session.events.next() => match event {
+                Some(event) => chat.event(event).await?,
+                None => return Err(chat.ended()),
+            },
+            key = keys.recv() => match key {
+                Some(Key::Line(typed)) => {
+                    if let Flow::Quit = chat.typed(&typed).await? {
+                        break;
+                    }
+                }
+                Some(Key::End) | None => break,
+            },
+            _ = tokio::signal::ctrl_c() => break,
+        }
+    }
+    chat.leave().await
+}
+
+impl Chat {
+    async fn greet(&mut self) -> Result<(), Error> {
+        let name = line(&self.session.settings().name).into_owned();
+        let root = self.session.org.root().to_string();
+        self.screen.say(&format!("{name}, end to end encrypted. /help lists the commands."), Style::Name)?;
+        self.screen.say(&format!("Organisation {root}"), Style::Faint)?;
+        if self.session.unprotected {
+            let warning = "This vault has no passphrase: its key lies beside it, and whoever copies the folder can read it.";
+            self.screen.say(warning, Style::Warning)?;
+        }
+        let views = self.session.handle.conversations().await.map_err(|p| Error::Problem(p, Exit::Vault))?;
+        for view in views.into_iter().rev() {
+            let (id, open, unread) = (view.id, is_open(&view), view.unread);
+            self.number(id);
+            let shown = self.shown.entry(id).or_default();
+            (shown.closed, shown.lost) = (!open, !open);
+            self.book.put(view.clone());
+            if open {
+                self.current = Some(id);
+            }
+            if unread > 0 {
+                self.catch_up(id, unread).await?;
+            }
+            if open {
+                self.view(view)?;
+            }
+        }
+        match (self.session.owner, self.current) {
+            (Owner::Customer, None) => self.ask_consent(self.session.topic.clone()),
+            (Owner::Agent, None) => self.screen.say("Waiting for customers.", Style::Faint),
+            (_, Some(_)) => Ok(()),
+        }
+    }
+
+    /// The number of a conversation, from 1.
+    fn number(&mut self, id: ConversationId) -> usize {
+        let at = self.numbers.iter().position(|n| *n == id).unwrap_or_else(|| {
+            self.numbers.push(id);
+            self.numbers.len() - 1
+        });
+        at + 1
+    }
+
+    fn ended(&mut self) -> Error {
+        let stopped = || super::book::refused("stopped", "The client has stopped.", "Start it again.");
+        Error::Problem(self.last.take().unwrap_or_else(stopped), Exit::Vault)
+    }
+
+    fn finished(&mut self, finished: Finished) -> Result<(), Error> {
+        match finished.result {
+            Ok(text) if text.is_empty() => Ok(()),
+            Ok(text) => self.screen.say(&text, Style::Faint),
+            Err(problem) => {
+                self.problem(&problem)?;
+                match finished.text {
+                    Some(text) => {
+                        self.screen.say(&format!("Not sent: {}", crate::display::text(&text)), Style::Warning)
+                    }
+                    None => Ok(()),
+                }
+            }
+        }
+    }
+
+    async fn leave(mut self) -> Result<(), Error> {
+        let drain = self.session.drain;
+        let mut leaving = Box::pin(self.session.handle.clone().shutdown(drain));
+        let started = tokio::time::sleep(std::time::Duration::from_millis(300));
+        let mut slow = Box::pin(started);
+        let mut told = false;
+        let drained = loop {
+            tokio::select! {
+                biased;
+                Some(finished) = self.working.next() => self.finished(finished)?,
+                Some(event) = self.session.events.next() => self.event_while_leaving(&event),
+                drained = &mut leaving => break drained,
+                () = &mut slow, if !told => {
+                    told = true;
+                    self.screen.say("Waiting until everything is delivered; Ctrl-C leaves at once, and keeps it for the next start.", Style::Faint)?;
+                }
+                _ = tokio::signal::ctrl_c() => return Err(Error::Interrupted),
+            }
+        };
+        if drained { Ok(()) } else { Err(Error::Undelivered) }
+    }
+
+    fn event_while_leaving(&mut self, event: &Event) {
+        if let Event::Problem { problem, .. } = event {
+            self.last = Some(problem.clone());
+        }
+    }
+
+    fn problem(&mut self, problem: &Problem) -> Result<(), Error> {
+        let text = format!("{} {}", line(&problem.text), line(&problem.hint));
+        self.screen.say(&text, Style::Warning)
+    }
 }

@@ -6,5 +6,5 @@ mod run;
 mod stdin;
 
 pub use input::{Line, MAX_LINE, Request, parse};
-pub(crate) use output::{error, line, message, notices, receipt, role, topics, verified};
+pub(crate) use output::{error, line, message, notices, phase, receipt, role, topics, verified};
 pub(crate) use run::run;

@@ -1,0 +1,278 @@
+//! What people typed -> commands.
+
+use std::path::{Path, PathBuf};
+
+use sealdesk_client::{Command, Owner, Problem};
+use sealdesk_native::private_file::{self, Access, FileError};
+use sealdesk_protocol::conversation::Kind;
+use sealdesk_protocol::conversation::content::Text;
+use sealdesk_protocol::ids::{ConversationId, Handle};
+
+use super::typed::{self, Typed};
+use super::{Chat, Finished, Flow, Style};
+use crate::args::Format;
+use crate::chat::book::refused;
+use crate::chat::{Availability, find_attachment, transcript};
+use crate::display::{file_name, line, media_type, text};
+use crate::error::Error;
+use crate::own::{Exported, document, safety};
+
+impl Chat {
+    pub(super) async fn typed(&mut self, typed: &str) -> Result<Flow, Error> {
+        let result = match typed::parse(typed) {
+            Typed::Quit => return Ok(Flow::Quit),
+            Typed::Empty => Ok(()),
+            Typed::Wrong(why) => return self.screen.say(&why, Style::Warning).map(|()| Flow::On),
+            Typed::Help => return self.help().map(|()| Flow::On),
+            Typed::List => return self.print_list().map(|()| Flow::On),
+            Typed::Text(text) => self.send_text(text).await,
+            Typed::Verify => self.verify()?,
+            Typed::Export(path) => self.export(&path).await,
+            Typed::File(path) => self.send_file(&path).await,
+            Typed::Save(place, to) => self.save(place, to).await,
+            Typed::Close => self.simple(|conversation| Command::Close { conversation }, "").await,
+            Typed::Accept => self.simple(|conversation| Command::Accept { conversation }, "Accepted.").await,
+            Typed::Reassign => {
+                self.simple(
+                    |conversation| Command::AllowReassignment { conversation },
+                    "Another agent is asked.",
+                )
+                .await
+            }
+            Typed::Switch(n) => self.switch(n)?,
+            Typed::Claim(n) => self.claim(n).await,
+            Typed::Away => self.available(false).await,
+            Typed::Back => self.available(true).await,
+            Typed::New(topic) => self.new_conversation(topic.as_deref())?,
+            Typed::Agree => self.agree().await,
+        };
+        if let Err(problem) = result {
+            self.problem(&problem)?;
+        }
+        Ok(Flow::On)
+    }
+
+    fn help(&mut self) -> Result<(), Error> {
+        let more = match self.session.owner {
+            Owner::Customer => typed::CUSTOMER_HELP,
+            Owner::Agent => typed::AGENT_HELP,
+        };
+        self.screen.print(&format!("{}\n{more}", typed::HELP))
+    }
+
+    fn here(&self) -> Result<ConversationId, Problem> {
+        self.current.ok_or_else(|| {
+            refused(
+                "no_conversation",
+                "There is no conversation yet.",
+                "A customer opens one with /new or /agree.",
+            )
+        })
+    }
+
+    async fn send_text(&mut self, text: String) -> Result<(), Problem> {
+        let conversation = match self.here() {
+            Ok(id) => id,
+            Err(_) if self.consent.is_some() => {
+                return Err(refused(
+                    "consent_missing",
+                    "Not sent: the privacy notice comes first.",
+                    "/agree opens the conversation.",
+                ));
+            }
+            Err(problem) => return Err(problem),
+        };
+        let kind = Kind::Text(Text(text.clone()));
+        let answer = self.session.handle.submit(Command::Send { conversation, kind }).await?;
+        self.working.push(Box::pin(async move {
+            let result = answer.await.map(|_| String::new());
+            Finished { result, text: Some(text) }
+        }));
+        Ok(())
+    }
+
+    async fn simple(
+        &mut self,
+        command: impl FnOnce(ConversationId) -> Command,
+        said: &'static str,
+    ) -> Result<(), Problem> {
+        let answer = self.session.handle.submit(command(self.here()?)).await?;
+        self.working.push(Box::pin(async move {
+            Finished { result: answer.await.map(|_| said.to_string()), text: None }
+        }));
+        Ok(())
+    }
+
+    fn verify(&mut self) -> Result<Result<(), Problem>, Error> {
+        let view = match self.here() {
+            Ok(id) => self.book.get(&id).cloned(),
+            Err(problem) => return Ok(Err(problem)),
+        };
+        if let Some(view) = view {
+            self.screen.print(&safety(&view))?;
+        }
+        Ok(Ok(()))
+    }
+
+    async fn send_file(&mut self, path: &Path) -> Result<(), Problem> {
+        let conversation = self.here()?;
+        let name = path.file_name().map_or_else(|| "file".into(), |n| n.to_string_lossy().into_owned());
+        let said = format!("{} is on its way.", line(&name));
+        let answer = self.session.handle.send_file(conversation, path, name, media_type(path).into()).await?;
+        self.working
+            .push(Box::pin(async move { Finished { result: answer.await.map(|_| said), text: None } }));
+        Ok(())
+    }
+
+    async fn save(&mut self, place: usize, to: Option<PathBuf>) -> Result<(), Problem> {
+        let conversation = self.here()?;
+        let place = u64::try_from(place).unwrap_or(u64::MAX);
+        let page = self.session.handle.page(conversation, place.saturating_add(1), 1).await?;
+        let message = page.into_iter().find(|m| m.place == place).ok_or_else(|| {
+            refused("unknown_message", "There is no such message.", "The number stands below each file.")
+        })?;
+        let attachment = find_attachment(&self.session.handle, conversation, message.id).await?;
+        let to = to.unwrap_or_else(|| file_name(&attachment.name).into());
+        let said = format!("Saved as {}.", line(&to.display().to_string()));
+        let answer = self.session.handle.save_file(conversation, message.id, attachment.blob, &to).await?;
+        self.working
+            .push(Box::pin(async move { Finished { result: answer.await.map(|_| said), text: None } }));
+        Ok(())
+    }
+
+    /// The document at once; the attachments beside it as they come.
+    async fn export(&mut self, path: &Path) -> Result<(), Problem> {
+        let conversation = self.here()?;
+        let problem = |e: FileError| refused("file", format!("{e}."), e.hint());
+        if path.exists() {
+            return Err(problem(FileError::Exists(path.into())));
+        }
+        let messages = transcript::all(&self.session.handle, conversation).await?;
+        let view = self.book.get(&conversation).cloned();
+        let Some(view) = view else { return Ok(()) };
+        let mut folder = path.file_name().unwrap_or_default().to_os_string();
+        folder.push(".files");
+        let folder = path.with_file_name(folder);
+        let name = |place: u64, name: &str| format!("{place}-{}", file_name(name));
+        let relative = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let files = |message: &sealdesk_client::Message| match &message.kind {
+            Kind::Attachment(file) => Some(format!("{relative}/{}", name(message.place, &file.name))),
+            _ => None,
+        };
+        let organisation = self.session.settings().name.clone();
+        let exported =
+            Exported { organisation: &organisation, view: &view, messages: &messages, files: &files };
+        let is_json = path.extension().is_some_and(|e| e.eq_ignore_ascii_case("json"));
+        let document = document(&exported, if is_json { Format::Json } else { Format::Text });
+        private_file::create(path, document.as_bytes(), Access::Owner).map_err(problem)?;
+        let said = format!("{} messages written to {}.", messages.len(), line(&path.display().to_string()));
+        self.working.push(Box::pin(async move { Finished { result: Ok(said), text: None } }));
+        for message in &messages {
+            let Kind::Attachment(file) = &message.kind else { continue };
+            private_file::create_folder(&folder).map_err(problem)?;
+            let to = folder.join(name(message.place, &file.name));
+            let answer = self.session.handle.save_file(conversation, message.id, file.blob, &to).await?;
+            self.working.push(Box::pin(async move {
+                Finished { result: answer.await.map(|_| String::new()), text: None }
+            }));
+        }
+        Ok(())
+    }
+
+    fn switch(&mut self, n: usize) -> Result<Result<(), Problem>, Error> {
+        let Some(id) = n.checked_sub(1).and_then(|at| self.numbers.get(at)) else {
+            return Ok(Err(refused(
+                "unknown_conversation",
+                "There is no such conversation.",
+                "/list shows the numbers.",
+            )));
+        };
+        self.current = Some(*id);
+        self.screen.say(&format!("Now in conversation {n}."), Style::Faint)?;
+        Ok(Ok(()))
+    }
+
+    async fn claim(&mut self, n: usize) -> Result<(), Problem> {
+        let entry = n.checked_sub(1).and_then(|at| self.waiting.get(at)).ok_or_else(|| {
+            refused(
+                "unknown_conversation",
+                "Nothing waits under that number.",
+                "Numbers are shown when somebody waits.",
+            )
+        })?;
+        let conversation = entry.conversation;
+        let answer = self.session.handle.submit(Command::Claim { conversation }).await?;
+        self.working.push(Box::pin(async move {
+            Finished { result: answer.await.map(|_| "It is yours.".to_string()), text: None }
+        }));
+        Ok(())
+    }
+
+    async fn available(&mut self, available: bool) -> Result<(), Problem> {
+        let Availability { capacity, manual, .. } = self.session.availability;
+        let answer =
+            self.session.handle.submit(Command::SetAvailability { available, capacity, manual }).await?;
+        self.session.availability.available = available;
+        let said = if available { "Taking new conversations." } else { "Away: no new conversations." };
+        self.working.push(Box::pin(async move {
+            Finished { result: answer.await.map(|_| said.to_string()), text: None }
+        }));
+        Ok(())
+    }
+
+    fn new_conversation(&mut self, topic: Option<&str>) -> Result<Result<(), Problem>, Error> {
+        if self.session.owner == Owner::Agent {
+            return Ok(Err(refused("wrong_party", "Only a customer opens conversations.", "Wait for one.")));
+        }
+        match topic.map(str::parse::<Handle>).transpose() {
+            Ok(topic) => self.ask_consent(topic).map(Ok),
+            Err(_) => Ok(Err(unknown_topic())),
+        }
+    }
+
+    /// Shows the notice, and waits for /agree.
+    pub(super) fn ask_consent(&mut self, topic: Option<Handle>) -> Result<(), Error> {
+        let settings = self.session.settings();
+        let known = topic.as_ref().is_none_or(|t| settings.topic(t).is_some());
+        let chosen = match (topic, settings.topics.as_slice()) {
+            (Some(topic), _) if known => Some(topic),
+            (None, [only]) => Some(only.id.clone()),
+            _ => None,
+        };
+        let notice = settings.notice(&self.session.language).cloned();
+        let (Some(topic), Some(notice)) = (chosen, notice) else {
+            let mut lines = vec!["Choose what it is about: /new TOPIC".to_string()];
+            for topic in &settings.topics {
+                let name = topic.names.get(&self.session.language).or_else(|| topic.names.values().next());
+                lines.push(format!("  {}  {}", topic.id, line(name.map_or("", String::as_str))));
+            }
+            return self.screen.print(&lines.join("\n"));
+        };
+        let words = text(&notice.text).replace('\n', "\n  ");
+        self.consent = Some((topic.clone(), notice.hash()));
+        self.screen.print(&format!(
+            "Privacy notice:\n  {words}\n/agree agrees to it and opens a conversation about {topic}."
+        ))
+    }
+
+    async fn agree(&mut self) -> Result<(), Problem> {
+        let Some((topic, notice)) = self.consent.take() else {
+            return Err(refused("no_notice", "No privacy notice was shown.", "/new shows it."));
+        };
+        let language = self.session.language.clone();
+        let done = self.session.handle.command(Command::Open { topic, language, notice }).await?;
+        self.current = done.conversation;
+        let views = self.session.handle.conversations().await?;
+        for view in views {
+            self.number(view.id);
+            if self.book.get(&view.id).is_none() {
+                self.book.put(view);
+            }
+        }
+        Ok(())
+    }
+}
+
+fn unknown_topic() -> Problem {
+    refused("unknown_topic", "There is no such topic.", "/new lists the topics.")
+}

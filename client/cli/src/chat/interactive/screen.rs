@@ -1,0 +1,117 @@
+//! The terminal: a line editor whose prompt stays below what is printed; plain lines when there is no terminal.
+
+use std::io::{self, BufRead, IsTerminal, Write};
+
+use rustyline::error::ReadlineError;
+use rustyline::{Config, DefaultEditor, ExternalPrinter};
+use tokio::sync::mpsc;
+
+use crate::error::Error;
+
+/// What came from the keyboard.
+#[derive(Debug)]
+pub(super) enum Key {
+    Line(String),
+    /// Ctrl-C or Ctrl-D, or the end of a pipe.
+    End,
+}
+
+enum Printer {
+    Editor(Box<dyn ExternalPrinter + Send>),
+    Plain,
+}
+
+/// Where chats are printed.
+pub(super) struct Screen {
+    printer: Printer,
+    colours: bool,
+}
+
+/// Styles, off without colours.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Style {
+    Plain,
+    Name,
+    Faint,
+    Warning,
+}
+
+impl Screen {
+    /// Takes the terminal and reads lines until the end.
+    pub(super) fn open() -> Result<(Self, mpsc::Receiver<Key>), Error> {
+        let (keys, receiver) = mpsc::channel(16);
+        let colours = crate::chat::colours();
+        if !(io::stdin().is_terminal() && io::stdout().is_terminal()) {
+            spawn(move || plain(&keys))?;
+            return Ok((Self { printer: Printer::Plain, colours }, receiver));
+        }
+        let failed = |error: ReadlineError| Error::Terminal(io::Error::other(error));
+        let config = Config::builder().auto_add_history(true).max_history_size(100).map_err(failed)?.build();
+        let mut editor = DefaultEditor::with_config(config).map_err(failed)?;
+        let printer = editor.create_external_printer().map_err(failed)?;
+        spawn(move || {
+            loop {
+                let key = match editor.readline("> ") {
+                    Ok(line) => Key::Line(line),
+                    Err(_) => Key::End,
+                };
+                let end = matches!(key, Key::End);
+                if keys.blocking_send(key).is_err() || end {
+                    return;
+                }
+            }
+        })?;
+        Ok((Self { printer: Printer::Editor(Box::new(printer)), colours }, receiver))
+    }
+
+    /// Text in a style, for a line to print.
+    pub(super) fn styled(&self, text: &str, style: Style) -> String {
+        let code = match style {
+            _ if !self.colours => return text.into(),
+            Style::Plain => return text.into(),
+            Style::Name => "1",
+            Style::Faint => "2",
+            Style::Warning => "1;33",
+        };
+        format!("\u{1b}[{code}m{text}\u{1b}[0m")
+    }
+
+    /// Prints lines above the prompt. Other people's text in it has been neutralised.
+    pub(super) fn print(&mut self, text: &str) -> Result<(), Error> {
+        match &mut self.printer {
+            Printer::Editor(printer) => {
+                printer.print(format!("{text}\n")).map_err(|e| Error::Terminal(io::Error::other(e)))
+            }
+            Printer::Plain => {
+                let mut out = io::stdout().lock();
+                writeln!(out, "{text}").and_then(|()| out.flush()).map_err(Error::Terminal)
+            }
+        }
+    }
+
+    /// Prints in one style.
+    pub(super) fn say(&mut self, text: &str, style: Style) -> Result<(), Error> {
+        let text = self.styled(text, style);
+        self.print(&text)
+    }
+}
+
+fn spawn(read: impl FnOnce() + Send + 'static) -> Result<(), Error> {
+    // Not joined: it blocks in a read until the process ends.
+    std::thread::Builder::new().name("sealdesk-keys".into()).spawn(read).map(drop).map_err(Error::Terminal)
+}
+
+fn plain(keys: &mpsc::Sender<Key>) {
+    let mut stdin = io::stdin().lock();
+    loop {
+        let mut bytes = Vec::new();
+        let key = match stdin.read_until(b'\n', &mut bytes) {
+            Ok(0) | Err(_) => Key::End,
+            Ok(_) => Key::Line(String::from_utf8_lossy(&bytes).into_owned()),
+        };
+        let end = matches!(key, Key::End);
+        if keys.blocking_send(key).is_err() || end {
+            return;
+        }
+    }
+}

@@ -1,0 +1,230 @@
+//! Events -> lines on the screen.
+
+use sealdesk_client::{
+    Command, ConversationView, Event, LinkState, Message, MessageState, Owner, Phase, TransferState,
+};
+use sealdesk_protocol::conversation::Kind;
+use sealdesk_protocol::ids::ConversationId;
+
+use super::{Chat, Style};
+use crate::chat::book::{is_open, peer};
+use crate::chat::transcript;
+use crate::display::line;
+use crate::error::{Error, Exit};
+use crate::own::{author, words};
+use crate::time;
+
+impl Chat {
+    pub(super) async fn event(&mut self, event: Event) -> Result<(), Error> {
+        match event {
+            Event::Conversation(view) => self.view(*view),
+            Event::Message(message) if message.mine => self.own(&message),
+            Event::Message(message) => self.message(&message).await,
+            Event::Link { state, .. } => self.link(&state),
+            Event::Transfer { state, done, total, .. } => self.transfer(&state, done, total),
+            Event::Waiting(entries) => {
+                let more = entries.len() > self.waiting.len();
+                self.waiting = entries;
+                if more { self.print_waiting() } else { Ok(()) }
+            }
+            Event::Problem { problem, .. } => {
+                self.problem(&problem)?;
+                self.last = Some(problem);
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    pub(super) fn view(&mut self, view: ConversationView) -> Result<(), Error> {
+        let id = view.id;
+        let number = self.number(id);
+        let tag = self.tag(number);
+        let shown = self.shown.entry(id).or_default();
+        let mut said: Vec<(String, Style)> = Vec::new();
+        let who = peer(&view)
+            .map(|p| p.name.as_deref().map_or_else(|| "a customer".into(), |n| line(n).into_owned()));
+        if let (Some(who), Some(_)) = (&who, &view.safety_number)
+            && matches!(view.phase, Phase::Assigned | Phase::Active)
+        {
+            if shown.peer != *who {
+                shown.peer.clone_from(who);
+                shown.accepted = false;
+                let about = format!("about {}", line(view.topic.as_str()));
+                said.push(match self.session.owner {
+                    Owner::Customer => (format!("{tag}{who} will answer; the name is certified by the organisation. /verify shows the safety number."), Style::Plain),
+                    Owner::Agent => (format!("{tag}Conversation {number} with {who} {about}, language {}.", line(&view.language)), Style::Name),
+                });
+                if peer(&view).is_some_and(|p| p.new_device) {
+                    said.push((
+                        format!("{tag}{who} uses a new device that no earlier one vouched for."),
+                        Style::Warning,
+                    ));
+                }
+            }
+            if view.phase == Phase::Active && !shown.accepted {
+                shown.accepted = true;
+                if self.session.owner == Owner::Customer {
+                    said.push((format!("{tag}{who} is here."), Style::Faint));
+                }
+            }
+        }
+        if view.phase == Phase::Queued && shown.peer.is_empty() && shown.place == 0 {
+            shown.peer = " ".into();
+            said.push((format!("{tag}Looking for somebody who can answer."), Style::Faint));
+        }
+        if view.reassignment_waits && !shown.reassignment {
+            said.push((
+                format!("{tag}Nobody accepted in time. /reassign lets another agent take over."),
+                Style::Warning,
+            ));
+        }
+        shown.reassignment = view.reassignment_waits;
+        if view.phase == Phase::Closed && !shown.closed {
+            shown.closed = true;
+            said.push((format!("{tag}The conversation is closed."), Style::Name));
+        }
+        if view.phase == Phase::Lost && !shown.lost {
+            shown.lost = true;
+            said.push((format!("{tag}Conversation {number} went to somebody else."), Style::Faint));
+        }
+        let current = self.current.and_then(|c| self.book.get(&c)).is_some_and(is_open);
+        if !current && is_open(&view) {
+            self.current = Some(id);
+        }
+        self.book.put(view);
+        said.into_iter().try_for_each(|(text, style)| self.screen.say(&text, style))
+    }
+
+    /// `[2] ` when there are several conversations.
+    fn tag(&self, number: usize) -> String {
+        if self.numbers.len() > 1 { format!("[{number}] ") } else { String::new() }
+    }
+
+    pub(super) async fn catch_up(&mut self, id: ConversationId, unread: u32) -> Result<(), Error> {
+        let missed = transcript::unread(&self.session.handle, id, unread).await;
+        for message in missed.map_err(|p| Error::Problem(p, Exit::Vault))? {
+            self.message(&message).await?;
+        }
+        Ok(())
+    }
+
+    pub(super) async fn message(&mut self, message: &Message) -> Result<(), Error> {
+        let shown = self.shown.entry(message.conversation).or_default();
+        if message.place <= shown.place {
+            return Ok(());
+        }
+        shown.place = message.place;
+        let number = self.number(message.conversation);
+        let tag = self.tag(number);
+        let mut notes = String::new();
+        if message.state == MessageState::ReceivedAfterClose {
+            notes += " (arrived after closing)";
+        }
+        if message.weak_start {
+            notes += " (weaker forward secrecy until the other side's keys rotate)";
+        }
+        let said = words(message).replace('\n', "\n      ");
+        let name = self.screen.styled(&author(message), Style::Name);
+        let mut text = format!("{tag}{} {name}{notes}: {said}", time::clock(message.time));
+        if let Kind::Attachment(_) = message.kind {
+            text += &format!("\n      /save {} fetches it", message.place);
+            self.files.insert((message.conversation, message.place), message.id);
+        }
+        self.screen.print(&text)?;
+        let read = Command::MarkRead { conversation: message.conversation, counter: message.id.counter };
+        drop(self.session.handle.submit(read).await);
+        Ok(())
+    }
+
+    /// Ticks of own messages.
+    fn own(&mut self, message: &Message) -> Result<(), Error> {
+        let shown = self.shown.entry(message.conversation).or_default();
+        shown.place = shown.place.max(message.place);
+        if shown.states.insert(message.id.counter, message.state) == Some(message.state) {
+            return Ok(());
+        }
+        let number = self.number(message.conversation);
+        let tag = self.tag(number);
+        let (ticks, style) = match message.state {
+            MessageState::Sent => ("✓ sent", Style::Faint),
+            MessageState::Delivered => ("✓✓ delivered", Style::Faint),
+            MessageState::Read => ("✓✓ read", Style::Faint),
+            MessageState::Undelivered => ("✗ NOT DELIVERED", Style::Warning),
+            _ => return Ok(()),
+        };
+        let said: String = words(message).chars().take(40).map(|c| if c == '\n' { ' ' } else { c }).collect();
+        self.screen.say(&format!("{tag}      {ticks}: {said}"), style)
+    }
+
+    fn link(&mut self, state: &LinkState) -> Result<(), Error> {
+        match state {
+            LinkState::Online => self.screen.say("Connected.", Style::Faint),
+            LinkState::Offline => self.screen.say("Not connected; trying again by itself.", Style::Faint),
+            LinkState::Connecting => Ok(()),
+            LinkState::Replaced => Err(Error::Problem(
+                crate::chat::book::refused(
+                    "replaced",
+                    "Another program uses this device now.",
+                    "Stop the other program; a vault is used by one program at a time.",
+                ),
+                Exit::Vault,
+            )),
+            LinkState::Refused(why) if self.session.owner == Owner::Agent => {
+                Err(Error::Problem(why.clone(), Exit::Relay))
+            }
+            LinkState::Refused(why) => self.problem(&why.clone()),
+        }
+    }
+
+    fn transfer(&mut self, state: &TransferState, done: u64, total: u64) -> Result<(), Error> {
+        match state {
+            TransferState::Uploaded => self.screen.say("The file is at the relay.", Style::Faint),
+            TransferState::Failed(why) => self.problem(&why.clone()),
+            TransferState::Uploading | TransferState::Downloading if total > 4 << 20 => {
+                // One line for each quarter of a large file.
+                let quarter = |n: u64| n.saturating_mul(4) / total.max(1);
+                if done > 0 && quarter(done) != quarter(done.saturating_sub(32 * 1024)) {
+                    self.screen.say(&format!("{} %", done.saturating_mul(100) / total.max(1)), Style::Faint)
+                } else {
+                    Ok(())
+                }
+            }
+            _ => Ok(()),
+        }
+    }
+
+    pub(super) fn print_waiting(&mut self) -> Result<(), Error> {
+        let mut lines = vec!["Waiting to be claimed:".to_string()];
+        for (entry, n) in self.waiting.iter().zip(1..) {
+            lines.push(format!(
+                "  {n}  {} ({}) since {}",
+                line(entry.topic.as_str()),
+                line(&entry.language),
+                time::clock(entry.since)
+            ));
+        }
+        self.screen.print(&lines.join("\n"))
+    }
+
+    pub(super) fn print_list(&mut self) -> Result<(), Error> {
+        if self.numbers.is_empty() {
+            return self.screen.say("No conversation yet.", Style::Faint);
+        }
+        let mut lines = Vec::new();
+        for (id, n) in self.numbers.iter().zip(1..) {
+            let Some(view) = self.book.get(id) else { continue };
+            let mark = if self.current == Some(*id) { "*" } else { " " };
+            let who = peer(view).and_then(|p| p.name.clone()).unwrap_or_default();
+            lines.push(format!(
+                "{mark} {n}  {}  {}  {}  {}  {} unread",
+                &id.to_string()[..8],
+                crate::chat::json::phase(view.phase),
+                line(view.topic.as_str()),
+                line(&who),
+                view.unread
+            ));
+        }
+        self.screen.print(&lines.join("\n"))
+    }
+}

@@ -1,0 +1,140 @@
+//! What a person typed: text to send, or a command.
+
+use std::path::PathBuf;
+
+/// A line of a person.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Typed {
+    /// Nothing.
+    Empty,
+    /// Text to send.
+    Text(String),
+    Help,
+    Verify,
+    Export(PathBuf),
+    File(PathBuf),
+    Save(usize, Option<PathBuf>),
+    Close,
+    List,
+    Switch(usize),
+    Accept,
+    Claim(usize),
+    Away,
+    Back,
+    New(Option<String>),
+    Agree,
+    Reassign,
+    Quit,
+    /// A command that is none, or lacks something: what to say.
+    Wrong(String),
+}
+
+/// What `/help` prints.
+pub(super) const HELP: &str = "\
+Type to write; a line that starts with // is sent with one slash.
+  /verify          safety number, and everyone who can read
+  /file PATH       send a file
+  /save N [PATH]   save the file of message N
+  /export FILE     write the transcript; attachments beside it in FILE.files
+  /list            conversations          /switch N   go to conversation N
+  /close           close the conversation
+  /quit            leave; what is not delivered yet is kept";
+
+/// The part of `/help` for customers.
+pub(super) const CUSTOMER_HELP: &str = "\
+  /new [TOPIC]     open another conversation
+  /agree           agree to the privacy notice that was shown
+  /reassign        let another agent take over when the first did not accept";
+
+/// The part of `/help` for agents.
+pub(super) const AGENT_HELP: &str = "\
+  /accept          accept the conversation (with --manual)
+  /claim N         claim conversation N of those that wait
+  /away, /back     stop or go on taking new conversations";
+
+/// Reads a line; anything is allowed.
+pub(super) fn parse(line: &str) -> Typed {
+    let line = line.trim();
+    let Some(rest) = line.strip_prefix('/') else {
+        return if line.is_empty() { Typed::Empty } else { Typed::Text(line.into()) };
+    };
+    if rest.starts_with('/') {
+        return Typed::Text(rest.into());
+    }
+    let (word, argument) = rest.split_once(char::is_whitespace).unwrap_or((rest, ""));
+    let argument = argument.trim();
+    let path = |what: &str| {
+        if argument.is_empty() {
+            Err(Typed::Wrong(format!("{what} what? Write /{word} PATH.")))
+        } else {
+            Ok(PathBuf::from(argument))
+        }
+    };
+    let number = |text: &str| {
+        text.parse::<usize>()
+            .ok()
+            .filter(|n| *n > 0)
+            .ok_or_else(|| Typed::Wrong(format!("Write /{word} N, with the number that is shown.")))
+    };
+    let result = match word {
+        "help" | "?" => Ok(Typed::Help),
+        "verify" => Ok(Typed::Verify),
+        "export" => path("Export to").map(Typed::Export),
+        "file" => path("Send").map(Typed::File),
+        "save" => {
+            let (n, to) = argument.split_once(char::is_whitespace).unwrap_or((argument, ""));
+            let to = to.trim();
+            number(n).map(|n| Typed::Save(n, (!to.is_empty()).then(|| to.into())))
+        }
+        "close" => Ok(Typed::Close),
+        "list" => Ok(Typed::List),
+        "switch" => number(argument).map(Typed::Switch),
+        "accept" => Ok(Typed::Accept),
+        "claim" => number(argument).map(Typed::Claim),
+        "away" => Ok(Typed::Away),
+        "back" => Ok(Typed::Back),
+        "new" => Ok(Typed::New((!argument.is_empty()).then(|| argument.into()))),
+        "agree" => Ok(Typed::Agree),
+        "reassign" => Ok(Typed::Reassign),
+        "quit" | "exit" | "q" => Ok(Typed::Quit),
+        _ => Err(Typed::Wrong(
+            "There is no such command; /help lists them. Write // to send a line that starts with a slash."
+                .into(),
+        )),
+    };
+    result.unwrap_or_else(|wrong| wrong)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_and_commands() {
+        assert_eq!(parse("  hello /there "), Typed::Text("hello /there".into()));
+        assert_eq!(parse("//etc/passwd"), Typed::Text("/etc/passwd".into()));
+        assert_eq!(parse("/file  /tmp/a b.pdf "), Typed::File("/tmp/a b.pdf".into()));
+        assert_eq!(parse("/save 3"), Typed::Save(3, None));
+        assert_eq!(parse("/save 3 /tmp/x y"), Typed::Save(3, Some("/tmp/x y".into())));
+        assert_eq!(parse("/new billing"), Typed::New(Some("billing".into())));
+        assert_eq!(parse(" \t "), Typed::Empty);
+    }
+
+    #[test]
+    fn anything_else_gets_an_answer() {
+        for line in [
+            "/",
+            "/nope",
+            "/save",
+            "/save x",
+            "/switch 0",
+            "/switch -1",
+            "/file",
+            "/claim 99999999999999999999",
+            "/\u{202e}",
+            "/é 1",
+        ] {
+            assert!(matches!(parse(line), Typed::Wrong(_)), "{line}");
+        }
+    }
+}
