@@ -27,12 +27,13 @@ async fn contents<S: Store>(store: &S, mailbox: MailboxId) -> Vec<(u64, Vec<u8>)
     items.into_iter().map(|item| (item.seq, item.bytes)).collect()
 }
 
-/// Runs every check.
+/// Runs every check. A name that starts with `wide:` asks for the store of the rest of the name, without quotas.
 pub(crate) async fn conformance<S: Store>(open: impl Fn(&str) -> S) {
     mailboxes(&open).await;
     quotas(&open).await;
     prekeys(&open).await;
     conversations(&open).await;
+    long_values(&open).await;
     expiry(&open).await;
     the_rest(&open).await;
     concurrent(&open).await;
@@ -145,6 +146,42 @@ async fn conversations<S: Store>(open: &impl Fn(&str) -> S) {
     store.swap(change(1, Keep::Open, Vec::new())).await.unwrap();
     store.sweep(9 * HOUR, 0).await.unwrap();
     assert!(store.conversation(CONVERSATION).await.unwrap().is_some(), "opened in the meantime: stays");
+}
+
+/// Values of every size that the relay stores, whole after reopening and gone after removal.
+async fn long_values<S: Store>(open: &impl Fn(&str) -> S) {
+    let sizes = [1, 6_135, 6_136, 6_137, 12_288, 65_000, 100_000];
+    let bytes = |size: usize| (0..size).map(|n| (n % 251) as u8).collect::<Vec<u8>>();
+    let store = open("long");
+    for (size, version) in sizes.iter().rev().zip(0..) {
+        let conversation = Swap { record: bytes(*size), ..change(version, Keep::Open, Vec::new()) };
+        store.swap(conversation).await.unwrap();
+        let stored = store.conversation(CONVERSATION).await.unwrap().unwrap();
+        assert!(stored.bytes == bytes(*size), "a record of {size} bytes, shorter than the one before");
+    }
+    drop(store);
+    let store = open("wide:long");
+    for (id, size) in sizes.iter().enumerate() {
+        store.append(item(BOX, id as u8, &bytes(*size))).await.unwrap();
+    }
+    let short = Append { expires_ms: HOUR, ..item(BOX, 99, &bytes(20_000)) };
+    store.append(short).await.unwrap();
+    drop(store);
+
+    let store = open("wide:long");
+    let read = contents(&store, BOX).await;
+    assert_eq!(read.iter().map(|(_, item)| item.len()).collect::<Vec<_>>(), [&sizes[..], &[20_000]].concat());
+    assert!(read.iter().all(|(_, item)| *item == bytes(item.len())));
+    assert_eq!(store.stats().await.unwrap().items, 8);
+    assert_eq!(store.read(BOX, 0, 3, usize::MAX).await.unwrap().len(), 3);
+    assert_eq!(store.sweep(4 * HOUR, 0).await.unwrap().items, 1);
+    store.ack(BOX, 5).await.unwrap();
+    assert!(contents(&store, BOX).await == [(6, bytes(65_000)), (7, bytes(100_000))]);
+    store.ack(BOX, 8).await.unwrap();
+    assert_eq!(contents(&store, BOX).await, []);
+    store.swap(change(7, Keep::Until(HOUR), Vec::new())).await.unwrap();
+    store.sweep(4 * HOUR, 0).await.unwrap();
+    assert_eq!(store.conversation(CONVERSATION).await.unwrap(), None);
 }
 
 async fn expiry<S: Store>(open: &impl Fn(&str) -> S) {

@@ -5,7 +5,7 @@ use sealdesk_protocol::ids::{BlobId, MailboxId};
 
 use super::committer::Txn;
 use super::keys::{self, prefix};
-use super::mailbox;
+use super::{long, mailbox};
 use super::value::split_number;
 use crate::store::{BlobRecord, StoreError, Swept};
 
@@ -60,7 +60,7 @@ fn judge(txn: &mut Txn<'_>, target: &[u8], now_ms: u64, swept: &mut Swept) -> Re
             // A conversation that was opened after it had been noted has no expiry any more.
             let stays = kind == prefix::CONVERSATION && expires_ms == 0;
             if expires_ms <= now_ms && !stays {
-                txn.remove(target.to_vec());
+                long::remove(txn, target)?;
             }
         }
     }

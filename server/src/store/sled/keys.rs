@@ -79,7 +79,27 @@ pub(super) fn expiry(bucket: u32, target: &[u8]) -> Vec<u8> {
     key(prefix::EXPIRY, &[&bucket.to_be_bytes(), target])
 }
 
-/// The last sequence number of a key made by [`item`] or an audit key.
+/// Length of a key made by [`item`]; the pieces of a long item have longer ones.
+const ITEM_LEN: usize = 1 + MailboxId::LEN + 8;
+
+/// The position in a key made by [`item`], or of a piece of it.
+pub(super) fn item_seq(key: &[u8]) -> u64 {
+    key.get(..ITEM_LEN).map_or(0, trailing_number)
+}
+
+/// Whether the key is an item's own, and not that of a further piece.
+pub(super) fn is_first_piece(key: &[u8]) -> bool {
+    key.len() == ITEM_LEN
+}
+
+/// Everything of a mailbox from one position to another, both included, with all pieces.
+pub(super) fn items(mailbox: &MailboxId, from: u64, to: u64) -> core::ops::RangeInclusive<Vec<u8>> {
+    let mut end = item(mailbox, to);
+    end.push(u8::MAX);
+    item(mailbox, from)..=end
+}
+
+/// The number at the end of a key.
 pub(super) fn trailing_number(key: &[u8]) -> u64 {
     key.last_chunk::<8>().map_or(0, |bytes| u64::from_be_bytes(*bytes))
 }

@@ -4,6 +4,7 @@ use sealdesk_protocol::ids::MailboxId;
 
 use super::committer::{Txn, failed};
 use super::keys::{self, prefix};
+use super::long;
 use super::value::{split_number, with_number};
 use crate::store::{Append, Appended, Quota, StoreError};
 
@@ -31,13 +32,20 @@ fn load(txn: &Txn<'_>, mailbox: &MailboxId) -> Result<MailboxState, StoreError> 
         None => (1, 1),
     };
     let mut state = MailboxState { first, next, items: 0, bytes: 0, bucket: 0 };
-    for entry in txn.tree.range(keys::item(mailbox, first)..=keys::item(mailbox, u64::MAX)) {
+    for entry in txn.tree.range(keys::items(mailbox, first, u64::MAX)) {
         let (key, value) = entry.map_err(failed)?;
-        state.next = state.next.max(keys::trailing_number(&key) + 1);
-        state.items += 1;
-        state.bytes += value.len() as u64 - 8;
+        state.next = state.next.max(keys::item_seq(&key) + 1);
+        let (items, bytes) = weight(&key, &value);
+        state.items += items;
+        state.bytes += bytes;
     }
     Ok(state)
+}
+
+/// What a stored piece counts: items and bytes.
+fn weight(key: &[u8], value: &[u8]) -> (u64, u64) {
+    let length = value.len() as u64;
+    if keys::is_first_piece(key) { (1, length.saturating_sub(8)) } else { (0, length) }
 }
 
 fn store_floor(txn: &mut Txn<'_>, mailbox: &MailboxId, state: MailboxState) {
@@ -95,7 +103,8 @@ pub(super) fn append(
             keys::item_id(&item.mailbox, &item.id),
             with_number(answer.seq, &item.expires_ms.to_be_bytes()),
         );
-        txn.put(keys::item(&item.mailbox, answer.seq), with_number(item.expires_ms, &item.bytes));
+        let value = with_number(item.expires_ms, &item.bytes);
+        long::put(txn, keys::item(&item.mailbox, answer.seq), &value);
     }
     txn.mailboxes.extend(states);
     Ok(answers)
@@ -108,10 +117,11 @@ pub(super) fn ack(txn: &mut Txn<'_>, mailbox: MailboxId, up_to: u64) -> Result<(
     if up_to < state.first {
         return Ok(());
     }
-    for entry in txn.tree.range(keys::item(&mailbox, state.first)..=keys::item(&mailbox, up_to)) {
+    for entry in txn.tree.range(keys::items(&mailbox, state.first, up_to)) {
         let (key, value) = entry.map_err(failed)?;
-        state.items = state.items.saturating_sub(1);
-        state.bytes = state.bytes.saturating_sub(value.len() as u64 - 8);
+        let (items, bytes) = weight(&key, &value);
+        state.items = state.items.saturating_sub(items);
+        state.bytes = state.bytes.saturating_sub(bytes);
         txn.remove(key.to_vec());
     }
     state.first = up_to + 1;
@@ -124,12 +134,17 @@ pub(super) fn ack(txn: &mut Txn<'_>, mailbox: MailboxId, up_to: u64) -> Result<(
 pub(super) fn sweep(txn: &mut Txn<'_>, mailbox: MailboxId, now_ms: u64) -> Result<u64, StoreError> {
     let mut state = load(txn, &mailbox)?;
     let mut dropped = 0;
+    // A further piece shares the fate of its item, which comes before it.
+    let mut expired = false;
     for (key, value) in txn.scan(&keys::key(prefix::ITEM, &[mailbox.as_bytes()]), usize::MAX)? {
-        let (expires, bytes) = split_number(&value).ok_or(StoreError::Corrupt("item"))?;
-        if expires <= now_ms {
-            dropped += 1;
-            state.items = state.items.saturating_sub(1);
-            state.bytes = state.bytes.saturating_sub(bytes.len() as u64);
+        if keys::is_first_piece(&key) {
+            expired = split_number(&value).ok_or(StoreError::Corrupt("item"))?.0 <= now_ms;
+        }
+        if expired {
+            let (items, bytes) = weight(&key, &value);
+            dropped += items;
+            state.items = state.items.saturating_sub(items);
+            state.bytes = state.bytes.saturating_sub(bytes);
             txn.remove(key);
         }
     }

@@ -6,6 +6,7 @@
 mod committer;
 mod expiry;
 mod keys;
+mod long;
 mod mailbox;
 mod open;
 mod prekeys;
@@ -72,15 +73,19 @@ impl SledStore {
     ) -> Result<Vec<Item>, StoreError> {
         let mut items = Vec::new();
         let mut bytes = 0;
-        let from = keys::item(&mailbox, after.saturating_add(1));
-        for entry in self.tree.range(from..=keys::item(&mailbox, u64::MAX)).take(max_items) {
+        for entry in self.tree.range(keys::items(&mailbox, after.saturating_add(1), u64::MAX)) {
             let (key, value) = entry.map_err(failed)?;
-            let (_, item) = split_number(&value).ok_or(StoreError::Corrupt("item"))?;
-            bytes += item.len();
-            if bytes > max_bytes && !items.is_empty() {
+            bytes += value.len();
+            if !keys::is_first_piece(&key) {
+                let item: &mut Item = items.last_mut().ok_or(StoreError::Corrupt("item"))?;
+                item.bytes.extend_from_slice(&value);
+                continue;
+            }
+            if items.len() >= max_items || (bytes > max_bytes && !items.is_empty()) {
                 break;
             }
-            items.push(Item { seq: keys::trailing_number(&key), bytes: item.to_vec() });
+            let (_, item) = split_number(&value).ok_or(StoreError::Corrupt("item"))?;
+            items.push(Item { seq: keys::item_seq(&key), bytes: item.to_vec() });
         }
         // Asked after reading: whatever was seen is either announced here or durable already.
         let limit = self.committer.shared.not_durable_from(&mailbox);
@@ -89,7 +94,20 @@ impl SledStore {
     }
 
     fn versioned(&self, id: ConversationId) -> Result<Option<Versioned>, StoreError> {
-        self.get(&keys::conversation(&id))?.map(|stored| decode_versioned(&stored)).transpose()
+        let key = keys::conversation(&id);
+        loop {
+            let pieces = self.tree.scan_prefix(&key).map(|entry| {
+                let (key, value) = entry.map_err(failed)?;
+                Ok((key.to_vec(), value.to_vec()))
+            });
+            let stored = long::join(pieces.collect::<Result<_, StoreError>>()?);
+            let read = stored.map(|stored| decode_versioned(&stored)).transpose()?;
+            // The pieces are read one by one: they belong together if the version is still the same.
+            let now = self.get(&key)?.map(|first_piece| decode_versioned(&first_piece)).transpose()?;
+            if read.as_ref().map(|record| record.version) == now.map(|record| record.version) {
+                return Ok(read);
+            }
+        }
     }
 
     fn open_now(&self) -> Result<Vec<(ConversationId, Versioned)>, StoreError> {
@@ -117,7 +135,7 @@ fn decode_versioned(stored: &[u8]) -> Result<Versioned, StoreError> {
 fn swap(txn: &mut Txn<'_>, swap: Swap, quota: Quota) -> Result<Swapped, StoreError> {
     let key = keys::conversation(&swap.conversation);
     let current = match txn.get(&key)? {
-        Some(stored) => decode_versioned(&stored)?.version,
+        Some(first_piece) => decode_versioned(&first_piece)?.version,
         None => 0,
     };
     if current != swap.expected {
@@ -136,7 +154,7 @@ fn swap(txn: &mut Txn<'_>, swap: Swap, quota: Quota) -> Result<Swapped, StoreErr
             expires_ms
         }
     };
-    txn.put(key, with_number(expires_ms, &with_number(version, &swap.record)));
+    long::replace(txn, key, &with_number(expires_ms, &with_number(version, &swap.record)))?;
     if let Some(entry) = swap.audit {
         audit(txn, &entry);
     }
@@ -306,8 +324,9 @@ impl Store for SledStore {
 
     fn stats(&self) -> Answer<StoreStats> {
         let count = |kind: u8| self.tree.scan_prefix([kind]).count() as u64;
+        let items = self.tree.scan_prefix([prefix::ITEM]).keys().flatten();
         Self::answer(Ok(StoreStats {
-            items: count(prefix::ITEM),
+            items: items.filter(|key| keys::is_first_piece(key)).count() as u64,
             open_conversations: count(prefix::OPEN),
             prekeys: count(prefix::PREKEY),
             blobs: count(prefix::BLOB),
