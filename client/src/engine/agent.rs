@@ -5,8 +5,8 @@ use sealdesk_protocol::conversation::statements::{Action, Head};
 use sealdesk_protocol::ids::ConversationId;
 use sealdesk_protocol::wire::SetAvailability;
 
-use super::connection::Request;
 use super::context::Cx;
+use super::link::Request;
 use super::records::Side;
 use super::state::Engine;
 use crate::vault::Key;
@@ -64,8 +64,8 @@ impl Engine {
         if envelope.is_some()
             && let Some(c) = self.conversations.get_mut(&id)
         {
-            c.waits.receipts.remove(&customer);
-            c.waits.receipted.insert(customer, cx.now.mono_ms);
+            c.receipted(&customer, cx.now.mono_ms);
+            self.mark(Key::Counters(id));
         }
         self.add_note(cx, id, Action::Accept { current }, envelope.into_iter().collect());
     }

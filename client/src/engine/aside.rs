@@ -42,7 +42,7 @@ impl Engine {
             self.mark(Key::SetAside(hash, number));
             match set_aside.item {
                 Aside::Envelope(bytes) => self.receive_envelope(cx, hash, &bytes),
-                Aside::Statement(item) => self.receive_statement(cx, hash, item),
+                Aside::Statement(item) => self.receive_statement(cx, hash, *item),
             }
         }
     }

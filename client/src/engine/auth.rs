@@ -8,8 +8,8 @@ use sealdesk_protocol::wire::{
     Ack, AuthBody, Authenticate, Challenge, Code, PROTOCOL_VERSION, Party, Position, Welcome,
 };
 
-use super::connection::{Online, Phase};
 use super::context::Cx;
+use super::link::{Online, Phase};
 use super::state::Engine;
 use super::{LinkState, Output, problem};
 use crate::vault::Key;
@@ -119,6 +119,7 @@ impl Engine {
             conversation.counters.sent = conversation.counters.delivered;
             touched.push(conversation.id());
         }
+        self.upload_again(&touched);
         touched.into_iter().for_each(|id| self.mark(Key::Counters(id)));
         cx.problem(None, problem::relay_restored(restores));
     }

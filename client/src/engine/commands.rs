@@ -5,8 +5,8 @@ use sealdesk_protocol::conversation::{Content, MessageId};
 use sealdesk_protocol::ids::ConversationId;
 use sealdesk_protocol::wire::Claim;
 
-use super::connection::Request;
 use super::context::Cx;
+use super::link::Request;
 use super::records::{Availability, Side};
 use super::state::Engine;
 use super::{Command, Event, Problem, problem};
@@ -106,6 +106,14 @@ impl Engine {
         let message = MessageId { device: conversation.record.device, counter };
         let (place, weak) = (own.place, own.weak);
         conversation.contents.insert(counter, own);
+        // It carries fresh heads and leaves in this step: a pure receipt is not needed.
+        if let Some(peer) = conversation.peer().map(|p| p.hash())
+            && conversation.may_send()
+            && conversation.sending(&peer).is_some()
+            && conversation.waits.distrust.is_none()
+        {
+            conversation.receipted(&peer, cx.now.mono_ms);
+        }
         self.mark(Key::Content(id, counter));
         self.mark(Key::Counters(id));
         if place > 0 {
@@ -167,6 +175,10 @@ impl Engine {
             return cx.failed(id, problem::wrong_party("a customer"));
         }
         c.record.allowed = true;
+        c.record.unaccepted = false;
+        c.waits.assigning = false;
+        c.waits.assignment_at = 0;
+        c.waits.attention = true;
         c.waits.changed = true;
         self.mark(Key::Conversation(conversation));
         self.take_offered(cx, conversation);
@@ -224,11 +236,8 @@ impl Engine {
             return cx.failed(id, problem::unknown_conversation());
         };
         let (places, device, side) = (c.counters.places, c.record.device, c.record.side);
-        let mut keys = vec![
-            Key::ConversationKey(conversation),
-            Key::Conversation(conversation),
-            Key::Counters(conversation),
-        ];
+        let mut keys =
+            vec![Key::Wrapped(conversation), Key::Conversation(conversation), Key::Counters(conversation)];
         for entry in c.sessions.values() {
             keys.push(Key::Session(conversation, entry.session.id()));
             keys.extend(

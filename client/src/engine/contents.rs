@@ -30,12 +30,22 @@ impl Conversation {
             device: *device,
             counter: 0,
             hash: first_head(&self.record.id, device),
+            receipted: 0,
         })
     }
 
     fn set_peer_head(&mut self, head: PeerHead) {
         self.counters.peers.retain(|h| h.device != head.device);
         self.counters.peers.push(head);
+    }
+
+    /// A content with fresh heads was sealed for this device: no further receipt is due.
+    pub(super) fn receipted(&mut self, device: &DeviceKeyHash, now: u64) {
+        if let Some(head) = self.counters.peers.iter_mut().find(|h| h.device == *device) {
+            head.receipted = head.counter;
+        }
+        self.waits.receipts.remove(device);
+        self.waits.receipted.insert(*device, now);
     }
 
     /// What every content says about what we have.
@@ -96,6 +106,7 @@ impl Engine {
             device: sender,
             counter: content.counter,
             hash: next_head(&head.hash, content.counter, &incoming.bytes),
+            receipted: head.receipted,
         });
         c.waits.attention = true;
         let due = cx.now.mono_ms + RECEIPT_DELAY;
@@ -133,12 +144,8 @@ impl Engine {
         let place = c.counters.places;
         let after_close = c.is_closed();
         let author = c.record.known.iter().find(|k| k.device == message.device).map(|k| k.name.clone());
-        if let Kind::Attachment(attachment) = kind
-            && c.attachments.len() < MAX_ATTACHMENTS
-        {
-            let record = AttachmentRecord { conversation: id, message, attachment };
-            c.attachments.insert(message, record);
-            self.mark(Key::Attachment(id, message));
+        if let Kind::Attachment(attachment) = kind {
+            self.keep_attachment(AttachmentRecord { conversation: id, message, attachment });
         }
         self.add_to_transcript(cx, id, message, place, false, author, content, after_close, weak);
     }
@@ -209,6 +216,7 @@ impl Engine {
             self.drop_envelope(&id, order);
         }
         self.mark(Key::Counters(id));
+        self.drop_receipted_spools(cx, &id);
         for own in receipted.into_values() {
             self.mark(Key::Content(id, own.counter));
             self.tell_own(cx, id, &own);
@@ -307,4 +315,4 @@ impl Engine {
 /// Own messages kept in memory to tell when they are read.
 const MAX_RECENT: usize = 64;
 /// Attachments that can be opened, of one conversation.
-const MAX_ATTACHMENTS: usize = 10_000;
+pub(super) const MAX_ATTACHMENTS: usize = 10_000;

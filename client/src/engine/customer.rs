@@ -17,8 +17,8 @@ use sealdesk_protocol::ids::{ConversationId, DeviceKeyHash, Handle, NoticeHash};
 use sealdesk_protocol::session::{Binding, Session};
 use sealdesk_protocol::wire::{Assignment, Code, RequestAssignment};
 
-use super::connection::{Link, Request};
 use super::context::Cx;
+use super::link::{Link, Request};
 use super::records::{ConversationRecord, Counters, Cursor, DeviceRecord, Named, Pending, Side, StoredOwner};
 use super::seen::Seen;
 use super::state::{Conversation, Device, Engine, SessionEntry};
@@ -78,7 +78,7 @@ impl Engine {
         };
         self.conversations.insert(id, Conversation::new(record, Counters::new(id, &device, now)));
         for key in [
-            Key::ConversationKey(id),
+            Key::Wrapped(id),
             Key::Device(device),
             Key::Cursor(device),
             Key::Conversation(id),
@@ -104,7 +104,7 @@ impl Engine {
         let now = cx.now.mono_ms;
         let Some(c) = self.conversations.get_mut(&id) else { return };
         let idle = c.record.side == Side::Customer
-            && c.record.governance.is_none()
+            && c.wants_agent()
             && c.record.pending.is_empty()
             && !c.is_closed()
             && !c.waits.assigning
@@ -115,6 +115,17 @@ impl Engine {
         let req = online.request(Request::Assignment(id), now);
         c.waits.assigning = true;
         self.send(cx, hash, RequestAssignment { req, conversation: id, topic, language, consent });
+    }
+
+    /// The relay's automatic reassignment is used up; a person decides about a further one.
+    pub(super) fn nobody_accepted(&mut self, hash: DeviceKeyHash, id: ConversationId) {
+        let Some(c) = self.conversations.get_mut(&id).filter(|c| c.record.device == hash) else { return };
+        let waits = c.record.governance.as_ref().is_some_and(|g| !g.is_accepted());
+        if waits && !c.is_closed() && !c.record.allowed && !c.record.unaccepted {
+            c.record.unaccepted = true;
+            c.waits.changed = true;
+            self.mark(Key::Conversation(id));
+        }
     }
 
     pub(super) fn assignment_refused(&mut self, cx: &mut Cx<'_>, id: ConversationId, code: Code, at: u64) {
@@ -160,6 +171,7 @@ impl Engine {
         match result {
             Ok((statement, certificate)) => {
                 c.waits.told = None;
+                c.record.unaccepted = false;
                 if named.epoch > 1 {
                     c.record.reassignments += 1;
                     c.record.allowed = false;
@@ -247,16 +259,24 @@ impl Engine {
         let Some(c) = self.conversations.get_mut(&id) else { return };
         let (peer, number) = (session.peer().hash(), session.id());
         c.sessions.insert(number, SessionEntry { session, peer, created: cx.now.wall_ms });
-        c.set_sending(peer, number);
-        c.waits.attention = true;
         self.mark(Key::Session(id, number));
-        self.mark(Key::Conversation(id));
+        self.send_in(id, peer, number);
     }
 }
 
 /// What a profile key signs: conversation and customer device (§3).
 pub(super) fn profile_body(conversation: &ConversationId, device: &DeviceKeyHash) -> Vec<u8> {
     [conversation.as_bytes(), &device.as_bytes()[..]].concat()
+}
+
+impl Conversation {
+    /// Nobody is named yet, or the person allowed one more reassignment.
+    fn wants_agent(&self) -> bool {
+        match &self.record.governance {
+            None => true,
+            Some(governance) => self.record.allowed && !governance.is_accepted(),
+        }
+    }
 }
 
 impl Device {
@@ -312,6 +332,7 @@ impl ConversationRecord {
             offered: None,
             reassignments: 0,
             allowed: false,
+            unaccepted: false,
             closed_here: None,
             closing: false,
             lost: false,

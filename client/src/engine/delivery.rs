@@ -158,6 +158,9 @@ impl Engine {
         if *preamble.responder() != hash || epoch.roster.get(&hash).is_none() || initiator.hash() == hash {
             return refused(Quarantine::NotListed);
         }
+        if !Self::is_announced(c, &preamble) {
+            return Landed::Wait;
+        }
         let Ok(verified) = preamble.verify(&initiator) else { return refused(Quarantine::Signature) };
         let Some(device) = self.devices.get(&hash) else { return refused(Quarantine::NoPrekey) };
         let one_time = preamble.one_time().map(|id| device.prekeys.get(id));
@@ -194,7 +197,7 @@ impl Engine {
         }
         self.mark(Key::Session(id, session));
         self.mark_skipped(id, session, &accepted.opened.changes);
-        self.choose_session(cx, id, sender, session);
+        self.choose_session(id, sender, session);
         Landed::Content(id, incoming(sender, accepted.opened, weak))
     }
 

@@ -24,7 +24,7 @@ impl Engine {
         batch.writes.extend(deleted.into_iter().map(Write::Delete));
         for key in dirty {
             let row = match key {
-                Key::ConversationKey(id) => self.vault.seal_conversation_key(&id, rng),
+                Key::Wrapped(id) => self.vault.seal_conversation_key(&id, rng),
                 _ => self
                     .encoded(&key)
                     .and_then(|text| self.vault.seal(key, self.scope(&key).as_ref(), &text, rng)),
@@ -42,7 +42,7 @@ impl Engine {
     /// Under which conversation's key a row is sealed; none: the vault's own.
     fn scope(&self, key: &Key) -> Option<ConversationId> {
         match key {
-            Key::Meta | Key::Generation | Key::ConversationKey(_) => None,
+            Key::Meta | Key::Generation | Key::Wrapped(_) => None,
             Key::Device(d)
             | Key::Cursor(d)
             | Key::Prekey(d, _)
@@ -96,8 +96,8 @@ impl Engine {
             Key::Envelope(c, e) => conversation(c)?.envelopes.values().find(|v| v.id == *e).map(encode),
             Key::Held(c, m) => conversation(c)?.held.get(m).map(encode),
             Key::Attachment(c, m) => conversation(c)?.attachments.get(m).map(encode),
-            Key::Transfer(_, blob) => self.transfers.get(blob).map(|t| encode(&t.record)),
-            Key::Generation | Key::ConversationKey(_) | Key::Message(..) | Key::Quarantine(..) => None,
+            Key::Transfer(_, blob) => self.transfers.get(blob)?.record().map(encode),
+            Key::Generation | Key::Wrapped(_) | Key::Message(..) | Key::Quarantine(..) => None,
         }
     }
 }

@@ -67,7 +67,16 @@ impl Engine {
             revocations = revocations.newest(list);
         }
         let devices = load_devices(&mut rows)?;
-        let conversations = load_conversations(&mut rows, &devices)?;
+        let mut conversations = load_conversations(&mut rows, &devices)?;
+        for conversation in conversations.values_mut() {
+            // How long a gap lasts counts anew from here.
+            let peers: Vec<DeviceKeyHash> = conversation.held.keys().map(|m| m.device).collect();
+            conversation.waits.gaps.extend(peers.into_iter().map(|peer| (peer, now.mono_ms)));
+            // An own receipt may not have left before the end.
+            let due =
+                conversation.counters.peers.iter().filter(|h| h.receipted < h.counter).map(|h| h.device);
+            conversation.waits.receipts.extend(due.map(|peer| (peer, now.mono_ms)));
+        }
         let mut transfers = BTreeMap::new();
         for record in rows.take::<TransferRecord>()? {
             if conversations.contains_key(&record.conversation) {

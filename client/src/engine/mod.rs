@@ -7,12 +7,12 @@
 //! ```text
 //! input, output   the engine's shape          state, records   in memory; as stored
 //! commands        what people ask for         load, flush      rows <-> state
-//! connection      one link for each device    auth, requests   challenge and welcome; answers
+//! connection, link one link for each device    auth, requests   challenge and welcome; answers
 //! prekeys, trust  upkeep; certificates        customer, agent  open and assignment; acceptance, countersignature, close
 //! statements      ours and others'            delivery         mailbox -> session -> roster_check
-//! contents        counters, heads, receipts   outbox           frozen bytes -> envelopes -> relay
+//! contents        counters, heads, receipts   outbox, ephemeral frozen bytes -> envelopes -> relay; typing
 //! stale, reset    sealing anew; new sessions  aside, seen      set aside, quarantine; repetitions
-//! transfer        files                       timers           what is due when
+//! transfer        files                       timers, expiry   what is due when; what is too old
 //! ```
 
 pub(crate) mod agent;
@@ -25,8 +25,11 @@ pub(crate) mod context;
 pub(crate) mod customer;
 pub(crate) mod delivery;
 pub(crate) mod enrolment;
+pub(crate) mod ephemeral;
+pub(crate) mod expiry;
 pub(crate) mod flush;
 mod input;
+pub(crate) mod link;
 pub(crate) mod load;
 pub(crate) mod outbox;
 mod output;

@@ -4,8 +4,8 @@ use sealdesk_protocol::crypto::prekeys::{PrekeyKind, PrekeySecret};
 use sealdesk_protocol::ids::{DeviceKeyHash, PrekeyId};
 use sealdesk_protocol::wire::{MAX_PREKEYS, PublishPrekeys};
 
-use super::connection::Request;
 use super::context::Cx;
+use super::link::Request;
 use super::state::{Device, Engine};
 use crate::vault::Key;
 
@@ -47,8 +47,8 @@ impl Engine {
             return;
         }
         let upload_last = rotate || online.last_resort != in_force;
-        let missing =
-            if online.one_time_left < least { most.saturating_sub(online.one_time_left) } else { 0 };
+        online.topping_up = online.one_time_left < if online.topping_up { most } else { least };
+        let missing = if online.topping_up { most.saturating_sub(online.one_time_left) } else { 0 };
         if !upload_last && missing == 0 {
             return;
         }

@@ -7,6 +7,7 @@ use sealdesk_protocol::crypto::identity::{DeviceSecret, SignedBytes, SigningSecr
 use sealdesk_protocol::crypto::prekeys::PrekeyBundle;
 use sealdesk_protocol::ids::{
     BlobId, ConversationId, DeviceKeyHash, EnvelopeId, Handle, HeadHash, PrekeyId, RootHash, SessionId,
+    StatementHash,
 };
 use sealdesk_protocol::org::Floor;
 use sealdesk_protocol::wire::{Addressed, Limits, Position, StatementItem};
@@ -135,10 +136,15 @@ pub(crate) struct Pending {
     pub(crate) named: Option<Named>,
 }
 
-/// Evidence and progress of a session's replacement (§9.8).
+/// A signed note that one session replaces another (§9.8).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct ResetMark {
+    /// Who begins the new session.
+    pub(crate) by: DeviceKeyHash,
     pub(crate) peer: DeviceKeyHash,
+    /// The epoch statement that it belongs to.
+    pub(crate) statement: StatementHash,
+    pub(crate) new: SessionId,
     pub(crate) generation: u32,
     pub(crate) at: u64,
 }
@@ -165,6 +171,8 @@ pub(crate) struct ConversationRecord {
     pub(crate) reassignments: u32,
     /// Customer: one more reassignment is agreed to.
     pub(crate) allowed: bool,
+    /// Customer: the relay says that nobody accepted in time, and the automatic reassignment is used up.
+    pub(crate) unaccepted: bool,
     /// Closed on this device before anybody was named, or because the vault is an old copy.
     pub(crate) closed_here: Option<u64>,
     /// Asked to close: the close statement follows when what was written has left.
@@ -188,6 +196,8 @@ pub(crate) struct PeerHead {
     pub(crate) device: DeviceKeyHash,
     pub(crate) counter: u64,
     pub(crate) hash: HeadHash,
+    /// Up to here a receipt was sealed.
+    pub(crate) receipted: u64,
 }
 
 /// Everything of a conversation that changes with messages: small, since it is written with each.
@@ -301,7 +311,7 @@ pub(crate) enum Aside {
     /// An envelope that cannot be opened yet.
     Envelope(#[serde(with = "serde_bytes")] Vec<u8>),
     /// A statement whose predecessor is missing.
-    Statement(StatementItem),
+    Statement(Box<StatementItem>),
 }
 
 /// A mailbox item that waits for a statement.
@@ -313,28 +323,18 @@ pub(crate) struct SetAside {
     pub(crate) item: Aside,
 }
 
-/// Which way a file goes, and how far it is.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) enum TransferStage {
-    /// Sealing into the spool; starts anew after a crash, under a new key.
-    Sealing,
-    /// The spool is complete and goes to the relay.
-    Uploading,
-    /// From the relay into the spool.
-    Downloading,
-    /// The spool is checked and opened into the file.
-    Opening,
-}
-
-/// A file on its way.
+/// A file that goes to the relay, and whose spool is kept until the message is receipted.
 #[derive(Clone, Serialize, Deserialize)]
 pub(crate) struct TransferRecord {
     pub(crate) conversation: ConversationId,
     pub(crate) transfer: BlobId,
-    pub(crate) stage: TransferStage,
+    /// The message that refers to it.
+    pub(crate) message: MessageId,
     pub(crate) attachment: Attachment,
-    /// When it began, ms.
+    /// When it was sealed, ms.
     pub(crate) time: u64,
+    /// The relay has all of it.
+    pub(crate) uploaded: bool,
 }
 
 /// What opens an attachment.

@@ -3,8 +3,8 @@
 use sealdesk_protocol::ids::DeviceKeyHash;
 use sealdesk_protocol::wire::{Code, Error, ToClient};
 
-use super::connection::Request;
 use super::context::Cx;
+use super::link::Request;
 use super::state::Engine;
 use super::{Event, Problem};
 
@@ -41,6 +41,12 @@ impl Engine {
             ToClient::Assignment(assignment) => {
                 assignment.req.and_then(|number| self.take_request(&hash, number));
                 self.assigned(cx, hash, assignment);
+            }
+            ToClient::Unaccepted(unaccepted) => self.nobody_accepted(hash, unaccepted.conversation),
+            ToClient::Certificate(certificate) => {
+                if let Some(Request::Certificate(conversation)) = self.take_request(&hash, certificate.req) {
+                    self.certificate_fetched(cx, conversation, &certificate.chain);
+                }
             }
             ToClient::Waiting(waiting) if self.is_agent() => cx.event(Event::Waiting(waiting.entries)),
             ToClient::Deliver(deliver) => self.deliver(cx, hash, deliver),
@@ -102,6 +108,7 @@ impl Engine {
                 }
                 self.tell_once(cx, conversation, error.code);
             }
+            Request::Certificate(_) => {}
             Request::Claim { command, .. } => cx.failed(command, Problem::from(error.code)),
             Request::Availability => {
                 if let Some(online) = self.devices.get_mut(&hash).and_then(|d| d.link.online_mut()) {

@@ -1,45 +1,119 @@
 //! Which session is used, and its replacement (§9.8).
+//!
+//! A reset is a signed note {old session, new session, generation + 1} by the device that begins the new session. It needs
+//! authenticated evidence: a counter gap that lasts, or a validly signed preamble that names a prekey which is gone. Bytes
+//! that do not open are no evidence: garbage never causes a reset. A session of generation 1 or above is answered only when
+//! its note is known. Whatever is not receipted is sealed anew in the new session, the same bytes under the same counters.
 
-use sealdesk_protocol::crypto::handshake::VerifiedPreamble;
+use sealdesk_protocol::conversation::statements::Action;
+use sealdesk_protocol::crypto::handshake::{Preamble, VerifiedPreamble};
 use sealdesk_protocol::crypto::prekeys::PrekeyBundle;
 use sealdesk_protocol::ids::{ConversationId, DeviceKeyHash, SessionId};
 use sealdesk_protocol::session::{Binding, Session};
 use sealdesk_protocol::wire::FetchPrekeys;
 
-use super::connection::Request;
 use super::context::Cx;
+use super::link::Request;
 use super::problem;
-use super::state::Engine;
+use super::records::ResetMark;
+use super::state::{Conversation, Engine};
 use crate::vault::Key;
 
+/// A counter gap is evidence when it lasts this long, ms: repetitions have come by then.
+pub(super) const GAP_LASTS: u64 = 5 * 60 * 1000;
+/// Own resets of one session keep this distance, ms.
+const RESET_DISTANCE: u64 = 60 * 60 * 1000;
+/// Notes of resets that are remembered.
+const MAX_MARKS: usize = 32;
+
+impl Conversation {
+    /// Epoch number and generation of a session, for comparison.
+    fn rank(&self, session: &Session) -> Option<(u32, u32)> {
+        let binding = session.binding();
+        let epoch =
+            self.record.governance.as_ref()?.epochs().iter().find(|e| e.statement == binding.statement)?;
+        Some((epoch.number, binding.generation))
+    }
+
+    /// The generation after the last one with this peer in the current epoch; 0 for the first session.
+    fn next_generation(&self, peer: &DeviceKeyHash) -> u32 {
+        let Some(current) = self.record.governance.as_ref().map(|g| g.current().statement) else { return 0 };
+        let sessions = self
+            .sessions
+            .values()
+            .filter(|s| s.peer == *peer && s.session.binding().statement == current)
+            .map(|s| s.session.binding().generation);
+        let marks = self.record.resets.iter().filter(|m| m.by == *peer || m.peer == *peer);
+        let marks = marks.filter(|m| m.statement == current).map(|m| m.generation);
+        sessions.chain(marks).chain(self.waits.dead.get(peer).copied()).max().map_or(0, |n| n + 1)
+    }
+}
+
 impl Engine {
-    /// A session that the peer began: is it the one to send in?
-    pub(super) fn choose_session(
-        &mut self,
-        _cx: &Cx<'_>,
-        id: ConversationId,
-        peer: DeviceKeyHash,
-        session: SessionId,
-    ) {
+    /// A session that the peer began: is it the one to send in? The later epoch, the higher generation; on glare the one whose
+    /// initiator has the lower device key hash.
+    pub(super) fn choose_session(&mut self, id: ConversationId, peer: DeviceKeyHash, session: SessionId) {
+        let Some(c) = self.conversations.get(&id) else { return };
+        let own = c.record.device;
+        let initiator = |s: &Session| if s.is_initiator() { own } else { peer };
+        let current = c.sending(&peer).and_then(|s| c.sessions.get(&s)).map(|e| &e.session);
+        let Some(new) = c.sessions.get(&session).map(|e| &e.session) else { return };
+        let better = match current {
+            None => true,
+            Some(current) => match c.rank(new).cmp(&c.rank(current)) {
+                core::cmp::Ordering::Greater => true,
+                core::cmp::Ordering::Less => false,
+                core::cmp::Ordering::Equal => initiator(new) < initiator(current),
+            },
+        };
+        if better {
+            self.send_in(id, peer, session);
+        }
+    }
+
+    /// From now on contents for this peer are sealed in this session; those without receipt once more.
+    pub(super) fn send_in(&mut self, id: ConversationId, peer: DeviceKeyHash, session: SessionId) {
         let Some(c) = self.conversations.get_mut(&id) else { return };
         c.set_sending(peer, session);
         c.waits.attention = true;
+        c.waits.dead.remove(&peer);
+        let again: Vec<u64> = c
+            .envelopes
+            .values()
+            .filter(|e| e.to == peer && e.counter > 0 && e.session != session)
+            .map(|e| e.order)
+            .collect();
+        if !again.is_empty() {
+            c.counters.sent = c.counters.delivered;
+            c.stored.clear();
+        }
+        again.into_iter().for_each(|order| self.drop_envelope(&id, order));
+        self.mark(Key::Counters(id));
         self.mark(Key::Conversation(id));
     }
 
-    /// No session to send in: fresh prekeys are asked for.
+    /// Asks for fresh prekeys of a peer, for a session in place of none or of a lost one.
     pub(super) fn want_session(&mut self, cx: &mut Cx<'_>, id: ConversationId, peer: DeviceKeyHash) {
         let Some(c) = self.conversations.get_mut(&id) else { return };
         let hash = c.record.device;
-        if c.waits.fetching.contains(&peer) || c.waits.send_at > cx.now.mono_ms {
+        let now = cx.now;
+        let recent = c
+            .record
+            .resets
+            .iter()
+            .any(|m| m.by == hash && m.peer == peer && m.at + RESET_DISTANCE > now.wall_ms);
+        let due =
+            c.may_send() && !recent && !c.waits.fetching.contains(&peer) && c.waits.send_at <= now.mono_ms;
+        if !due {
             return;
         }
         let Some(online) = self.devices.get_mut(&hash).and_then(|d| d.link.online_mut()) else { return };
-        let req = online.request(Request::Fetch { conversation: id, device: peer }, cx.now.mono_ms);
+        let req = online.request(Request::Fetch { conversation: id, device: peer }, now.mono_ms);
         c.waits.fetching.insert(peer);
         self.send(cx, hash, FetchPrekeys { req, conversation: id, device: peer });
     }
 
+    /// Fresh prekeys came: the session begins, with its note when it replaces another.
     pub(super) fn prekeys_fetched(
         &mut self,
         cx: &mut Cx<'_>,
@@ -50,34 +124,133 @@ impl Engine {
         let Some(c) = self.conversations.get_mut(&id) else { return };
         c.waits.fetching.remove(&peer);
         let Some(governance) = &c.record.governance else { return };
-        let Some(member) = governance.current().roster.get(&peer) else { return };
+        let Some(member) = governance.current().roster.get(&peer).map(|m| m.device) else { return };
         let statement = governance.current().statement;
-        let Some(device) = self.devices.get(&c.record.device) else { return };
-        let generation = c
-            .sessions
-            .values()
-            .filter(|s| s.peer == peer && s.session.binding().statement == statement)
-            .map(|s| s.session.binding().generation + 1)
-            .max()
-            .unwrap_or(0);
+        let generation = c.next_generation(&peer);
+        let own = c.record.device;
+        let Some(device) = self.devices.get(&own) else { return };
         let binding = Binding { conversation: id, statement, generation };
-        let session =
-            bundle.verify(&member.device, cx.now.wall_ms).map_err(problem::prekey).and_then(|bundle| {
-                Session::initiate(&device.record.secret, &bundle, binding, cx.rng).map_err(problem::handshake)
-            });
-        match session {
-            Ok(session) => self.add_session(cx, id, session),
-            Err(problem) => cx.problem(Some(id), problem),
+        let session = bundle.verify(&member, cx.now.wall_ms).map_err(problem::prekey).and_then(|bundle| {
+            Session::initiate(&device.record.secret, &bundle, binding, cx.rng).map_err(problem::handshake)
+        });
+        let session = match session {
+            Ok(session) => session,
+            Err(problem) => return cx.problem(Some(id), problem),
+        };
+        if generation > 0 {
+            let old = self.replaced(&id, &peer).unwrap_or(session.id());
+            let new = session.id();
+            let mark = ResetMark { by: own, peer, statement, new, generation, at: cx.now.wall_ms };
+            self.remember_reset(&id, mark);
+            self.add_note(
+                cx,
+                id,
+                Action::Reset { current: statement, peer, old, new, generation },
+                Vec::new(),
+            );
+        }
+        self.add_session(cx, id, session);
+        if let Some(c) = self.conversations.get_mut(&id) {
+            // The new session reaches the peer even when nothing else is to be said.
+            c.waits.receipts.insert(peer, cx.now.mono_ms);
+            c.waits.gaps.insert(peer, cx.now.mono_ms);
         }
     }
 
-    pub(super) fn peer_reset(&mut self, _cx: &mut Cx<'_>, _id: ConversationId, _peer: DeviceKeyHash) {}
+    fn replaced(&self, id: &ConversationId, peer: &DeviceKeyHash) -> Option<SessionId> {
+        let c = self.conversations.get(id)?;
+        c.sending(peer).or_else(|| c.waits.dead_session.get(peer).copied())
+    }
 
+    fn remember_reset(&mut self, id: &ConversationId, mark: ResetMark) {
+        let Some(c) = self.conversations.get_mut(id) else { return };
+        if c.record.resets.len() >= MAX_MARKS {
+            c.record.resets.remove(0);
+        }
+        c.record.resets.push(mark);
+        self.mark(Key::Conversation(*id));
+    }
+
+    /// The peer's note: its new session may be answered now.
+    pub(super) fn peer_reset(&mut self, id: ConversationId, mark: ResetMark) {
+        self.remember_reset(&id, mark);
+    }
+
+    /// Our note was refused: the session that it announced will not be answered.
+    pub(super) fn reset_refused(&mut self, id: &ConversationId, new: SessionId) {
+        let Some(c) = self.conversations.get_mut(id) else { return };
+        let Some(entry) = c.sessions.remove(&new) else { return };
+        let peer = entry.peer;
+        c.record.sending.retain(|(_, session)| *session != new);
+        c.record.resets.retain(|m| m.new != new);
+        // Back to the newest session that stays.
+        let before =
+            c.sessions.values().filter(|s| s.peer == peer).max_by_key(|s| s.created).map(|s| s.session.id());
+        self.mark(Key::Session(*id, new));
+        self.mark(Key::Conversation(*id));
+        if let Some(session) = before {
+            self.send_in(*id, peer, session);
+        }
+    }
+
+    /// Whether a handshake may be answered as far as resets go: the first session of an epoch, or an announced one.
+    pub(super) fn is_announced(c: &Conversation, preamble: &Preamble) -> bool {
+        let session = preamble.session();
+        preamble.binding().generation == 0
+            || c.record.resets.iter().any(|m| m.new == session && m.by == *preamble.initiator())
+    }
+
+    /// Evidence: a validly signed preamble, of the current epoch, names a prekey that is gone, and in its generation no session
+    /// ever decrypted.
     pub(super) fn dead_prekey(
         &mut self,
-        _cx: &mut Cx<'_>,
-        _id: ConversationId,
-        _preamble: &VerifiedPreamble<'_>,
+        cx: &mut Cx<'_>,
+        id: ConversationId,
+        preamble: &VerifiedPreamble<'_>,
     ) {
+        let binding = *preamble.get().binding();
+        let peer = *preamble.get().initiator();
+        let session = preamble.get().session();
+        let Some(c) = self.conversations.get_mut(&id) else { return };
+        let current = c.record.governance.as_ref().map(|g| g.current().statement);
+        let worked = c.sessions.values().any(|s| {
+            s.peer == peer
+                && s.session.binding().statement == binding.statement
+                && s.session.binding().generation >= binding.generation
+                && s.session.has_decrypted()
+        });
+        if current != Some(binding.statement) || worked || binding.generation >= c.next_generation(&peer) + 2
+        {
+            return;
+        }
+        let known = c.waits.dead.entry(peer).or_insert(binding.generation);
+        *known = (*known).max(binding.generation);
+        c.waits.dead_session.insert(peer, session);
+        self.want_session(cx, id, peer);
+    }
+
+    /// Evidence: a counter gap that lasts.
+    pub(super) fn run_gaps(&mut self, cx: &mut Cx<'_>, id: ConversationId) {
+        let Some(c) = self.conversations.get_mut(&id) else { return };
+        let now = cx.now.mono_ms;
+        let current = c.record.governance.as_ref().map_or(0, |g| g.current().number);
+        let lasting: Vec<DeviceKeyHash> = c
+            .waits
+            .gaps
+            .iter()
+            .filter(|(peer, since)| {
+                **since + GAP_LASTS <= now
+                    && c.held.values().any(|h| h.id.device == **peer && h.epoch <= current)
+            })
+            .map(|(peer, _)| *peer)
+            .collect();
+        for peer in lasting {
+            if let Some(c) = self.conversations.get_mut(&id) {
+                // Looked at again later, in case the reset does not help.
+                c.waits.gaps.insert(peer, now);
+            }
+            cx.problem(Some(id), problem::gap());
+            self.want_session(cx, id, peer);
+        }
     }
 }

@@ -11,7 +11,7 @@ use sealdesk_protocol::org::VerifiedOrg;
 use sealdesk_protocol::session::Session;
 use zeroize::Zeroizing;
 
-use super::connection::Link;
+use super::link::Link;
 use super::records::{
     AttachmentRecord, ConversationRecord, Counters, Cursor, DeviceRecord, Held, MessageRecord, Meta,
     OutEnvelope, OwnContent, SetAside, Side, StoredOwner,
@@ -99,8 +99,13 @@ pub(crate) struct Waits {
     pub(crate) posting: bool,
     /// Assignment asked for on this connection.
     pub(crate) assigning: bool,
+    /// The peer's newest certificates were asked for on this connection.
+    pub(crate) renewing: bool,
     /// Prekeys asked for on this connection.
     pub(crate) fetching: BTreeSet<DeviceKeyHash>,
+    /// Generations whose handshakes named a prekey that is gone, and the sessions they would have begun.
+    pub(crate) dead: BTreeMap<DeviceKeyHash, u32>,
+    pub(crate) dead_session: BTreeMap<DeviceKeyHash, SessionId>,
     /// Since when a counter gap of a device stands, mono ms.
     pub(crate) gaps: BTreeMap<DeviceKeyHash, u64>,
     /// A read mark is due.

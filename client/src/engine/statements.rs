@@ -10,9 +10,9 @@ use sealdesk_protocol::crypto::identity::{DevicePublic, SignedBytes};
 use sealdesk_protocol::ids::{ConversationId, DeviceKeyHash};
 use sealdesk_protocol::wire::{Addressed, Code, PostStatement, StatementItem};
 
-use super::connection::Request;
 use super::context::Cx;
-use super::records::{Aside, ConversationRecord, Counters, Pending, SetAsideReason, Side};
+use super::link::Request;
+use super::records::{Aside, ConversationRecord, Counters, Pending, ResetMark, SetAsideReason, Side};
 use super::state::{Conversation, Engine};
 use super::{Problem, problem};
 use crate::vault::Key;
@@ -128,6 +128,9 @@ impl Engine {
         }
         c.waits.changed = true;
         self.mark(Key::Conversation(id));
+        if let Ok(Action::Reset { new, .. }) = Statement::peek(&pending.statement).map(|s| s.action) {
+            self.reset_refused(&id, new);
+        }
         cx.problem(Some(id), Problem::from(code));
     }
 
@@ -165,10 +168,6 @@ impl Engine {
                 c.waits.accept_at = Some(cx.now.mono_ms + 2_000)
             }
             Effect::Closed => c.record.closing = false,
-            Effect::Reset { peer, .. } => {
-                let peer = *peer;
-                self.peer_reset(cx, id, peer);
-            }
             _ => {}
         }
         self.mark(Key::Conversation(id));
@@ -180,7 +179,7 @@ impl Engine {
     pub(super) fn receive_statement(&mut self, cx: &mut Cx<'_>, hash: DeviceKeyHash, item: StatementItem) {
         match self.judge(cx, hash, &item) {
             Outcome::Applied | Outcome::Ignored => {}
-            Outcome::Wait => self.set_aside(cx, hash, Aside::Statement(item)),
+            Outcome::Wait => self.set_aside(cx, hash, Aside::Statement(Box::new(item))),
             Outcome::Refused(problem) => {
                 let conversation = Statement::peek(&item.statement).ok().map(|s| s.conversation);
                 self.quarantine(cx, hash, SetAsideReason::Statement, item.statement.body());
@@ -218,6 +217,16 @@ impl Engine {
         match self.apply(id, &verified) {
             Ok(effect) => {
                 self.drop_superseded(&id, &verified);
+                let s = verified.get();
+                if let (Effect::Reset { peer, new, generation }, Some(statement)) =
+                    (&effect, s.action.refers_to())
+                {
+                    let (by, statement, at) = (s.signer, *statement, cx.now.wall_ms);
+                    self.peer_reset(
+                        id,
+                        ResetMark { by, peer: *peer, statement, new: *new, generation: *generation, at },
+                    );
+                }
                 self.follow(cx, id, &effect);
                 Outcome::Applied
             }
@@ -308,7 +317,7 @@ impl Engine {
             ..ConversationRecord::new(id, hash, Side::Agent, topic.clone(), language.clone(), peeked.time)
         };
         self.conversations.insert(id, Conversation::new(record, Counters::new(id, &hash, cx.now.wall_ms)));
-        for key in [Key::ConversationKey(id), Key::Conversation(id), Key::Counters(id)] {
+        for key in [Key::Wrapped(id), Key::Conversation(id), Key::Counters(id)] {
             self.mark(key);
         }
         if let (true, Some(chain), Some(certificate)) = (mine, own_chain, certificate) {

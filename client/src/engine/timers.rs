@@ -14,7 +14,8 @@ impl Waits {
     fn times(&self) -> impl Iterator<Item = u64> + '_ {
         let fixed = [self.statement_at, self.assignment_at, self.send_at];
         let close = self.closing_since.map(|at| at + 10_000);
-        self.receipts.values().copied().chain(self.accept_at).chain(close).chain(fixed)
+        let gaps = self.gaps.values().map(|since| since + super::reset::GAP_LASTS);
+        self.receipts.values().copied().chain(self.accept_at).chain(close).chain(fixed).chain(gaps)
     }
 }
 
@@ -65,6 +66,7 @@ impl Engine {
         self.run_countersignature(cx, id);
         self.run_sealing(cx, id);
         self.run_receipts(cx, id);
+        self.run_gaps(cx, id);
         self.run_close(cx, id);
         self.run_statements(cx, id);
         self.run_sending(cx, id);
@@ -74,6 +76,7 @@ impl Engine {
         self.check_certificates(cx);
         self.expire_prekeys(cx.now.wall_ms);
         self.expire_aside(cx);
+        self.expire_conversations(cx);
     }
 
     /// The next mono time at which a step is needed.
@@ -83,6 +86,7 @@ impl Engine {
             d.link.wake_at(wanted)
         });
         let waits = self.conversations.values().flat_map(|c| c.waits.times().filter(|at| *at > now.mono_ms));
-        links.chain(waits).chain(core::iter::once(self.upkeep_at)).min()
+        let files = self.transfers.values().filter_map(|t| t.again_at()).filter(|at| *at > now.mono_ms);
+        links.chain(waits).chain(files).chain(core::iter::once(self.upkeep_at)).min()
     }
 }

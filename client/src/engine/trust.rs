@@ -5,9 +5,10 @@ use sealdesk_protocol::crypto::certificate::{
 };
 use sealdesk_protocol::ids::{ConversationId, DeviceKeyHash, Handle};
 use sealdesk_protocol::org::VerifiedOrg;
-use sealdesk_protocol::wire::Fault;
+use sealdesk_protocol::wire::{Fault, FetchCertificate};
 
 use super::context::Cx;
+use super::link::Request;
 use super::problem::problem;
 use super::records::Known;
 use super::state::Engine;
@@ -145,7 +146,7 @@ impl Engine {
         let Some(conversation) = self.conversations.get_mut(id) else { return false };
         match verdict {
             Ok(_) => {
-                conversation.waits.distrust = None;
+                conversation.waits.attention |= conversation.waits.distrust.take().is_some();
                 true
             }
             Err(problem) => {
@@ -153,8 +154,38 @@ impl Engine {
                     conversation.waits.distrust = Some(problem.code);
                     cx.problem(Some(*id), problem);
                 }
+                self.fetch_certificate(cx, *id, peer);
                 false
             }
+        }
+    }
+
+    /// The peer's certificate may have been renewed meanwhile: asked for once on each connection.
+    fn fetch_certificate(&mut self, cx: &mut Cx<'_>, id: ConversationId, device: DeviceKeyHash) {
+        let Some(c) = self.conversations.get_mut(&id).filter(|c| !c.waits.renewing) else { return };
+        let hash = c.record.device;
+        let Some(online) = self.devices.get_mut(&hash).and_then(|d| d.link.online_mut()) else { return };
+        c.waits.renewing = true;
+        let req = online.request(Request::Certificate(id), cx.now.mono_ms);
+        self.send(cx, hash, FetchCertificate { req, conversation: id, device });
+    }
+
+    /// A renewed certificate counts when it verifies and belongs to the same device and agent.
+    pub(super) fn certificate_fetched(
+        &mut self,
+        cx: &mut Cx<'_>,
+        id: ConversationId,
+        chain: &CertificateChain,
+    ) {
+        let Some(c) = self.conversations.get_mut(&id) else { return };
+        let listed = c.record.governance.as_ref().map(|g| g.current().roster.agent().clone());
+        let Ok(certificate) = self.verify_agent(chain, cx.now.wall_ms) else { return };
+        let same = listed.is_some_and(|m| {
+            m.device == *certificate.device() && m.agent.as_ref() == Some(certificate.agent())
+        });
+        if same {
+            self.remember_agent(&id, chain, &certificate);
+            self.check_peer(cx, &id);
         }
     }
 

@@ -6,6 +6,7 @@
 
 mod client;
 mod relay;
+mod rules;
 mod world;
 
 pub use client::{Client, Crash};

@@ -2,9 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use sealdesk_protocol::conversation::{
-    ConsentReceipt, Governance, Roster, Statement, VerifiedStatement, statements::Action,
-};
+use sealdesk_protocol::conversation::Governance;
 use sealdesk_protocol::crypto::certificate::{CertificateChain, SignedRevocations};
 use sealdesk_protocol::crypto::identity::{DevicePublic, SignedBytes, VerifyKey};
 use sealdesk_protocol::crypto::kdf::sha256;
@@ -37,22 +35,22 @@ struct Mailbox {
 }
 
 #[derive(Debug)]
-struct Stored {
-    topic: Handle,
-    customer: DevicePublic,
-    consent: SignedBytes,
-    governance: Option<Governance>,
-    epochs: Vec<SignedBytes>,
-    named: BTreeSet<DeviceKeyHash>,
-    everyone: BTreeMap<DeviceKeyHash, MailboxId>,
-    waiting: bool,
+pub(super) struct Stored {
+    pub(super) topic: Handle,
+    pub(super) customer: DevicePublic,
+    pub(super) consent: SignedBytes,
+    pub(super) governance: Option<Governance>,
+    pub(super) epochs: Vec<SignedBytes>,
+    pub(super) named: BTreeSet<DeviceKeyHash>,
+    pub(super) everyone: BTreeMap<DeviceKeyHash, MailboxId>,
+    pub(super) waiting: bool,
 }
 
 #[derive(Debug, Default)]
-struct Prekeys {
-    last_resort: Option<SignedPrekey>,
-    id: Option<PrekeyId>,
-    one_time: VecDeque<SignedPrekey>,
+pub(super) struct Prekeys {
+    pub(super) last_resort: Option<SignedPrekey>,
+    pub(super) id: Option<PrekeyId>,
+    pub(super) one_time: VecDeque<SignedPrekey>,
 }
 
 #[derive(Debug)]
@@ -65,7 +63,7 @@ struct Blob {
 /// The relay.
 #[derive(Debug)]
 pub struct Relay {
-    org: VerifiedOrg,
+    pub(super) org: VerifiedOrg,
     /// Its name, as it says.
     pub name: String,
     /// Counts restores.
@@ -76,19 +74,25 @@ pub struct Relay {
     pub revocations: Option<SignedRevocations>,
     /// Which agent devices are named, in this order; empty: all that are connected.
     pub preferred: Vec<DeviceKeyHash>,
+    /// Certificates that are handed out in place of the named agent's.
+    pub substitute_chain: Option<CertificateChain>,
+    /// Prekeys that are handed out in place of the named agent's.
+    pub substitute_bundle: Option<PrekeyBundle>,
+    /// Names agents of any team, as a relay must not.
+    pub any_team: bool,
     /// Frames received, by name.
     pub counts: BTreeMap<&'static str, u64>,
     /// Bytes of every envelope that was stored, in order.
     pub envelopes: Vec<Vec<u8>>,
     challenges: BTreeMap<Connection, Challenge>,
-    online: BTreeMap<DeviceKeyHash, Connection>,
+    pub(super) online: BTreeMap<DeviceKeyHash, Connection>,
     devices: BTreeMap<Connection, DevicePublic>,
-    agents: BTreeMap<DeviceKeyHash, (DevicePublic, CertificateChain, bool)>,
+    pub(super) agents: BTreeMap<DeviceKeyHash, (DevicePublic, CertificateChain, bool)>,
     generations: BTreeMap<DeviceKeyHash, u64>,
-    prekeys: BTreeMap<DeviceKeyHash, Prekeys>,
+    pub(super) prekeys: BTreeMap<DeviceKeyHash, Prekeys>,
     mailboxes: BTreeMap<MailboxId, Mailbox>,
     owners: BTreeMap<MailboxId, DeviceKeyHash>,
-    conversations: BTreeMap<ConversationId, Stored>,
+    pub(super) conversations: BTreeMap<ConversationId, Stored>,
     blobs: BTreeMap<BlobId, Blob>,
     appended: u64,
     nonce: u8,
@@ -107,6 +111,9 @@ impl Relay {
             mischief: Mischief::default(),
             revocations: None,
             preferred: Vec::new(),
+            substitute_chain: None,
+            substitute_bundle: None,
+            any_team: false,
             counts: BTreeMap::new(),
             envelopes: Vec::new(),
             challenges: BTreeMap::new(),
@@ -130,7 +137,7 @@ impl Relay {
         core::mem::take(&mut self.out)
     }
 
-    fn say(&mut self, connection: Connection, frame: impl Into<ToClient>) {
+    pub(super) fn say(&mut self, connection: Connection, frame: impl Into<ToClient>) {
         self.out.push((connection, Some(frame.into())));
     }
 
@@ -177,6 +184,13 @@ impl Relay {
     /// One-time prekeys of a device.
     pub fn one_time_left(&self, device: &DeviceKeyHash) -> usize {
         self.prekeys.get(device).map_or(0, |p| p.one_time.len())
+    }
+
+    /// Sends a frame to a connected device, as a malicious relay can.
+    pub fn push(&mut self, device: &DeviceKeyHash, frame: impl Into<ToClient>) {
+        if let Some(connection) = self.online.get(device).copied() {
+            self.say(connection, frame);
+        }
     }
 
     /// Appends any item to a mailbox, as a malicious relay can.
@@ -264,7 +278,7 @@ impl Relay {
         }
     }
 
-    fn refuse(&mut self, connection: Connection, req: u32, code: Code) {
+    pub(super) fn refuse(&mut self, connection: Connection, req: u32, code: Code) {
         self.say(connection, Error { req: Some(req), code, retry_after: None });
     }
 
@@ -334,144 +348,13 @@ impl Relay {
         self.assign_waiting();
     }
 
-    fn bundle(&mut self, device: &DeviceKeyHash) -> Option<PrekeyBundle> {
+    /// Prekeys of a device, as they are handed out.
+    pub fn bundle(&mut self, device: &DeviceKeyHash) -> Option<PrekeyBundle> {
         let stored = self.prekeys.get_mut(device)?;
         Some(PrekeyBundle { last_resort: stored.last_resort.clone()?, one_time: stored.one_time.pop_front() })
     }
 
-    fn request(&mut self, connection: Connection, device: &DevicePublic, frame: RequestAssignment) {
-        let id = frame.conversation;
-        if ConsentReceipt::verify(&frame.consent).is_err() {
-            return self.refuse(connection, frame.req, Code::ConsentMissing);
-        }
-        self.conversations.entry(id).or_insert_with(|| Stored {
-            topic: frame.topic,
-            customer: *device,
-            consent: frame.consent,
-            governance: None,
-            epochs: Vec::new(),
-            named: BTreeSet::new(),
-            everyone: BTreeMap::from([(device.hash(), device.mailbox())]),
-            waiting: true,
-        });
-        if !self.name_agent(connection, Some(frame.req), id) {
-            self.say(connection, Queued { req: Some(frame.req), conversation: id, claim: false });
-        }
-    }
-
-    /// An agent of the team, available, with prekeys, not named before for this conversation's later epochs.
-    fn name_agent(&mut self, connection: Connection, req: Option<u32>, id: ConversationId) -> bool {
-        let Some(stored) = self.conversations.get(&id) else { return false };
-        let epoch = stored.governance.as_ref().map_or(1, |g| g.current().number + 1);
-        let candidates: Vec<DeviceKeyHash> = if self.preferred.is_empty() {
-            self.agents.keys().copied().collect()
-        } else {
-            self.preferred.clone()
-        };
-        let found = candidates.into_iter().find(|d| {
-            self.agents.get(d).is_some_and(|a| a.2)
-                && self.prekeys.get(d).is_some_and(|p| p.last_resort.is_some())
-                && (epoch == 1 || !stored.named.contains(d))
-        });
-        let Some(device) = found else { return false };
-        let Some(bundle) = self.bundle(&device) else { return false };
-        let Some((_, chain, _)) = self.agents.get(&device).cloned() else { return false };
-        if let Some(stored) = self.conversations.get_mut(&id) {
-            stored.named.insert(device);
-            stored.waiting = false;
-        }
-        let online = self.online.contains_key(&device);
-        self.say(connection, Assignment { req, conversation: id, epoch, agent: chain, bundle, online });
-        true
-    }
-
-    fn assign_waiting(&mut self) {
-        let waiting: Vec<(ConversationId, DeviceKeyHash)> = self
-            .conversations
-            .iter()
-            .filter(|(_, c)| c.waiting)
-            .map(|(id, c)| (*id, c.customer.hash()))
-            .collect();
-        for (id, customer) in waiting {
-            if let Some(connection) = self.online.get(&customer).copied() {
-                self.name_agent(connection, None, id);
-            }
-        }
-    }
-
-    fn post(&mut self, connection: Connection, frame: PostStatement, now: u64) {
-        match self.apply(&frame, now) {
-            Ok(false) => self.say(connection, Done { req: frame.req }),
-            Ok(true) => {
-                for message in frame.envelopes {
-                    self.store_envelope(message);
-                }
-                self.say(connection, Done { req: frame.req });
-            }
-            Err(code) => self.refuse(connection, frame.req, code),
-        }
-    }
-
-    /// Stores a statement; false when it was stored before.
-    fn apply(&mut self, frame: &PostStatement, now: u64) -> Result<bool, Code> {
-        let statement = Statement::peek(&frame.statement).map_err(|_| Code::Malformed)?;
-        let root = self.org.root();
-        let stored = self.conversations.get_mut(&frame.conversation).ok_or(Code::UnknownConversation)?;
-        let roster: Option<&Roster> =
-            statement.action.roster().or_else(|| stored.governance.as_ref().map(|g| &g.current().roster));
-        let ever = stored.governance.as_ref().and_then(|g| g.ever_listed(&statement.signer));
-        let signer = roster
-            .and_then(|r| r.get(&statement.signer))
-            .or(ever)
-            .map(|m| m.device)
-            .ok_or(Code::NotListed)?;
-        let verified = VerifiedStatement::verify(&frame.statement, &signer).map_err(|_| Code::Malformed)?;
-        match &mut stored.governance {
-            Some(governance) => match governance.apply(&verified, Some(now)) {
-                Err(sealdesk_protocol::conversation::Refusal::Known) => return Ok(false),
-                Err(refusal) => return Err(refusal.code()),
-                Ok(_) => {}
-            },
-            none => *none = Some(Governance::open(root, &verified).map_err(|r| r.code())?),
-        }
-        let mut before = Vec::new();
-        if let Some(roster) = statement.action.roster() {
-            stored.epochs.push(frame.statement.clone());
-            for member in roster.members() {
-                let fresh = stored.everyone.insert(member.hash(), member.device.mailbox()).is_none();
-                if fresh && stored.epochs.len() > 1 {
-                    before.push(member.device.mailbox());
-                }
-            }
-        }
-        let agent = stored.governance.as_ref().map(|g| g.current().roster.agent().hash());
-        let chain = agent.and_then(|a| self.agents.get(&a)).map(|a| a.1.clone());
-        let item = |statement: &SignedBytes, open: bool| {
-            Item::Statement(StatementItem {
-                statement: statement.clone(),
-                agent: chain.clone(),
-                consent: open.then(|| stored.consent.clone()),
-            })
-        };
-        let mut appends: Vec<(MailboxId, Item)> = Vec::new();
-        for mailbox in before {
-            for (at, earlier) in stored.epochs.iter().enumerate().take(stored.epochs.len() - 1) {
-                appends.push((mailbox, item(earlier, at == 0)));
-            }
-        }
-        let open = matches!(statement.action, Action::Open { .. });
-        for (device, mailbox) in &stored.everyone {
-            if *device != statement.signer {
-                appends.push((*mailbox, item(&frame.statement, open)));
-            }
-        }
-        for (mailbox, item) in appends {
-            self.append(mailbox, item);
-        }
-        Ok(true)
-    }
-
-    fn store_envelope(&mut self, message: Addressed) {
+    pub(super) fn store_envelope(&mut self, message: Addressed) {
         let Ok(envelope) = Envelope::decode(&message.envelope) else { return };
         if envelope.class != Class::Store {
             return;
@@ -486,7 +369,7 @@ impl Relay {
         self.append(message.to, Item::Envelope(message.envelope));
     }
 
-    fn append(&mut self, to: MailboxId, item: Item) {
+    pub(super) fn append(&mut self, to: MailboxId, item: Item) {
         self.appended += 1;
         let due = |every: Option<u64>, n: u64| every.is_some_and(|e| n.is_multiple_of(e));
         let connection = self.owners.get(&to).and_then(|d| self.online.get(d)).copied();

@@ -1,15 +1,18 @@
 //! One clock, one relay, several clients, and the links between.
 
+#![expect(clippy::panic, reason = "a test fails by panicking")]
+
 use std::collections::{BTreeMap, VecDeque};
 
 use chacha20::ChaCha20Rng;
 use rand_core::Rng;
+use sealdesk_protocol::conversation::content::{Kind, Text};
 use sealdesk_protocol::ids::{ConversationId, Handle};
 use sealdesk_protocol::testing::{TestOrg, handle};
 
 use super::client::Client;
 use super::relay::{Connection, Relay};
-use crate::engine::{Command, Event, Input, Now, Output, Owner};
+use crate::engine::{Command, Event, Input, Message, MessageState, Now, Output, Owner, Phase};
 
 /// Start of the world, ms since the Unix epoch.
 const EPOCH: u64 = 1_800_000_000_000;
@@ -27,6 +30,8 @@ pub struct World {
     pub clock: u64,
     /// Whether connections can be made.
     pub up: bool,
+    /// Frames are swallowed without a word.
+    pub freeze: bool,
     /// One of so many frames kills its connection.
     pub cut: Option<u32>,
     rng: ChaCha20Rng,
@@ -47,7 +52,17 @@ impl World {
         let org = TestOrg::new(seed, EPOCH);
         let relay = Relay::new(org.verified());
         let rng = sealdesk_protocol::testing::rng(seed ^ 0x5ea1);
-        Self { org, relay, clients: Vec::new(), clock: 0, up: true, cut: None, rng, links: BTreeMap::new() }
+        Self {
+            org,
+            relay,
+            clients: Vec::new(),
+            clock: 0,
+            up: true,
+            freeze: false,
+            cut: None,
+            rng,
+            links: BTreeMap::new(),
+        }
     }
 
     /// Both clocks.
@@ -102,6 +117,50 @@ impl World {
         done.unwrap_or(ConversationId([0; 32]))
     }
 
+    /// Queues a text; answers the command's id.
+    pub fn say(&mut self, client: usize, conversation: ConversationId, text: &str) -> u64 {
+        self.clients[client].command(Command::Send { conversation, kind: Kind::Text(Text(text.into())) })
+    }
+
+    /// The texts of a client's transcript: own or not, text, state.
+    ///
+    /// # Panics
+    /// When a row does not open.
+    pub fn texts(&self, client: usize, conversation: &ConversationId) -> Vec<(bool, String, MessageState)> {
+        let page = self.clients[client].transcript(conversation);
+        let Ok(messages) = page else { panic!("the transcript does not open: {page:?}") };
+        let text = |m: Message| match m.kind {
+            Kind::Text(Text(text)) => Some((m.mine, text, m.state)),
+            _ => None,
+        };
+        messages.into_iter().filter_map(text).collect()
+    }
+
+    /// Codes of the problems that a client was told, oldest first.
+    pub fn problems(&self, client: usize) -> Vec<&'static str> {
+        let code = |event: &Event| match event {
+            Event::Problem { problem, .. } | Event::Failed { problem, .. } => Some(problem.code),
+            _ => None,
+        };
+        self.clients[client].events.iter().filter_map(code).collect()
+    }
+
+    /// The phase of a conversation.
+    pub fn phase(&self, client: usize, conversation: &ConversationId) -> Option<Phase> {
+        self.clients[client].engine.conversation(conversation).map(|view| view.phase)
+    }
+
+    /// An agent `mira`, a customer, and a conversation that both take part in.
+    pub fn talking(seed: u64) -> (Self, usize, usize, ConversationId) {
+        let mut world = Self::new(seed);
+        let agent = world.add_agent("mira", "Mira");
+        let customer = world.add_customer();
+        world.pass(2_000);
+        let id = world.conversation(customer);
+        world.pass(5_000);
+        (world, agent, customer, id)
+    }
+
     /// Runs until nothing is under way, without letting time pass.
     ///
     /// # Panics
@@ -113,6 +172,14 @@ impl World {
             }
         }
         panic!("the world does not come to rest");
+    }
+
+    /// One step of a client, so that what was commanded is committed.
+    pub fn settle_committing(&mut self, client: usize) {
+        let now = self.now();
+        if self.clients[client].step(now).is_ok() {
+            self.perform(client);
+        }
     }
 
     /// Lets time pass in small pieces.
@@ -219,6 +286,11 @@ impl World {
     fn carry(&mut self, connection: Connection, now: Now) -> bool {
         let cut = self.cut.is_some_and(|n| self.rng.next_u32().is_multiple_of(n));
         let Some(link) = self.links.get_mut(&connection) else { return false };
+        if self.freeze {
+            link.up.clear();
+            link.down.clear();
+            return false;
+        }
         let (up, down) = (link.up.pop_front(), link.down.pop_front());
         let moved = up.is_some() || down.is_some();
         let ends = link.closing && link.down.is_empty();

@@ -92,7 +92,7 @@ kinds! {
 pub(crate) enum Key {
     Meta,
     Generation,
-    ConversationKey(ConversationId),
+    Wrapped(ConversationId),
     Device(DeviceKeyHash),
     Cursor(DeviceKeyHash),
     Prekey(DeviceKeyHash, PrekeyId),
@@ -117,7 +117,7 @@ impl Key {
         match self {
             Self::Meta => Kind::Meta,
             Self::Generation => Kind::Generation,
-            Self::ConversationKey(_) => Kind::ConversationKey,
+            Self::Wrapped(_) => Kind::ConversationKey,
             Self::Device(_) => Kind::Device,
             Self::Cursor(_) => Kind::Cursor,
             Self::Prekey(..) => Kind::Prekey,
@@ -146,7 +146,7 @@ impl Key {
         };
         match &self {
             Self::Meta | Self::Generation => {}
-            Self::ConversationKey(c) | Self::Conversation(c) | Self::Counters(c) => {
+            Self::Wrapped(c) | Self::Conversation(c) | Self::Counters(c) => {
                 out.extend_from_slice(c.as_bytes());
             }
             Self::Device(d) | Self::Cursor(d) => out.extend_from_slice(d.as_bytes()),

@@ -114,7 +114,7 @@ impl Vault {
         text.push(1);
         text.extend_from_slice(conversation.as_bytes());
         text.extend_from_slice(key.expose());
-        Some(self.seal_with(&self.wrap, VAULT_TAG, Key::ConversationKey(*conversation), text, rng))
+        Some(self.seal_with(&self.wrap, VAULT_TAG, Key::Wrapped(*conversation), text, rng))
     }
 
     /// Reads a row of [`Self::seal_conversation_key`].

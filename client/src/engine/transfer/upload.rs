@@ -1,0 +1,296 @@
+//! Sealing into the spool, and the spool's way to the relay.
+
+use sealdesk_protocol::attachment::{AttachmentKey, CiphertextHash, Layout};
+use sealdesk_protocol::conversation::content::{Attachment, Kind, MAX_NAME};
+use sealdesk_protocol::crypto::kdf::sha256;
+use sealdesk_protocol::ids::{BlobId, ConversationId};
+use sealdesk_protocol::wire::{BlobCreate, BlobStatus, BlobWrite, Code, MAX_BLOB_CHUNK};
+
+use super::super::context::Cx;
+use super::super::link::Request;
+use super::super::records::{AttachmentRecord, TransferRecord};
+use super::super::state::Engine;
+use super::super::{Event, Output, Part, Problem, TransferState, problem};
+use super::{MAX_TRANSFERS, PIPELINE, Sealing, Stage, Transfer, Uploading};
+use crate::vault::Key;
+
+const CHUNK: u64 = MAX_BLOB_CHUNK as u64;
+
+impl Engine {
+    #[expect(clippy::too_many_arguments, reason = "the fields of one command")]
+    pub(in super::super) fn send_file(
+        &mut self,
+        cx: &mut Cx<'_>,
+        command: u64,
+        conversation: ConversationId,
+        name: String,
+        media_type: String,
+        length: u64,
+        transfer: BlobId,
+    ) {
+        let layout = self.check_file(&conversation, &name, &media_type, length, transfer);
+        let layout = match layout {
+            Ok(layout) => layout,
+            Err(problem) => return cx.failed(command, problem),
+        };
+        let sealing = Sealing {
+            command,
+            key: AttachmentKey::generate(cx.rng),
+            layout,
+            hash: CiphertextHash::new(),
+            next: 0,
+            name,
+            media_type,
+        };
+        self.transfers.insert(transfer, Transfer { conversation, stage: Stage::Sealing(Box::new(sealing)) });
+        self.read_file(cx, transfer);
+    }
+
+    fn check_file(
+        &self,
+        conversation: &ConversationId,
+        name: &str,
+        media_type: &str,
+        length: u64,
+        transfer: BlobId,
+    ) -> Result<Layout, Problem> {
+        self.check_writable(conversation)?;
+        if name.is_empty() || name.len() > MAX_NAME || media_type.len() > MAX_NAME {
+            return Err(problem::file_name());
+        }
+        if self.transfers.contains_key(&transfer) || self.transfers.len() >= MAX_TRANSFERS {
+            return Err(problem::transfer_busy());
+        }
+        let layout = Layout::of(length).map_err(|_| Problem::from(Code::BlobTooLarge))?;
+        let limit = self.device_of(conversation).and_then(|d| d.record.limits).map(|l| l.attachment);
+        if limit.is_some_and(|most| layout.ciphertext_length() > most) {
+            return Err(Problem::from(Code::BlobTooLarge));
+        }
+        Ok(layout)
+    }
+
+    /// Asks for the next chunk of the file; a chunk that is all padding needs no reading.
+    fn read_file(&mut self, cx: &mut Cx<'_>, id: BlobId) {
+        let Some(Transfer { stage: Stage::Sealing(sealing), .. }) = self.transfers.get(&id) else { return };
+        let offset = sealing.next * sealdesk_protocol::attachment::CHUNK_LEN as u64;
+        match sealing.layout.content_length(sealing.next) {
+            Ok(0) => self.seal_chunk(cx, id, offset, &[]),
+            Ok(len) => {
+                let len = u32::try_from(len).unwrap_or(u32::MAX);
+                cx.out.push(Output::ReadChunk { transfer: id, part: Part::File, offset, len });
+            }
+            Err(_) => self.sealed_whole(cx, id),
+        }
+    }
+
+    pub(super) fn seal_chunk(&mut self, cx: &mut Cx<'_>, id: BlobId, offset: u64, bytes: &[u8]) {
+        let Some(Transfer { stage: Stage::Sealing(sealing), .. }) = self.transfers.get_mut(&id) else {
+            return;
+        };
+        if offset != sealing.next * sealdesk_protocol::attachment::CHUNK_LEN as u64 {
+            return;
+        }
+        match sealing.key.seal(&sealing.layout, sealing.next, bytes) {
+            Ok(sealed) => {
+                sealing.hash.update(&sealed);
+                let offset = sealing.layout.offset(sealing.next);
+                cx.out.push(Output::WriteChunk { transfer: id, part: Part::Spool, offset, bytes: sealed });
+            }
+            // Fewer bytes than announced: the file changed meanwhile.
+            Err(_) => self.fail_transfer(cx, id, problem::file_changed()),
+        }
+    }
+
+    pub(super) fn sealed_chunk_stored(&mut self, cx: &mut Cx<'_>, id: BlobId, offset: u64) {
+        let Some(Transfer { stage: Stage::Sealing(sealing), .. }) = self.transfers.get_mut(&id) else {
+            return;
+        };
+        if offset != sealing.layout.offset(sealing.next) {
+            return;
+        }
+        sealing.next += 1;
+        let (done, chunks) = (sealing.layout.offset(sealing.next), sealing.layout.chunks());
+        let total = sealing.layout.ciphertext_length();
+        let whole = sealing.next == chunks;
+        self.tell_transfer(cx, id, done.min(total), TransferState::Sealing);
+        if whole { self.sealed_whole(cx, id) } else { self.read_file(cx, id) }
+    }
+
+    /// The spool is complete: the message is written, the upload begins.
+    fn sealed_whole(&mut self, cx: &mut Cx<'_>, id: BlobId) {
+        let Some(Transfer { conversation, stage: Stage::Sealing(sealing) }) = self.transfers.remove(&id)
+        else {
+            return;
+        };
+        let Sealing { command, key, layout, hash, name, media_type, .. } = *sealing;
+        let (ciphertext_hash, ciphertext_length) = hash.finish();
+        let mut token = [0; 32];
+        cx.rng.fill_bytes(&mut token);
+        let attachment = Attachment {
+            blob: id,
+            token,
+            key: *key.expose(),
+            ciphertext_hash,
+            ciphertext_length,
+            length: layout.length(),
+            media_type,
+            name,
+        };
+        let written = self
+            .check_writable(&conversation)
+            .and_then(|()| self.write_content(cx, conversation, &Kind::Attachment(attachment.clone())));
+        let message = match written {
+            Ok(message) => message,
+            Err(problem) => {
+                cx.out.push(Output::DropSpool(id));
+                return cx.failed(command, problem);
+            }
+        };
+        self.keep_attachment(AttachmentRecord { conversation, message, attachment: attachment.clone() });
+        let record = TransferRecord {
+            conversation,
+            transfer: id,
+            message,
+            attachment,
+            time: cx.now.wall_ms,
+            uploaded: false,
+        };
+        self.transfers.insert(id, Transfer::from_record(record));
+        self.mark(Key::Transfer(conversation, id));
+        cx.event(Event::Done { id: command, conversation: Some(conversation), message: Some(message) });
+        self.tell_transfer(cx, id, 0, TransferState::Uploading);
+    }
+
+    /// Announces, then reads and sends a few chunks ahead of the relay's answers.
+    pub(super) fn run_upload(&mut self, cx: &mut Cx<'_>, id: BlobId) {
+        let Some(Transfer { conversation, stage: Stage::Uploading(upload) }) = self.transfers.get_mut(&id)
+        else {
+            return;
+        };
+        let Some(record) = upload.record.as_ref().filter(|r| !r.uploaded) else { return };
+        if upload.again_at > cx.now.mono_ms {
+            return;
+        }
+        let Some(c) = self.conversations.get(conversation).filter(|c| c.record.governance.is_some()) else {
+            return;
+        };
+        let hash = c.record.device;
+        let Some(online) = self.devices.get_mut(&hash).and_then(|d| d.link.online_mut()) else { return };
+        let total = record.attachment.ciphertext_length;
+        if !upload.announced {
+            if upload.under_way == 0 {
+                upload.under_way = 1;
+                let req = online.request(Request::BlobCreate(id), cx.now.mono_ms);
+                let token_hash = sha256(&record.attachment.token);
+                let frame =
+                    BlobCreate { req, conversation: *conversation, blob: id, length: total, token_hash };
+                self.send(cx, hash, frame);
+            }
+            return;
+        }
+        while upload.under_way < PIPELINE && upload.asked < total {
+            let len = (total - upload.asked).min(CHUNK);
+            cx.out.push(Output::ReadChunk {
+                transfer: id,
+                part: Part::Spool,
+                offset: upload.asked,
+                len: u32::try_from(len).unwrap_or(u32::MAX),
+            });
+            upload.asked += len;
+            upload.under_way += 1;
+        }
+    }
+
+    pub(super) fn upload_announced(&mut self, cx: &mut Cx<'_>, id: BlobId, status: &BlobStatus) {
+        if let Some(Transfer { stage: Stage::Uploading(upload), .. }) = self.transfers.get_mut(&id) {
+            upload.announced = true;
+            upload.under_way = 0;
+            upload.asked = status.stored;
+            upload.stored = status.stored;
+        }
+        self.upload_told(cx, id, status);
+    }
+
+    /// A chunk of the spool was read: it goes to the relay.
+    pub(super) fn upload_chunk(&mut self, cx: &mut Cx<'_>, id: BlobId, offset: u64, bytes: &[u8]) {
+        let Some(Transfer { conversation, stage: Stage::Uploading(upload) }) = self.transfers.get(&id) else {
+            return;
+        };
+        let total = upload.record.as_ref().map_or(0, |r| r.attachment.ciphertext_length);
+        let expected = total.saturating_sub(offset).min(CHUNK);
+        // Read for a connection that ended, or not what was asked for.
+        let current = upload.announced && (upload.stored..upload.asked).contains(&offset);
+        if bytes.len() as u64 != expected {
+            return self.fail_transfer(cx, id, problem::local_file(Part::Spool));
+        }
+        let Some(hash) = self.conversations.get(conversation).map(|c| c.record.device).filter(|_| current)
+        else {
+            return;
+        };
+        let Some(online) = self.devices.get_mut(&hash).and_then(|d| d.link.online_mut()) else { return };
+        let req = online.request(Request::BlobWrite(id), cx.now.mono_ms);
+        self.send(cx, hash, BlobWrite { req, blob: id, offset, bytes: bytes.to_vec() });
+    }
+
+    pub(super) fn upload_advanced(&mut self, cx: &mut Cx<'_>, id: BlobId, status: &BlobStatus) {
+        if let Some(Transfer { stage: Stage::Uploading(upload), .. }) = self.transfers.get_mut(&id) {
+            upload.under_way = upload.under_way.saturating_sub(1);
+            upload.stored = upload.stored.max(status.stored);
+            if upload.under_way == 0 {
+                // Also when the relay and this device were out of step.
+                upload.asked = status.stored;
+            }
+        }
+        self.upload_told(cx, id, status);
+    }
+
+    fn upload_told(&mut self, cx: &mut Cx<'_>, id: BlobId, status: &BlobStatus) {
+        let Some(Transfer { conversation, stage: Stage::Uploading(upload) }) = self.transfers.get_mut(&id)
+        else {
+            return;
+        };
+        if !status.complete {
+            return self.tell_transfer(cx, id, status.stored, TransferState::Uploading);
+        }
+        if let Some(record) = &mut upload.record {
+            record.uploaded = true;
+        }
+        let conversation = *conversation;
+        self.mark(Key::Transfer(conversation, id));
+        self.tell_transfer(cx, id, status.stored, TransferState::Uploaded);
+        self.drop_receipted_spools(cx, &conversation);
+    }
+
+    /// Uploads whose message is receipted are done: the spool goes.
+    pub(in super::super) fn drop_receipted_spools(&mut self, cx: &mut Cx<'_>, conversation: &ConversationId) {
+        let Some(c) = self.conversations.get(conversation) else { return };
+        let delivered = c.counters.delivered;
+        let done: Vec<BlobId> = self
+            .transfers
+            .iter()
+            .filter(|(_, t)| t.conversation == *conversation)
+            .filter(|(_, t)| t.record().is_some_and(|r| r.uploaded && r.message.counter <= delivered))
+            .map(|(id, _)| *id)
+            .collect();
+        for id in done {
+            self.transfers.remove(&id);
+            self.mark(Key::Transfer(*conversation, id));
+            cx.out.push(Output::DropSpool(id));
+        }
+    }
+
+    /// The relay was restored: what nobody has confirmed goes up again.
+    pub(in super::super) fn upload_again(&mut self, conversations: &[ConversationId]) {
+        let mut touched = Vec::new();
+        for (id, transfer) in
+            self.transfers.iter_mut().filter(|(_, t)| conversations.contains(&t.conversation))
+        {
+            if let Stage::Uploading(upload) = &mut transfer.stage {
+                let record = upload.record.take().map(|r| TransferRecord { uploaded: false, ..r });
+                **upload = Uploading { record, ..Uploading::default() };
+                touched.push(Key::Transfer(transfer.conversation, *id));
+            }
+        }
+        touched.into_iter().for_each(|key| self.mark(key));
+    }
+}

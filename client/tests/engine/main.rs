@@ -1,0 +1,10 @@
+//! Engines against each other through a relay in memory: the whole path, every refusal, every crash point.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod files;
+mod refusals;
+mod reliability;
+mod schedules;
+mod talk;
+mod vault;

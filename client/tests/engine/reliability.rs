@@ -1,0 +1,190 @@
+//! None lost, none twice, none unexplained (§9).
+
+use sealdesk_client::testing::{Mischief, World};
+use sealdesk_client::{Command, LinkState, MessageState, Phase};
+use sealdesk_protocol::wire::Item;
+
+const MINUTE: u64 = 60_000;
+const DAY: u64 = 24 * 60 * MINUTE;
+
+#[test]
+fn a_dropped_message_shows_as_a_gap_and_a_signed_reset_brings_it() {
+    let (mut world, agent, customer, id) = World::talking(1);
+    world.say(customer, id, "one");
+    world.pass(2_000);
+    world.relay.mischief = Mischief { drop: Some(1), ..Mischief::default() };
+    world.say(customer, id, "two");
+    world.settle();
+    world.relay.mischief = Mischief::default();
+    world.say(customer, id, "three");
+    world.pass(2_000);
+    let shown = |world: &World| world.texts(agent, &id).into_iter().map(|(_, t, _)| t).collect::<Vec<_>>();
+    assert_eq!(shown(&world), ["one"], "later ones are held back, unshown and unreceipted");
+    let states: Vec<MessageState> = world.texts(customer, &id).into_iter().map(|(_, _, s)| s).collect();
+    assert_eq!(states, [MessageState::Delivered, MessageState::Sent, MessageState::Sent]);
+    world.pass(7 * MINUTE);
+    assert_eq!(shown(&world), ["one", "two", "three"]);
+    assert!(world.texts(customer, &id).iter().all(|(_, _, s)| *s == MessageState::Delivered));
+    assert_eq!(world.problems(agent), ["gap"]);
+    // Both sides go on in the new session.
+    world.say(agent, id, "four");
+    world.say(customer, id, "five");
+    world.pass(2_000);
+    assert_eq!(world.texts(customer, &id).len(), 5);
+    assert_eq!(world.texts(agent, &id).len(), 5);
+}
+
+#[test]
+fn garbage_never_causes_a_reset() {
+    let (mut world, agent, customer, id) = World::talking(2);
+    world.say(customer, id, "hello");
+    world.pass(2_000);
+    let mailbox = world.clients[agent].engine.agent_public().unwrap().mailbox();
+    let genuine = world.relay.envelopes.last().unwrap().clone();
+    for at in [0, 40, 100, 3_000, genuine.len() - 1] {
+        let mut altered = genuine.clone();
+        altered[at] ^= 1;
+        world.relay.inject(mailbox, Item::Envelope(altered));
+    }
+    world.relay.inject(mailbox, Item::Envelope(vec![1; 500]));
+    world.pass(20 * MINUTE);
+    assert!(world.problems(agent).iter().all(|code| *code == "set_aside"), "{:?}", world.problems(agent));
+    assert!(!world.relay.counts.contains_key("FetchPrekeys"), "no new session");
+    let kept = world.clients[agent].rows.keys().filter(|n| n.0[0] == 0x81).count();
+    assert!(kept >= 4, "bytes are kept: {kept}");
+    assert_eq!(world.relay.stored_items(), 0, "the position moved on");
+    world.say(customer, id, "still here");
+    world.pass(2_000);
+    assert_eq!(world.texts(agent, &id).len(), 2);
+}
+
+#[test]
+fn a_repeated_message_is_receipted_anew_at_most_once_a_minute() {
+    let (mut world, agent, customer, id) = World::talking(3);
+    world.say(customer, id, "hello");
+    world.pass(2_000);
+    let mailbox = world.clients[agent].engine.agent_public().unwrap().mailbox();
+    let before = world.relay.envelopes.len();
+    let texts: Vec<Vec<u8>> = world.relay.envelopes.clone();
+    for _ in 0..5 {
+        for envelope in &texts {
+            world.relay.inject(mailbox, Item::Envelope(envelope.clone()));
+        }
+        world.pass(5_000);
+    }
+    assert_eq!(world.texts(agent, &id).len(), 1);
+    assert!(world.relay.envelopes.len() - before <= 2, "{}", world.relay.envelopes.len() - before);
+}
+
+#[test]
+fn a_restored_relay_gets_everything_unreceipted_again() {
+    let (mut world, agent, customer, id) = World::talking(4);
+    world.clients[agent].input(sealdesk_client::Input::Online(false));
+    world.settle();
+    for n in 0..3 {
+        world.say(customer, id, &format!("text {n}"));
+    }
+    world.pass(2_000);
+    let sent: Vec<Vec<u8>> = world.relay.envelopes.clone();
+    let device = world.clients[agent].engine.agent_public().unwrap().hash();
+    world.relay.restore();
+    world.disconnect_all();
+    world.pass(5_000);
+    assert_eq!(world.problems(customer), ["relay_restored"]);
+    let again = &world.relay.envelopes[sent.len()..];
+    assert!(!again.is_empty() && again.iter().all(|e| sent.contains(e)), "byte for byte");
+    world.clients[agent].input(sealdesk_client::Input::Online(true));
+    world.pass(5_000);
+    assert_eq!(world.texts(agent, &id).len(), 3);
+    assert!(world.texts(customer, &id).iter().all(|(_, _, s)| *s == MessageState::Delivered));
+    assert_eq!(world.relay.one_time_left(&device), 100, "fresh prekeys");
+}
+
+#[test]
+fn an_old_copy_of_a_customers_vault_sends_nothing_and_says_so() {
+    let (mut world, _, customer, id) = World::talking(5);
+    let device = world.clients[customer].engine.own_device(&id).unwrap();
+    world.disconnect_all();
+    let ahead = world.clients[customer].generation + 1_000;
+    world.relay.saw_generation(&device, ahead);
+    let envelopes = world.relay.envelopes.len();
+    world.say(customer, id, "from an old copy");
+    world.pass(60_000);
+    assert!(world.problems(customer).contains(&"vault_is_old_copy"));
+    assert_eq!(world.relay.envelopes.len(), envelopes);
+    assert_eq!(world.phase(customer, &id), Some(Phase::Closed));
+    world.restart(customer);
+    world.pass(60_000);
+    assert_eq!(world.relay.envelopes.len(), envelopes, "nor after a restart");
+    // A new conversation has a new device and works.
+    let fresh = world.conversation(customer);
+    world.pass(5_000);
+    assert_eq!(world.phase(customer, &fresh), Some(Phase::Active));
+}
+
+#[test]
+fn an_old_copy_of_an_agents_vault_becomes_a_new_device() {
+    let (mut world, agent, ..) = World::talking(6);
+    let device = world.clients[agent].engine.agent_public().unwrap();
+    world.disconnect_all();
+    world.relay.saw_generation(&device.hash(), 1_000_000);
+    world.pass(60_000);
+    let problems = world.problems(agent);
+    assert!(problems.contains(&"vault_is_old_copy") && problems.contains(&"enrol_anew"), "{problems:?}");
+    let fresh = world.clients[agent].engine.agent_public().unwrap();
+    assert_ne!(fresh.hash(), device.hash());
+    assert!(world.clients[agent].engine.certificate().is_none());
+    let chain = world.org.agent_chain("mira", "Mira", fresh);
+    world.clients[agent].command(Command::InstallCertificate { chain });
+    world.pass(5_000);
+    let customer = world.add_customer();
+    world.relay.preferred = vec![fresh.hash()];
+    let id = world.conversation(customer);
+    world.pass(5_000);
+    assert_eq!(world.phase(agent, &id), Some(Phase::Active));
+}
+
+#[test]
+fn a_replaced_connection_does_not_fight_back() {
+    let (mut world, agent, ..) = World::talking(7);
+    // The same vault in a second program.
+    let copy = world.add_uncertified();
+    let rows = world.clients[agent].rows.clone();
+    world.clients[copy].take_over(&rows);
+    let key = world.clients[agent].key();
+    world.clients[copy].set_key(key);
+    world.restart(copy);
+    world.pass(60_000);
+    let replaced = |e: &sealdesk_client::Event| {
+        matches!(e, sealdesk_client::Event::Link { state: LinkState::Replaced, .. })
+    };
+    let both = [agent, copy].map(|c| world.clients[c].events.iter().filter(|e| replaced(e)).count());
+    assert_eq!(both[0] + both[1], 1, "one of them stops, once");
+}
+
+#[test]
+fn without_a_receipt_until_the_ttl_a_message_is_undelivered() {
+    let (mut world, agent, customer, id) = World::talking(8);
+    world.clients[agent].input(sealdesk_client::Input::Online(false));
+    world.settle();
+    world.say(customer, id, "anybody?");
+    world.pass(2_000);
+    assert_eq!(world.texts(customer, &id)[0].2, MessageState::Sent);
+    world.clock += 31 * DAY;
+    world.pass(2 * 60 * MINUTE);
+    assert_eq!(world.texts(customer, &id)[0].2, MessageState::Undelivered);
+    assert_eq!(world.texts(customer, &id)[0].1, "anybody?", "the text stays");
+}
+
+#[test]
+fn a_silent_connection_is_given_up_and_made_anew() {
+    let (mut world, agent, customer, id) = World::talking(9);
+    world.freeze = true;
+    world.pass(30_000);
+    world.say(customer, id, "into the void");
+    world.pass(90_000);
+    world.freeze = false;
+    world.pass(120_000);
+    assert_eq!(world.texts(agent, &id), [(false, "into the void".into(), MessageState::Received)]);
+    assert!(world.relay.counts["Ping"] >= 2);
+}

@@ -1,0 +1,176 @@
+//! The vault under crashes, damage, deletion and rollback.
+
+use sealdesk_client::testing::{Crash, World};
+use sealdesk_client::{Command, Corrupt, MessageState, Phase};
+use sealdesk_protocol::conversation::content::Kind;
+
+#[test]
+fn killed_at_every_step_everything_is_still_said_once() {
+    for crash in [Crash::BeforeCommit, Crash::AfterCommit] {
+        for at in 1..40 {
+            let mut world = World::new(at);
+            let agent = world.add_agent("mira", "Mira");
+            let customer = world.add_customer();
+            world.pass(2_000);
+            let id = world.conversation(customer);
+            world.say(customer, id, "hello");
+            world.settle_committing(customer);
+            // From here on, one of them dies at its n-th write.
+            world.clients[if at % 2 == 0 { agent } else { customer }].crash_in(at / 2, crash);
+            world.pass(3_000);
+            if world.phase(agent, &id) == Some(Phase::Active) {
+                world.say(agent, id, "hi");
+                world.pass(1_000);
+            }
+            world.pass(120_000);
+            let told: Vec<String> =
+                world.texts(agent, &id).into_iter().filter(|m| !m.0).map(|m| m.1).collect();
+            assert_eq!(told, ["hello"], "{crash:?} at {at}");
+            assert!(
+                world.texts(customer, &id).iter().all(|m| !m.0 || m.2 == MessageState::Delivered),
+                "{crash:?} at {at}: {:?}",
+                world.texts(customer, &id)
+            );
+            assert_eq!(world.phase(customer, &id), Some(Phase::Active), "{crash:?} at {at}");
+        }
+    }
+}
+
+#[test]
+fn a_restart_shows_the_same() {
+    let (mut world, agent, customer, id) = World::talking(2);
+    for n in 0..10 {
+        world.say(if n % 3 == 0 { agent } else { customer }, id, &format!("text {n}"));
+        world.pass(700);
+    }
+    for client in [agent, customer] {
+        let (before, texts) =
+            (world.clients[client].engine.conversation(&id).unwrap(), world.texts(client, &id));
+        world.restart(client);
+        assert_eq!(world.clients[client].engine.conversation(&id).unwrap(), before);
+        assert_eq!(world.texts(client, &id), texts);
+    }
+    // Pages, newest first, of bounded size.
+    let engine = &world.clients[agent].engine;
+    assert_eq!(engine.page_names(&id, u64::MAX, 4).len(), 4);
+    let messages = world.clients[agent].transcript(&id).unwrap();
+    let places: Vec<u64> = messages.iter().map(|m| m.place).collect();
+    assert_eq!(places, (1..=10).collect::<Vec<u64>>());
+    assert_eq!(engine.page_names(&id, 3, 50).len(), 2);
+}
+
+#[test]
+fn a_damaged_row_is_a_clear_error() {
+    let (mut world, _, customer, _) = World::talking(3);
+    let now = world.now();
+    let rows = world.clients[customer].rows.clone();
+    for name in rows.keys().filter(|n| sealdesk_client::is_hot(n.0[0])) {
+        let mut damaged = rows.clone();
+        *damaged.get_mut(name).unwrap().last_mut().unwrap() ^= 1;
+        world.clients[customer].take_over(&damaged);
+        let error = world.clients[customer].reopen(now).unwrap_err();
+        assert!(matches!(error, Corrupt::Record(_) | Corrupt::WrongKey), "{error}");
+    }
+    // A whole missing row, where others rest on it.
+    for kind in [0x01u8, 0x02, 0x03, 0x04, 0x05, 0x07, 0x08] {
+        let mut missing = rows.clone();
+        missing.retain(|n, _| n.0[0] != kind);
+        world.clients[customer].take_over(&missing);
+        assert!(world.clients[customer].reopen(now).is_err(), "kind {kind}");
+    }
+    world.clients[customer].take_over(&rows);
+    assert_eq!(world.clients[customer].reopen(now), Ok(()));
+}
+
+#[test]
+fn rows_of_a_later_copy_do_not_pass() {
+    let (mut world, _, customer, id) = World::talking(4);
+    let early = world.clients[customer].rows.clone();
+    world.say(customer, id, "later");
+    world.pass(1_000);
+    let mut mixed = early;
+    let later = world.clients[customer].rows.iter().filter(|(n, _)| n.0[0] == 0x08);
+    mixed.extend(later.map(|(n, r)| (*n, r.clone())));
+    world.clients[customer].take_over(&mixed);
+    let now = world.now();
+    assert_eq!(
+        world.clients[customer].reopen(now),
+        Err(Corrupt::Inconsistent("a record is newer than the vault"))
+    );
+}
+
+#[test]
+fn nothing_readable_is_in_the_rows_and_deleting_shreds() {
+    let (mut world, agent, customer, id) = World::talking(5);
+    world.say(customer, id, "a secret that nobody may find");
+    world.pass(2_000);
+    for client in [agent, customer] {
+        for row in world.clients[client].rows.values() {
+            assert!(!row.windows(6).any(|w| w == b"secret" || w == b"genera"));
+        }
+    }
+    let before = world.clients[customer].rows.clone();
+    world.clients[customer].command(Command::Delete { conversation: id });
+    world.settle();
+    assert!(world.clients[customer].engine.conversations().is_empty());
+    let left = &world.clients[customer].rows;
+    assert_eq!(left.len(), 2, "description and generation stay: {:?}", left.keys().collect::<Vec<_>>());
+    // What an old page still holds does not open without the key's row.
+    let mut stale = before;
+    stale.retain(|name, _| name.0[0] != 0x03);
+    let now = world.now();
+    let kept = world.clients[customer].rows.clone();
+    world.clients[customer].take_over(&stale);
+    assert!(world.clients[customer].reopen(now).is_err());
+    world.clients[customer].take_over(&kept);
+    assert_eq!(world.clients[customer].reopen(now), Ok(()));
+    let again = world.conversation(customer);
+    world.pass(5_000);
+    assert_eq!(world.phase(customer, &again), Some(Phase::Active));
+}
+
+#[test]
+fn org_json_never_goes_back() {
+    let mut world = World::new(6);
+    let customer = world.add_customer();
+    let old = world.org.verified();
+    world.org.settings.version = 2;
+    world.org.revoke(3, world.org.now, Vec::new());
+    let new = world.org.verified();
+    world.clients[customer].command(Command::UpdateOrg { org: Box::new(new.clone()) });
+    world.settle();
+    world.clients[customer].command(Command::UpdateOrg { org: Box::new(old.clone()) });
+    world.settle();
+    assert_eq!(world.problems(customer), ["org_refused"]);
+    assert_eq!(world.clients[customer].engine.floor().revocations, 3);
+    let now = world.now();
+    world.clients[customer].set_org(old);
+    assert_eq!(world.clients[customer].reopen(now), Err(Corrupt::OrganisationRollback));
+    let other = World::new(77).org.verified();
+    world.clients[customer].set_org(other);
+    assert_eq!(world.clients[customer].reopen(now), Err(Corrupt::ForeignOrganisation));
+    world.clients[customer].set_org(new);
+    assert_eq!(world.clients[customer].reopen(now), Ok(()));
+}
+
+#[test]
+fn the_wrong_key_opens_nothing() {
+    let mut world = World::new(7);
+    let customer = world.add_customer();
+    world.clients[customer].set_key([0xee; 32]);
+    let now = world.now();
+    assert_eq!(world.clients[customer].reopen(now), Err(Corrupt::WrongKey));
+}
+
+#[test]
+fn debug_shows_neither_keys_nor_texts() {
+    let (mut world, agent, customer, id) = World::talking(8);
+    world.say(customer, id, "unspeakable");
+    world.pass(1_000);
+    let shown = format!("{:?} {:?}", world.clients[agent].engine, world.clients[customer].engine);
+    assert!(!shown.contains("unspeakable"));
+    let view = world.clients[agent].transcript(&id).unwrap();
+    assert!(matches!(view[0].kind, Kind::Text(_)) && !format!("{view:?}").contains("unspeakable"));
+    let command = Command::Send { conversation: id, kind: view[0].kind.clone() };
+    assert!(!format!("{command:?}").contains("unspeakable"));
+}
