@@ -156,7 +156,17 @@ impl EnrolmentRequest {
 pub fn same_code(typed: &str, right: &str) -> bool {
     let plain = |text: &str| -> String {
         let digits = text.chars().filter(|c| !c.is_whitespace() && *c != '-').map(|c| c.to_ascii_uppercase());
-        digits.map(|c| if c == 'O' { '0' } else if matches!(c, 'I' | 'L') { '1' } else { c }).collect()
+        digits
+            .map(|c| {
+                if c == 'O' {
+                    '0'
+                } else if matches!(c, 'I' | 'L') {
+                    '1'
+                } else {
+                    c
+                }
+            })
+            .collect()
     };
     plain(typed) == plain(right)
 }

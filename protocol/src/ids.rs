@@ -93,7 +93,9 @@ pub enum IdError {
     #[error("an id is written in hexadecimal digits only")]
     Hex,
     /// Not of the form of a [`Handle`].
-    #[error("a handle is 1 to 32 characters of a-z, 0-9, '.', '_' and '-', and starts with a letter or digit")]
+    #[error(
+        "a handle is 1 to 32 characters of a-z, 0-9, '.', '_' and '-', and starts with a letter or digit"
+    )]
     Handle,
 }
 

@@ -15,7 +15,11 @@ fn device(seed: u64) -> DeviceSecret {
     DeviceSecret::generate(&mut rng(seed))
 }
 
-fn verify(org: &TestOrg, chain: &CertificateChain, now: u64) -> Result<VerifiedCertificate, CertificateError> {
+fn verify(
+    org: &TestOrg,
+    chain: &CertificateChain,
+    now: u64,
+) -> Result<VerifiedCertificate, CertificateError> {
     let verified = org.verified();
     chain.verify(verified.pins(), verified.revocations(), now)
 }
@@ -305,7 +309,10 @@ fn a_root_rotates_only_with_both_signatures() {
     );
     assert_eq!(verify(old_issuer), Err(OrgError::Issuer(CertificateError::RootVersion)));
     // Without the old root's signature, or with a stranger's, or with a gap.
-    assert_eq!(verify(file(vec![own.clone(), next.sign(&second, None)], &second, 2)), Err(OrgError::RootChain));
+    assert_eq!(
+        verify(file(vec![own.clone(), next.sign(&second, None)], &second, 2)),
+        Err(OrgError::RootChain)
+    );
     let stranger = SigningSecret::generate(&mut rng(21));
     let forged = vec![own.clone(), next.sign(&second, Some(&stranger))];
     assert_eq!(verify(file(forged, &second, 2)), Err(OrgError::Signature));

@@ -3,6 +3,8 @@
 //! `SEALDESK_WRITE_VECTORS=1 cargo test -p sealdesk-protocol --test frames` writes `tests/vectors/frames.hex` anew. A
 //! difference in a frame that exists is a break of the wire format; only lines for new frames may be added.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on may panic")]
+
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 

@@ -1,5 +1,7 @@
 //! Statements and governance: who may do what, in which order (§7).
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on may panic")]
+
 use sealdesk_protocol::conversation::consent::ConsentReceipt;
 use sealdesk_protocol::conversation::governance::{Effect, MAX_EPOCHS};
 use sealdesk_protocol::conversation::roster::RosterError;

@@ -286,7 +286,11 @@ fn check_endorsement(certificate: &DeviceCertificate) -> Result<bool, Certificat
         agent: certificate.agent.clone(),
         device: certificate.device.hash(),
     };
-    endorsement.by.verify_key().verify(labels::ENDORSEMENT, &super::codec::encode(&body), &endorsement.signature)?;
+    endorsement.by.verify_key().verify(
+        labels::ENDORSEMENT,
+        &super::codec::encode(&body),
+        &endorsement.signature,
+    )?;
     Ok(true)
 }
 
@@ -406,7 +410,8 @@ impl Revocations {
     pub fn verify(signed: &SignedRevocations, pins: &VerifiedPins) -> Result<Self, CertificateError> {
         let claimed: RevocationList = signed.list.peek(MAX_REVOCATION_BYTES)?;
         let issuer = verify_issuer(&signed.issuer, pins, claimed.issued)?;
-        let list: RevocationList = signed.list.verify(labels::REVOCATION, &issuer.key, MAX_REVOCATION_BYTES)?;
+        let list: RevocationList =
+            signed.list.verify(labels::REVOCATION, &issuer.key, MAX_REVOCATION_BYTES)?;
         if list.root != pins.root() {
             return Err(CertificateError::Foreign);
         }

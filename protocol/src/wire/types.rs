@@ -21,6 +21,7 @@ pub struct Position {
 /// One item of a mailbox; envelopes and statements share one order.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
+#[expect(clippy::large_enum_variant, reason = "items are moved once, from the frame to whoever handles them")]
 pub enum Item {
     /// An encoded [`Envelope`](super::envelope::Envelope).
     Envelope(#[serde(with = "serde_bytes")] Vec<u8>),
