@@ -11,7 +11,8 @@
 import { rm } from 'node:fs/promises';
 import { openBrowser } from './lib/browser.mjs';
 import { startDemo, useDemo } from './lib/demo.mjs';
-import { artifacts, cases, remove, runCase } from './lib/cases.mjs';
+import { artifacts, cases, runCase } from './lib/cases.mjs';
+import { removeScratch } from './lib/scratch.mjs';
 
 const words = process.argv.slice(2);
 for (const file of ['chat', 'keeping', 'files', 'tabs', 'faults', 'looks', 'restart']) await import(`./cases/${file}.mjs`);
@@ -37,7 +38,7 @@ try {
 } finally {
   await browser.close();
   await demo.stop();
-  await remove();
+  await removeScratch();
 }
 console.log(`${passed} passed, ${failed} failed${skipped ? `, ${skipped} skipped` : ''}`);
 process.exitCode = failed === 0 && passed > 0 ? 0 : 1;

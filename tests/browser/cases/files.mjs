@@ -4,7 +4,8 @@ import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { scratch, test } from '../lib/cases.mjs';
+import { test } from '../lib/cases.mjs';
+import { scratch } from '../lib/scratch.mjs';
 
 /** A picture of one pixel. */
 const PNG = Buffer.from(

@@ -90,13 +90,7 @@ test('a send that cannot be stored keeps its text and succeeds on a retry', {}, 
   assert.equal((await visitor.texts()).filter((text) => text === 'This is not').length, 1);
 });
 
-test('where the browser stores nothing, the chat works in memory and says so', {}, async (visitor) => {
-  // The browser's own refusal, as private windows and blocked site data show it.
-  await visitor.context.route('**/worker-*.js', async (route) => {
-    const answer = await route.fetch();
-    const refusal = "Object.defineProperty(self, 'indexedDB', { get() { throw new DOMException('denied', 'SecurityError'); } });";
-    await route.fulfill({ response: answer, body: refusal + (await answer.text()) });
-  });
+test('where the browser stores nothing, the chat works in memory and says so', { browser: { blocked: true } }, async (visitor) => {
   await visitor.enter();
   await visitor.page.waitForSelector('.banner');
   assert.match(await visitor.page.textContent('.banner'), /kept only until you close this tab/);

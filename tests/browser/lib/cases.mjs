@@ -1,7 +1,6 @@
 // The list of tests, and how one runs.
 
-import { mkdir, mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { Visitor } from './visitor.mjs';
@@ -16,18 +15,6 @@ export const cases = [];
 /** `options.restarts`: kills the relay. `options.time`: most ms. `options.browser`: what the browser's context gets (locale, colorScheme, ..). */
 export function test(name, options, run) {
   cases.push({ name, ...options, run });
-}
-
-let folder = null;
-
-/** A folder for files that tests send and save. */
-export async function scratch() {
-  folder ??= await mkdtemp(join(tmpdir(), 'sealdesk-browser-'));
-  return folder;
-}
-
-export async function remove() {
-  if (folder) await rm(folder, { recursive: true, force: true });
 }
 
 export async function runCase(one, browser, demo) {

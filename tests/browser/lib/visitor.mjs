@@ -3,6 +3,8 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
+import { openBlocked } from './browser.mjs';
+import { scratch } from './scratch.mjs';
 
 const axe = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
 
@@ -18,7 +20,8 @@ export class Visitor {
   static async arrive(browser, demo, options) {
     const visitor = new Visitor();
     visitor.demo = demo;
-    visitor.context = await browser.newContext({ locale: 'en', viewport: { width: 1280, height: 800 }, ...options });
+    const { blocked, ...more } = { locale: 'en', viewport: { width: 1280, height: 800 }, ...options };
+    visitor.context = blocked ? await openBlocked(await scratch('blocked'), more) : await browser.newContext(more);
     visitor.context.setDefaultTimeout(PATIENCE);
     await visitor.context.addInitScript(() => {
       document.addEventListener('securitypolicyviolation', (event) => {

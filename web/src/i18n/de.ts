@@ -99,7 +99,7 @@ export const texts: Texts = {
   heldTitle: 'Dieser Chat ist in einem anderen Tab geöffnet',
   heldText: 'Nur ein Tab kann ihn zugleich benutzen, damit nichts doppelt gesendet wird. Schließen Sie den anderen oder machen Sie hier weiter.',
   useHere: 'Hier benutzen',
-  memoryOnly: 'Privates Fenster: Dieser Chat bleibt nur, bis Sie diesen Tab schließen.',
+  memoryOnly: 'Dieser Browser speichert nichts für diese Seite: Der Chat bleibt nur, bis Sie diesen Tab schließen.',
   reassign: '{org} hat nicht rechtzeitig geantwortet. Jede weitere Person, die gefragt wird, kann lesen, was Sie geschrieben haben.',
   reassignYes: 'Jemand anderen fragen',
 

@@ -99,7 +99,7 @@ export const en = {
   heldTitle: 'This chat is open in another tab',
   heldText: 'Only one tab can use it at a time, so that nothing is sent twice. Close the other one, or continue here.',
   useHere: 'Use it here',
-  memoryOnly: 'Private window: this chat is kept only until you close this tab.',
+  memoryOnly: 'This browser stores nothing for this page: the chat is kept only until you close this tab.',
   reassign: '{org} has not answered in time. Every further person who is asked can read what you wrote.',
   reassignYes: 'Ask someone else',
 

@@ -99,7 +99,7 @@ export const texts: Texts = {
   heldTitle: '此聊天已在另一个标签页中打开',
   heldText: '同一时间只能在一个标签页中使用，以免重复发送。请关闭另一个，或在此继续。',
   useHere: '在此使用',
-  memoryOnly: '无痕窗口：此聊天只保留到您关闭本标签页为止。',
+  memoryOnly: '此浏览器不为本页面保存数据：聊天只保留到您关闭本标签页为止。',
   reassign: '{org}没有及时答复。之后每位被询问的人都可以阅读您写的内容。',
   reassignYes: '询问其他人',
 

@@ -21,12 +21,16 @@ interface Props {
   onClose: () => void;
 }
 
+const myself: Reader = { role: 'customer', device: '', agent: null, name: null, newDevice: false, current: true, me: true };
+
 export function Panel({ store, conversation, org, over, onClose }: Props) {
   const closer = useRef<HTMLButtonElement>(null);
   useEffect(() => {
     if (over) closer.current?.focus();
   }, [over]);
-  const now = conversation.readers.filter((reader) => reader.current);
+  const listed = conversation.readers.filter((reader) => reader.current);
+  // Before anybody is named there is no list yet, but whoever writes can read.
+  const now = listed.some((reader) => reader.me) ? listed : [myself, ...listed];
   const before = conversation.readers.filter((reader) => !reader.current);
   const name = plain(agentName(conversation) ?? '');
   const ended = conversation.phase === 'closed' || conversation.phase === 'lost';
