@@ -12,6 +12,14 @@ use super::state::Engine;
 use super::{Command, Event, Problem, problem};
 use crate::vault::Key;
 
+/// Deleted conversations that are remembered.
+const MAX_DELETED: usize = 1_000;
+
+/// A deleted conversation's mark: enough to know it again, and nothing else.
+fn deletion_mark(id: &ConversationId) -> [u8; 16] {
+    super::seen::half(&sealdesk_protocol::crypto::kdf::sha256(id.as_bytes()))
+}
+
 /// Most own contents without receipt in one conversation.
 const MAX_UNRECEIPTED: usize = 1_000;
 
@@ -230,6 +238,17 @@ impl Engine {
         cx.done(id, Some(conversation));
     }
 
+    /// Whether an agent's device deleted this conversation here.
+    pub(super) fn was_deleted(
+        &self,
+        device: &sealdesk_protocol::ids::DeviceKeyHash,
+        id: &ConversationId,
+    ) -> bool {
+        self.devices
+            .get(device)
+            .is_some_and(|d| !d.record.deleted.is_empty() && d.record.deleted.contains(&deletion_mark(id)))
+    }
+
     /// Shreds: without the key's row nothing of the conversation opens again (§11).
     fn delete(&mut self, cx: &mut Cx<'_>, id: u64, conversation: ConversationId) {
         let Some(c) = self.conversations.get(&conversation) else {
@@ -268,6 +287,16 @@ impl Engine {
                 (0..device.cursor.next_quarantine.min(super::aside::MAX_QUARANTINE))
                     .map(|n| Key::Quarantine(hash, n)),
             );
+        }
+        if side == Side::Agent
+            && let Some(device) = self.devices.get_mut(&device)
+        {
+            if device.record.deleted.len() >= MAX_DELETED {
+                device.record.deleted.remove(0);
+            }
+            device.record.deleted.push(deletion_mark(&conversation));
+            let hash = device.public.hash();
+            self.mark(Key::Device(hash));
         }
         self.conversations.remove(&conversation);
         self.vault.shred(&conversation);

@@ -287,6 +287,7 @@ impl Device {
             chain: None,
             last_resort: None,
             stopped: false,
+            deleted: Vec::new(),
             limits: None,
         };
         Self::from_record(record)

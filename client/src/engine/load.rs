@@ -91,7 +91,7 @@ impl Engine {
         if conversations.keys().any(|id| !vault.holds(id)) {
             return Err(missing("a conversation's key is missing"));
         }
-        Ok(Self {
+        let mut engine = Self {
             vault,
             org,
             meta,
@@ -106,7 +106,9 @@ impl Engine {
             next_connection: 1,
             upkeep_at: now.mono_ms,
             last_run: now.mono_ms,
-        })
+        };
+        engine.take_own_certificate(now.wall_ms);
+        Ok(engine)
     }
 }
 

@@ -70,6 +70,8 @@ pub(crate) struct DeviceRecord {
     pub(crate) last_resort: Option<PrekeyId>,
     /// The relay knows a newer copy of this vault (§9.2): nothing is sent any more.
     pub(crate) stopped: bool,
+    /// Agent: marks of conversations that were deleted here; what still arrives of them is ignored.
+    pub(crate) deleted: Vec<[u8; 16]>,
     /// As the relay last told.
     pub(crate) limits: Option<Limits>,
 }

@@ -123,15 +123,20 @@ impl Engine {
         if accept && matches!(code, Code::AssignmentLost | Code::UnknownConversation | Code::NotListed) {
             c.record.lost = true;
         }
-        if code == Code::Closed {
-            c.record.closing = false;
+        let closes =
+            Statement::peek(&pending.statement).is_ok_and(|s| matches!(s.action, Action::Close { .. }));
+        if pending.named.as_ref().is_some_and(|n| n.epoch > 1) {
+            c.record.reassignments = c.record.reassignments.saturating_sub(1);
         }
         c.waits.changed = true;
         self.mark(Key::Conversation(id));
         if let Ok(Action::Reset { new, .. }) = Statement::peek(&pending.statement).map(|s| s.action) {
             self.reset_refused(&id, new);
         }
-        cx.problem(Some(id), Problem::from(code));
+        // Both sides closed at once: nothing is wrong.
+        if !(closes && code == Code::Closed) {
+            cx.problem(Some(id), Problem::from(code));
+        }
     }
 
     fn apply(&mut self, id: ConversationId, verified: &VerifiedStatement) -> Result<Effect, Refusal> {
@@ -194,6 +199,9 @@ impl Engine {
             Err(error) => return Outcome::Refused(problem::statement(error)),
         };
         let id = peeked.conversation;
+        if self.was_deleted(&hash, &id) {
+            return Outcome::Ignored;
+        }
         let known = self.conversations.get(&id).filter(|c| c.record.device == hash);
         let Some(governance) = known.map(|c| c.record.governance.as_ref()) else {
             return match (&peeked.action, self.is_agent()) {

@@ -103,6 +103,16 @@ impl Engine {
         }
     }
 
+    /// At opening, before anything is told: the certificate as far as it is valid.
+    pub(super) fn take_own_certificate(&mut self, now: u64) {
+        let chain = self.agent_device().and_then(|d| Some((d.public.hash(), d.record.chain.clone()?)));
+        let Some((hash, chain)) = chain else { return };
+        let verified = self.verify_agent(&chain, now).ok();
+        if let Some(device) = self.devices.get_mut(&hash) {
+            device.certificate = verified;
+        }
+    }
+
     fn check_own_certificate(&mut self, cx: &mut Cx<'_>) {
         let now = cx.now.wall_ms;
         let Some((hash, chain)) =

@@ -415,9 +415,9 @@ impl Relay {
         self.say(connection, answer);
     }
 
-    /// Flips a bit of a stored attachment.
+    /// Flips the last bit of a stored attachment.
     pub fn damage_blob(&mut self, blob: &BlobId) {
-        if let Some(byte) = self.blobs.get_mut(blob).and_then(|b| b.bytes.first_mut()) {
+        if let Some(byte) = self.blobs.get_mut(blob).and_then(|b| b.bytes.last_mut()) {
             *byte ^= 1;
         }
     }

@@ -481,6 +481,91 @@ fn conversations_without_a_fitting_consent_receipt_are_refused() {
 }
 
 #[test]
+fn a_roster_that_names_this_device_as_another_agent_is_refused() {
+    let mut world = World::new(31);
+    let agent = world.add_agent("mira", "Mira");
+    world.pass(2_000);
+    let secret = DeviceSecret::generate(&mut rng(1));
+    let id = conversation_id(&world.org.root_hash(), &secret.public(), &[5; 16]);
+    let consent = consent(&world, &secret, id);
+    let mut open = open_statement(&world, agent, &secret, &consent);
+    let device = world.clients[agent].engine.agent_public().unwrap();
+    if let Action::Open { roster, .. } = &mut open.action {
+        *roster = Roster::of(secret.public(), handle("boss"), device).unwrap();
+    }
+    let item = StatementItem { statement: open.sign(&secret), agent: None, consent: Some(consent) };
+    world.relay.inject(device.mailbox(), Item::Statement(item));
+    world.pass(1_000);
+    assert_eq!(world.problems(agent), ["statement_refused"]);
+    assert!(world.clients[agent].engine.conversations().is_empty());
+}
+
+#[test]
+fn a_message_of_a_past_epoch_is_answered_and_not_shown() {
+    let mut world = World::new(32);
+    let agent = world.add_agent("mira", "Mira");
+    world.clients[agent].command(Command::SetAvailability { available: true, capacity: 5, manual: false });
+    world.pass(2_000);
+    let mut rng = rng(9);
+    let secret = DeviceSecret::generate(&mut rng);
+    let before = DeviceSecret::generate(&mut rng).public();
+    let root = world.org.root_hash();
+    let id = conversation_id(&root, &secret.public(), &[5; 16]);
+    let consent = consent(&world, &secret, id);
+    let mut open = open_statement(&world, agent, &secret, &consent);
+    let device = world.clients[agent].engine.agent_public().unwrap();
+    if let Action::Open { roster, .. } = &mut open.action {
+        *roster = Roster::of(secret.public(), handle("gone"), before).unwrap();
+    }
+    let opened = open.sign(&secret);
+    let verified = VerifiedStatement::verify(&opened, &secret.public()).unwrap();
+    let mut governance = Governance::open(root, &verified).unwrap();
+    let past = governance.current().roster_hash;
+    let reassign = Statement {
+        epoch: 2,
+        action: Action::Reassign {
+            previous: verified.hash(),
+            roster: Roster::of(secret.public(), handle("mira"), device).unwrap(),
+        },
+        ..open
+    }
+    .sign(&secret);
+    let verified = VerifiedStatement::verify(&reassign, &secret.public()).unwrap();
+    governance.apply(&verified, None).unwrap();
+    let bundle = world.relay.bundle(&device.hash()).unwrap();
+    let bundle = bundle.verify(&device, world.now().wall_ms).unwrap();
+    let binding = Binding { conversation: id, statement: verified.hash(), generation: 0 };
+    let mut session = Session::initiate(&secret, &bundle, binding, &mut rng).unwrap();
+    let stale = session.encrypt(&Raw::text(1, "old").encode().unwrap(), 1, past, &mut rng).unwrap();
+    let current = governance.current().roster_hash;
+    let good = session.encrypt(&Raw::text(1, "old").encode().unwrap(), 2, current, &mut rng).unwrap();
+    let agent_chain = None;
+    for item in [
+        Item::Statement(StatementItem { statement: opened, agent: agent_chain, consent: Some(consent) }),
+        Item::Statement(StatementItem { statement: reassign, agent: None, consent: None }),
+        Item::Envelope(stale.encode()),
+    ] {
+        world.relay.inject(device.mailbox(), item);
+    }
+    world.pass(1_000);
+    assert!(world.texts(agent, &id).is_empty());
+    world.relay.inject(device.mailbox(), Item::Envelope(good.encode()));
+    world.pass(1_000);
+    assert_eq!(world.texts(agent, &id).len(), 1, "the same content, sealed for the current epoch");
+    let answers = world.relay.envelopes.iter().filter_map(|bytes| {
+        let opened = session.decrypt(&Envelope::decode(bytes).unwrap(), 0).ok()?;
+        Content::decode(&opened.content).unwrap().kind().ok()
+    });
+    let answers: Vec<Kind> = answers.collect();
+    assert!(
+        answers
+            .iter()
+            .any(|k| matches!(k, Kind::StaleEpoch(s) if s.counter == 1 && s.current == verified.hash())),
+        "{answers:?}"
+    );
+}
+
+#[test]
 fn bad_frames_are_events_and_nothing_else() {
     let (mut world, agent, customer, id) = World::talking(29);
     for bytes in [vec![], vec![0xff], vec![0x30, 1, 2], vec![0; 70_000]] {

@@ -83,8 +83,15 @@ fn run(seed: u64, cut: Option<u32>, mischief: Mischief, events: &[Event]) -> Res
     Ok(())
 }
 
+/// A few dozen schedules; more with `PROPTEST_CASES`.
+fn config() -> ProptestConfig {
+    let standard = ProptestConfig::default();
+    let cases = if std::env::var_os("PROPTEST_CASES").is_some() { standard.cases } else { 48 };
+    ProptestConfig { cases, max_shrink_iters: 200, ..standard }
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 48, max_shrink_iters: 200, ..ProptestConfig::default() })]
+    #![proptest_config(config())]
 
     #[test]
     fn everything_arrives_once_in_order(

@@ -130,6 +130,25 @@ fn nothing_readable_is_in_the_rows_and_deleting_shreds() {
 }
 
 #[test]
+fn what_still_arrives_of_a_deleted_conversation_is_ignored() {
+    let (mut world, agent, customer, id) = World::talking(9);
+    world.clients[agent].command(Command::Delete { conversation: id });
+    world.settle();
+    world.say(customer, id, "are you there?");
+    world.clients[customer].command(Command::Close { conversation: id });
+    world.pass(30_000);
+    assert!(world.clients[agent].engine.conversations().is_empty());
+    assert_eq!(world.relay.stored_items(), 0);
+    let waiting = world.clients[agent].rows.keys().filter(|n| n.0[0] == 0x0f).count();
+    assert_eq!(waiting, 0, "nothing waits for a statement that will not come");
+    // The open statement once more, from a restored relay.
+    world.relay.restore();
+    world.disconnect_all();
+    world.pass(30_000);
+    assert!(world.clients[agent].engine.conversations().is_empty());
+}
+
+#[test]
 fn org_json_never_goes_back() {
     let mut world = World::new(6);
     let customer = world.add_customer();
