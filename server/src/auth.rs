@@ -32,7 +32,7 @@ pub struct Authenticated {
     /// Generation of its vault.
     pub vault_generation: u64,
     /// None: a customer.
-    pub agent: Option<Agent>,
+    pub agent: Option<Box<Agent>>,
 }
 
 impl fmt::Debug for Authenticated {
@@ -75,7 +75,7 @@ pub fn authenticate(frame: Authenticate, challenge: &Challenge, org: &Org) -> Re
             if *certificate.device() != frame.device {
                 return Err(Code::CertificateRefused);
             }
-            Some(Agent { chain, certificate })
+            Some(Box::new(Agent { chain, certificate }))
         }
         _ => return Err(Code::Unsupported),
     };

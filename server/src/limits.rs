@@ -154,6 +154,11 @@ impl Limits {
         Ok(Permit { limits: Arc::clone(self), prefix })
     }
 
+    /// Connections counted now.
+    pub fn open_connections(&self) -> u32 {
+        self.total.load(Ordering::Relaxed)
+    }
+
     /// The limiter of one connection's frames.
     pub fn connection(&self) -> DefaultDirectRateLimiter {
         RateLimiter::direct(self.connection_frames)

@@ -41,6 +41,9 @@ pub fn admin(relay: &Arc<Relay>) -> Routes {
         Ok(()) => text(StatusCode::OK, "ready\n"),
         Err(reason) => text(StatusCode::SERVICE_UNAVAILABLE, format!("{reason}\n")),
     });
-    let metrics = warp::path!("metrics").map(move || text(StatusCode::OK, metrics.metrics.render()));
+    let metrics = warp::path!("metrics").map(move || {
+        metrics.metrics.connections.set(u64::from(metrics.limits.open_connections()));
+        text(StatusCode::OK, metrics.metrics.render())
+    });
     warp::get().and(healthz.or(readyz).unify().or(metrics).unify()).boxed()
 }

@@ -147,8 +147,8 @@ impl Relay {
 
 impl Session {
     /// Carries out every request but `Send` and `Ack`. Answers what goes back.
-    pub async fn request(&self, frame: ToRelay) -> Vec<ToClient> {
-        let (req, result) = match frame {
+    pub async fn request(&self, frame: Box<ToRelay>) -> Vec<ToClient> {
+        let (req, result) = match *frame {
             ToRelay::Ping(ping) => return vec![Pong { nonce: ping.nonce }.into()],
             ToRelay::SendEphemeral(frame) => {
                 self.forward(&frame).await;

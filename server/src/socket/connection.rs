@@ -102,13 +102,14 @@ impl Session {
     }
 }
 
-/// Runs to the end of the connection.
-pub async fn run(mut socket: Socket, mut session: Session) {
-    if let End::Say(reason, last) = drive(&mut socket, &mut session).await {
+/// Runs to the end of the connection. Socket and session come boxed: a future would set room aside for them twice.
+pub async fn run(mut connection: Box<(Socket, Session)>) {
+    let (socket, session) = &mut *connection;
+    if let End::Say(reason, last) = drive(socket, session).await {
         if reason == Reason::SlowConsumer {
             session.relay.metrics.slow_consumers.up();
         }
-        Box::pin(say_goodbye(&mut socket, last, reason)).await;
+        Box::pin(say_goodbye(socket, last, reason)).await;
     }
 }
 
@@ -119,6 +120,8 @@ async fn drive(socket: &mut Socket, session: &mut Session) -> End {
     let mut out: Vec<Vec<u8>> = Vec::new();
     let mut quiet_since = Instant::now();
     let mut pinged = false;
+    // One timer for all rounds: when it fires, it looks whether the silence was long enough.
+    let mut look = core::pin::pin!(tokio::time::sleep_until(quiet_since + half_idle));
     let inbox = Arc::clone(&session.inbox);
     loop {
         tokio::select! {
@@ -131,14 +134,17 @@ async fn drive(socket: &mut Socket, session: &mut Session) -> End {
                     return with_rest(end, &mut out);
                 }
             }
-            () = tokio::time::sleep_until(quiet_since + half_idle) => {
-                if pinged {
-                    return End::Say(Reason::Idle, out);
+            () = &mut look => {
+                if quiet_since.elapsed() >= half_idle {
+                    if pinged {
+                        return End::Say(Reason::Idle, out);
+                    }
+                    (quiet_since, pinged) = (Instant::now(), true);
+                    if socket.send(Message::Ping(Default::default())).await.is_err() {
+                        return End::Gone;
+                    }
                 }
-                (quiet_since, pinged) = (Instant::now(), true);
-                if socket.send(Message::Ping(Default::default())).await.is_err() {
-                    return End::Gone;
-                }
+                look.as_mut().reset(quiet_since + half_idle);
             }
         }
         for _ in 0..MAX_ROUND {
@@ -146,6 +152,7 @@ async fn drive(socket: &mut Socket, session: &mut Session) -> End {
                 break;
             }
             let Some(message) = socket.next().now_or_never() else { break };
+            (quiet_since, pinged) = (Instant::now(), false);
             if let Err(end) = take(session, message, &mut pending, &mut out).await {
                 return with_rest(end, &mut out);
             }
@@ -184,19 +191,35 @@ fn with_rest(end: End, out: &mut Vec<Vec<u8>>) -> End {
     }
 }
 
-/// One message of the client.
+/// One message of the client, carried out.
 async fn take(
     session: &mut Session,
     message: Option<Result<Message, SocketError>>,
     pending: &mut FuturesUnordered<Pending>,
     out: &mut Vec<Vec<u8>>,
 ) -> Result<(), End> {
+    if let Some(frame) = admit(session, message, pending, out)? {
+        // What was sent before this request is queued before it: see `Store`.
+        let answers = Box::pin(session.request(frame)).await;
+        out.extend(answers.iter().map(encode));
+    }
+    Ok(())
+}
+
+/// One message of the client: refused, queued, or a request to carry out now. Boxed, and apart from what waits, so that an
+/// idle connection has no room set aside for it.
+fn admit(
+    session: &mut Session,
+    message: Option<Result<Message, SocketError>>,
+    pending: &mut FuturesUnordered<Pending>,
+    out: &mut Vec<Vec<u8>>,
+) -> Result<Option<Box<ToRelay>>, End> {
     let violation = |code| End::Say(Reason::Violation, vec![encode(&error(None, code))]);
     let bytes = match message {
         Some(Ok(Message::Binary(bytes))) => bytes,
         Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => {
             let within = session.within_rates() || session.refused <= MAX_REFUSED;
-            return if within { Ok(()) } else { Err(violation(Code::RateLimited)) };
+            return if within { Ok(None) } else { Err(violation(Code::RateLimited)) };
         }
         Some(Ok(Message::Text(_))) => return Err(violation(Code::Malformed)),
         Some(Err(SocketError::Capacity(_))) => return Err(violation(Code::TooLarge)),
@@ -208,7 +231,7 @@ async fn take(
         // A newer client may ask for more than this relay knows: said, and no reason to part.
         Err(FrameError::Unknown(_)) => {
             out.push(encode(&error(None, Code::Unsupported)));
-            return Ok(());
+            return Ok(None);
         }
         Err(FrameError::TooLarge(_)) => return Err(violation(Code::TooLarge)),
         Err(_) => return Err(violation(Code::Malformed)),
@@ -219,7 +242,7 @@ async fn take(
             Some(before) if before.up_to > ack.up_to => before,
             _ => ack,
         });
-        return Ok(());
+        return Ok(None);
     }
     if !session.within_rates() {
         session.relay.metrics.rate_limited.up();
@@ -227,17 +250,15 @@ async fn take(
             return Err(violation(Code::RateLimited));
         }
         out.push(encode(&error(request_number(&frame), Code::RateLimited)));
-        return Ok(());
+        return Ok(None);
     }
     match frame {
-        ToRelay::Send(frame) => pending.push(session.send(frame)),
-        frame => {
-            // What was sent before this request is queued before it: see `Store`.
-            let answers = Box::pin(session.request(frame)).await;
-            out.extend(answers.iter().map(encode));
+        ToRelay::Send(frame) => {
+            pending.push(session.send(frame));
+            Ok(None)
         }
+        frame => Ok(Some(Box::new(frame))),
     }
-    Ok(())
 }
 
 /// The number that the client gave its request.

@@ -26,19 +26,18 @@ use crate::store::{DeviceRecord, StoreError};
 /// Days that a device is remembered after its last connection, beyond the mailboxes' time to live.
 const REMEMBER_DAYS: u64 = 60;
 
-/// Runs one connection to its end.
+/// Greets, and starts the task that runs the connection to its end.
 pub async fn run(relay: Arc<Relay>, mut socket: Socket, permit: Permit, deadline: Instant) {
-    relay.metrics.connections.up();
     // Boxed: what the greeting needs shall not stay part of every idle connection.
     let greeting = Box::pin(greet(&relay, &mut socket, permit, deadline));
     let session = tokio::select! {
         session = greeting => session,
         () = relay.stopped() => None,
     };
+    // A task of its own: this one's state shall not stay part of every idle connection.
     if let Some(session) = session {
-        connection::run(socket, session).await;
+        tokio::spawn(connection::run(Box::new((socket, session))));
     }
-    relay.metrics.connections.down();
 }
 
 async fn greet(

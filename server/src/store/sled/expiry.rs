@@ -5,8 +5,8 @@ use sealdesk_protocol::ids::{BlobId, MailboxId};
 
 use super::committer::Txn;
 use super::keys::{self, prefix};
-use super::{long, mailbox};
 use super::value::split_number;
+use super::{long, mailbox};
 use crate::store::{BlobRecord, StoreError, Swept};
 
 /// Notes looked at in one sweep at most.

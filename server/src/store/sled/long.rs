@@ -16,7 +16,7 @@ use crate::store::StoreError;
 pub(super) const PIECE: usize = 6 * 1024;
 
 /// Stores a value in pieces; one that was longer before leaves nothing behind.
-pub(super) fn replace(txn: &mut Txn<'_>, key: Vec<u8>, value: &[u8]) -> Result<(), StoreError> {
+pub(super) fn replace(txn: &mut Txn<'_>, key: Vec<u8>, value: Vec<u8>) -> Result<(), StoreError> {
     for (old, _) in txn.scan(&key, usize::MAX)? {
         if piece_number(&key, &old) >= value.len().div_ceil(PIECE).max(1) {
             txn.remove(old);
@@ -27,14 +27,14 @@ pub(super) fn replace(txn: &mut Txn<'_>, key: Vec<u8>, value: &[u8]) -> Result<(
 }
 
 /// Stores a value in pieces where none was.
-pub(super) fn put(txn: &mut Txn<'_>, key: Vec<u8>, value: &[u8]) {
-    let (first, rest) = value.split_at(value.len().min(PIECE));
-    for (piece, number) in rest.chunks(PIECE).zip(1u8..=u8::MAX) {
+pub(super) fn put(txn: &mut Txn<'_>, key: Vec<u8>, mut value: Vec<u8>) {
+    for (piece, number) in value.get(PIECE..).unwrap_or_default().chunks(PIECE).zip(1u8..=u8::MAX) {
         let mut piece_key = key.clone();
         piece_key.push(number);
         txn.put(piece_key, piece.to_vec());
     }
-    txn.put(key, first.to_vec());
+    value.truncate(PIECE);
+    txn.put(key, value);
 }
 
 /// Removes a value with all its pieces.

@@ -104,7 +104,7 @@ pub(super) fn append(
             with_number(answer.seq, &item.expires_ms.to_be_bytes()),
         );
         let value = with_number(item.expires_ms, &item.bytes);
-        long::put(txn, keys::item(&item.mailbox, answer.seq), &value);
+        long::put(txn, keys::item(&item.mailbox, answer.seq), value);
     }
     txn.mailboxes.extend(states);
     Ok(answers)

@@ -154,7 +154,7 @@ fn swap(txn: &mut Txn<'_>, swap: Swap, quota: Quota) -> Result<Swapped, StoreErr
             expires_ms
         }
     };
-    long::replace(txn, key, &with_number(expires_ms, &with_number(version, &swap.record)))?;
+    long::replace(txn, key, with_number(expires_ms, &with_number(version, &swap.record)))?;
     if let Some(entry) = swap.audit {
         audit(txn, &entry);
     }
