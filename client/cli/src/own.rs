@@ -1,9 +1,13 @@
 //! `verify` and `export`: reading one's own vault. Both work without the relay, and after certificates have ended.
 
 mod export;
+mod fetch;
 
-use sealdesk_client::ConversationView;
+use std::collections::BTreeMap;
+
+use sealdesk_client::{ConversationView, Message};
 use sealdesk_native::Desk;
+use sealdesk_native::private_file::{self, Access, FileError};
 
 use crate::args::{ExportArgs, VerifyArgs};
 use crate::chat::book::Book;
@@ -13,6 +17,7 @@ use crate::error::{Error, Exit};
 use crate::{home, terminal, time};
 
 pub(crate) use export::{Exported, author, document, words};
+pub(crate) use fetch::{file_in, folder_beside};
 
 fn conversation(desk: &Desk, named: Option<&str>) -> Result<ConversationView, Error> {
     let views = desk.engine().conversations();
@@ -37,7 +42,7 @@ pub fn verify(args: &VerifyArgs) -> Result<(), Error> {
     let desk = home::any_desk(&args.home)?;
     let view = conversation(&desk, args.conversation.as_deref())?;
     if args.json {
-        return terminal::out(&lines::line("verified", lines::verified(&view), Some(&view.id), None));
+        return terminal::out(&lines::line("verified", &lines::verified(&view), Some(&view.id), None));
     }
     terminal::out(&safety(&view))
 }
@@ -77,7 +82,7 @@ pub(crate) fn safety(view: &ConversationView) -> String {
 /// [`Error`].
 pub fn export(args: &ExportArgs) -> Result<(), Error> {
     if args.out.exists() {
-        return Err(sealdesk_native::private_file::FileError::Exists(args.out.clone()).into());
+        return Err(FileError::Exists(args.out.clone()).into());
     }
     let desk = home::any_desk(&args.home)?;
     let view = conversation(&desk, args.conversation.as_deref())?;
@@ -91,13 +96,11 @@ pub fn export(args: &ExportArgs) -> Result<(), Error> {
         messages = page;
     }
     let name = desk.engine().org().settings().name.clone();
-    let exported = Exported { organisation: &name, view: &view, messages: &messages, files: &|_| None };
+    let saved = if args.attachments { fetch::attachments(desk, args, &messages)? } else { BTreeMap::new() };
+    let files = |message: &Message| saved.get(&message.place).cloned();
+    let exported = Exported { organisation: &name, view: &view, messages: &messages, files: &files };
     let text = document(&exported, args.format);
-    sealdesk_native::private_file::create(
-        &args.out,
-        text.as_bytes(),
-        sealdesk_native::private_file::Access::Owner,
-    )?;
+    private_file::create(&args.out, text.as_bytes(), Access::Owner)?;
     terminal::out(&format!(
         "{} messages of {} written to {}.",
         messages.len(),

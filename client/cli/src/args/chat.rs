@@ -131,7 +131,8 @@ pub struct VerifyArgs {
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   sealdesk export --home customer --out transcript.txt
-  sealdesk export --home mira --conversation 1f00 --format json --out transcript.json")]
+  sealdesk export --home mira --conversation 1f00 --format json --out transcript.json
+  sealdesk export --home customer --out transcript.txt --attachments")]
 pub struct ExportArgs {
     #[command(flatten)]
     #[expect(missing_docs, reason = "described at its type")]
@@ -145,4 +146,10 @@ pub struct ExportArgs {
     /// The transcript's file
     #[arg(long, value_name = "FILE")]
     pub out: PathBuf,
+    /// Fetch the attachments from the relay into NAME.files beside it
+    #[arg(long)]
+    pub attachments: bool,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "described at its type")]
+    pub relay: RelayArgs,
 }

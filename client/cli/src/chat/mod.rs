@@ -84,7 +84,7 @@ fn run(json: bool, session: impl AsyncFnOnce() -> Result<Session, Error>) -> Res
     // A thread that waits for input keeps nobody waiting.
     runtime.shutdown_background();
     if let (true, Err(error)) = (json, &result) {
-        terminal::out(&json::line("error", json::error(error), None, None))?;
+        terminal::out(&json::line("error", &json::error(error), None, None))?;
     }
     result
 }
@@ -162,14 +162,19 @@ fn first_time(args: &CustomerChat, folder: &std::path::Path) -> Result<OpenVault
     Ok(OpenVault { vault, key, root })
 }
 
-fn start(desk: Desk, owner: Owner, relay: &RelayArgs, drain: u64) -> Result<Session, Error> {
-    let org = desk.engine().org().clone();
+/// The relay of the flags, or those of org.json.
+pub(crate) fn network(org: &VerifiedOrg, relay: &RelayArgs) -> NetworkOptions {
     let urls: Vec<RelayUrl> = match &relay.relay {
         Some(url) => vec![url.clone()],
         None => org.settings().relay_urls.iter().filter_map(|url| url.parse().ok()).collect(),
     };
-    let name = urls.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-    let network = NetworkOptions { urls, ca: relay.ca.clone(), insecure_plaintext: relay.insecure_plaintext };
+    NetworkOptions { urls, ca: relay.ca.clone(), insecure_plaintext: relay.insecure_plaintext }
+}
+
+fn start(desk: Desk, owner: Owner, relay: &RelayArgs, drain: u64) -> Result<Session, Error> {
+    let org = desk.engine().org().clone();
+    let network = network(&org, relay);
+    let name = network.urls.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
     let (handle, events) = Client::start(Options { desk, owner, network }).map_err(start_error)?;
     Ok(Session {
         owner,
@@ -185,7 +190,8 @@ fn start(desk: Desk, owner: Owner, relay: &RelayArgs, drain: u64) -> Result<Sess
     })
 }
 
-fn start_error(error: StartError) -> Error {
+/// Says whose fault it is.
+pub(crate) fn start_error(error: StartError) -> Error {
     use sealdesk_native::transport::{NetworkError, TlsError};
     match error {
         StartError::Network(NetworkError::NoUrl) => {

@@ -146,7 +146,7 @@ impl Driver {
                 Wait::Over => Flow::Stop,
                 Wait::Timer => self.turn(Vec::new()),
                 Wait::Signal(signal) => {
-                    let mut signals = vec![signal];
+                    let mut signals = vec![*signal];
                     while signals.len() < BATCH {
                         match self.inputs.try_recv() {
                             Ok(signal) => signals.push(signal),
@@ -186,7 +186,7 @@ impl Driver {
         };
         tokio::select! {
             biased;
-            signal = self.inputs.recv() => signal.map_or(Wait::Over, Wait::Signal),
+            signal = self.inputs.recv() => signal.map_or(Wait::Over, |signal| Wait::Signal(Box::new(signal))),
             () = timer => Wait::Timer,
         }
     }
@@ -295,7 +295,7 @@ impl Driver {
 }
 
 enum Wait {
-    Signal(Signal),
+    Signal(Box<Signal>),
     Timer,
     /// Nobody can send any more.
     Over,

@@ -15,7 +15,7 @@ use crate::chat::book::refused;
 use crate::chat::{Availability, find_attachment, transcript};
 use crate::display::{file_name, line, media_type, text};
 use crate::error::Error;
-use crate::own::{Exported, document, safety};
+use crate::own::{Exported, document, file_in, folder_beside, safety};
 
 impl Chat {
     pub(super) async fn typed(&mut self, typed: &str) -> Result<Flow, Error> {
@@ -150,13 +150,9 @@ impl Chat {
         let messages = transcript::all(&self.session.handle, conversation).await?;
         let view = self.book.get(&conversation).cloned();
         let Some(view) = view else { return Ok(()) };
-        let mut folder = path.file_name().unwrap_or_default().to_os_string();
-        folder.push(".files");
-        let folder = path.with_file_name(folder);
-        let name = |place: u64, name: &str| format!("{place}-{}", file_name(name));
-        let relative = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let folder = folder_beside(path);
         let files = |message: &sealdesk_client::Message| match &message.kind {
-            Kind::Attachment(file) => Some(format!("{relative}/{}", name(message.place, &file.name))),
+            Kind::Attachment(file) => Some(file_in(&folder, message.place, &file.name).display().to_string()),
             _ => None,
         };
         let organisation = self.session.settings().name.clone();
@@ -170,7 +166,7 @@ impl Chat {
         for message in &messages {
             let Kind::Attachment(file) = &message.kind else { continue };
             private_file::create_folder(&folder).map_err(problem)?;
-            let to = folder.join(name(message.place, &file.name));
+            let to = file_in(&folder, message.place, &file.name);
             let answer = self.session.handle.save_file(conversation, message.id, file.blob, &to).await?;
             self.working.push(Box::pin(async move {
                 Finished { result: answer.await.map(|_| String::new()), text: None }

@@ -8,28 +8,27 @@ use sealdesk_protocol::conversation::{Kind, Role};
 use sealdesk_protocol::ids::ConversationId;
 use sealdesk_protocol::org::Settings;
 use sealdesk_protocol::wire::WaitingEntry;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use crate::args::role_name;
 use crate::chat::book::{message_name, peer};
 use crate::error::Error;
 
-/// A line of output.
+/// A line of output: the kind first, so that people can read along.
 pub(crate) fn line(
-    kind: &str,
-    body: Value,
+    kind: &'static str,
+    body: &Value,
     conversation: Option<&ConversationId>,
     id: Option<&Value>,
 ) -> String {
-    let mut object = Map::new();
-    object.insert(kind.into(), body);
+    let mut line = format!("{{\"{kind}\":{body}");
     if let Some(conversation) = conversation {
-        object.insert("conversation".into(), conversation.to_string().into());
+        line += &format!(",\"conversation\":\"{conversation}\"");
     }
     if let Some(id) = id {
-        object.insert("id".into(), id.clone());
+        line += &format!(",\"id\":{id}");
     }
-    Value::Object(object).to_string()
+    line + "}"
 }
 
 /// Topics as `ready` and `org show` name them.

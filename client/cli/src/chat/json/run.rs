@@ -90,7 +90,7 @@ impl Runner {
             "notices": output::notices(settings),
             "conversations": conversations,
         });
-        out(&output::line("ready", ready, None, None))?;
+        out(&output::line("ready", &ready, None, None))?;
         for view in views {
             self.assigned(&view)?;
             let (id, unread) = (view.id, view.unread);
@@ -167,7 +167,7 @@ impl Runner {
                 if let Some(message) = &done.message {
                     body["message"] = message_name(message).into();
                 }
-                out(&output::line("done", body, done.conversation.as_ref(), answered.id.as_ref()))
+                out(&output::line("done", &body, done.conversation.as_ref(), answered.id.as_ref()))
             }
             Err(why) => self.error(answered.id.as_ref(), None, why),
         }
@@ -179,7 +179,7 @@ impl Runner {
         conversation: Option<&ConversationId>,
         why: &Problem,
     ) -> Result<(), Error> {
-        out(&output::line("error", output::problem(why), conversation, id))
+        out(&output::line("error", &output::problem(why), conversation, id))
     }
 
     async fn line(&mut self, line: &[u8]) -> Result<(), Error> {
@@ -226,7 +226,7 @@ impl Runner {
             }
             Request::List => {
                 for view in handle.conversations().await? {
-                    out(&output::line("state", output::state(&view), Some(&view.id), id.as_ref()))?;
+                    out(&output::line("state", &output::state(&view), Some(&view.id), id.as_ref()))?;
                     self.book.put(view);
                 }
             }
@@ -298,7 +298,7 @@ impl Runner {
             Request::Verify => {
                 let view = self.book.get(&conversation);
                 let body = view.map(output::verified).unwrap_or_default();
-                out(&output::line("verified", body, Some(&conversation), id.as_ref()))?;
+                out(&output::line("verified", &body, Some(&conversation), id.as_ref()))?;
                 return Ok(());
             }
             // Led elsewhere before.
@@ -341,20 +341,20 @@ impl Runner {
             Event::Message(message) if message.mine => match output::receipt(message.state) {
                 Some(state) => {
                     let body = json!({"message": message_name(&message.id), "state": state});
-                    out(&output::line("receipt", body, Some(&message.conversation), None))
+                    out(&output::line("receipt", &body, Some(&message.conversation), None))
                 }
                 None => Ok(()),
             },
             Event::Message(message) => self.message(&message).await,
             Event::Link { conversation, state } => self.link(conversation.as_ref(), &state),
             Event::Typing { conversation, on, .. } => {
-                out(&output::line("typing", json!({"on": on}), Some(&conversation), None))
+                out(&output::line("typing", &json!({"on": on}), Some(&conversation), None))
             }
             Event::Transfer { transfer, conversation, done, total, state } => {
                 let body = output::transfer(&transfer.to_string(), &state, done, total);
-                out(&output::line("transfer", body, Some(&conversation), None))
+                out(&output::line("transfer", &body, Some(&conversation), None))
             }
-            Event::Waiting(entries) => out(&output::line("waiting", output::waiting(&entries), None, None)),
+            Event::Waiting(entries) => out(&output::line("waiting", &output::waiting(&entries), None, None)),
             Event::Problem { conversation, problem } => {
                 self.error(None, conversation.as_ref(), &problem)?;
                 self.last = Some(problem);
@@ -365,7 +365,7 @@ impl Runner {
     }
 
     fn link(&mut self, conversation: Option<&ConversationId>, state: &LinkState) -> Result<(), Error> {
-        out(&output::line("link", output::link(state), conversation, None))?;
+        out(&output::line("link", &output::link(state), conversation, None))?;
         match state {
             LinkState::Replaced => Err(Error::Problem(
                 refused(
@@ -389,10 +389,16 @@ impl Runner {
             return Ok(());
         }
         let was_closed = before.is_some_and(|b| b.phase == Phase::Closed);
-        out(&output::line("state", output::state(&view), Some(&view.id), None))?;
+        // What only counts messages is no change of state.
+        let told = |view: &ConversationView| {
+            output::state(&ConversationView { unread: 0, updated: 0, ..view.clone() })
+        };
+        if before.map(told) != Some(told(&view)) {
+            out(&output::line("state", &output::state(&view), Some(&view.id), None))?;
+        }
         self.assigned(&view)?;
         if view.phase == Phase::Closed && !was_closed {
-            out(&output::line("closed", json!({}), Some(&view.id), None))?;
+            out(&output::line("closed", &json!({}), Some(&view.id), None))?;
         }
         self.book.put(view);
         Ok(())
@@ -404,7 +410,7 @@ impl Runner {
         if self.assigned.get(&view.id) == Some(&body) {
             return Ok(());
         }
-        out(&output::line("assigned", body.clone(), Some(&view.id), None))?;
+        out(&output::line("assigned", &body.clone(), Some(&view.id), None))?;
         self.assigned.insert(view.id, body);
         Ok(())
     }
@@ -420,7 +426,7 @@ impl Runner {
             Owner::Customer => "agent",
             Owner::Agent => "customer",
         };
-        out(&output::line("message", output::message(message, from), Some(&message.conversation), None))?;
+        out(&output::line("message", &output::message(message, from), Some(&message.conversation), None))?;
         let read = Command::MarkRead { conversation: message.conversation, counter: message.id.counter };
         // Not awaited: a read mark that is lost is made again with the next message.
         drop(self.session.handle.submit(read).await);

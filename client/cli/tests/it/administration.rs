@@ -1,0 +1,284 @@
+//! Administration with the real program: stdout, stderr, exit codes, files.
+
+use crate::desk::{Desk, edit};
+use serde_json::Value;
+
+fn json(text: &str) -> Value {
+    serde_json::from_str(text).unwrap_or_else(|e| panic!("{text}\n{e}"))
+}
+
+#[test]
+fn from_the_first_key_to_a_revocation() {
+    let desk = Desk::with_request();
+    let asked = desk.run("agent enroll --invitation mira.invitation --home mira --out again.request --passphrase-file mira.pass --json");
+    let code = json(&asked.good().out)["code"].as_str().unwrap().to_lowercase();
+    let approved = desk.run(&format!(
+        "agent approve --dir admin --request again.request --code {code} --out mira.certificate --passphrase-file admin.pass"
+    ));
+    assert!(approved.good().out.contains("device 1"));
+    let installed =
+        desk.run("agent install --home mira --certificate mira.certificate --passphrase-file mira.pass");
+    assert!(installed.good().out.contains("Mira (mira)"));
+    let listed = json(&desk.run("agent list --dir admin --json").good().out);
+    assert_eq!((&listed["agent"], &listed["devices"][0]["state"]), (&"mira".into(), &"valid".into()));
+
+    // Renewal keeps the device and its number.
+    desk.run(
+        "agent approve --dir admin --renew mira --days 5 --out mira.certificate --passphrase-file admin.pass",
+    )
+    .good();
+    let renewed = json(&desk.run("agent list --dir admin --json").good().out);
+    assert_eq!(renewed["devices"][0]["device"], listed["devices"][0]["device"]);
+    assert_eq!((&renewed["devices"][0]["number"], &renewed["devices"][0]["serial"]), (&1.into(), &2.into()));
+
+    let revoked = desk.run("agent revoke --dir admin --agent mira --passphrase-file admin.pass");
+    assert!(revoked.good().out.contains("list number 1"));
+    let listed = json(&desk.run("agent list --dir admin --json").good().out);
+    assert_eq!(listed["devices"][0]["state"], "revoked");
+    desk.run("agent approve --dir admin --renew mira --out mira.certificate --passphrase-file admin.pass")
+        .refused(6, "revoked");
+    assert!(
+        desk.run("agent revoke --dir admin --agent mira --passphrase-file admin.pass")
+            .good()
+            .out
+            .contains("already")
+    );
+    assert_eq!(json(&desk.run("org show --dir admin --json").good().out)["revocations"], 1);
+}
+
+#[test]
+fn a_second_device_gets_the_next_number() {
+    let desk = Desk::with_agent();
+    desk.run("agent enroll --invitation mira.invitation --home laptop --out laptop.request --passphrase-file mira.pass").good();
+    desk.run("agent approve --dir admin --request laptop.request --unchecked --out laptop.certificate --passphrase-file admin.pass").good();
+    let listed = json(&desk.run("agent list --dir admin --json").good().out);
+    assert_eq!(listed["devices"][1]["number"], 2);
+    // A certificate of one device is of no use to the other.
+    desk.run("agent install --home mira --certificate laptop.certificate --passphrase-file mira.pass")
+        .refused(2, "another device");
+    desk.run("agent revoke --dir admin --agent mira --device 2 --passphrase-file admin.pass").good();
+    let listed = json(&desk.run("agent list --dir admin --json").good().out);
+    let states = [&listed["devices"][0]["state"], &listed["devices"][1]["state"]];
+    assert_eq!(states, ["valid", "revoked"]);
+}
+
+#[test]
+fn the_code_is_compared() {
+    let desk = Desk::with_request();
+    let approve = |how: &str| {
+        desk.run(&format!(
+            "agent approve --dir admin --request mira.request {how} --out c --passphrase-file admin.pass"
+        ))
+    };
+    approve("--code 0000-0000-0000-0000").refused(6, "does not match");
+    approve("").refused(2, "comparison code is missing");
+    assert!(!desk.path("c").exists());
+}
+
+#[test]
+fn nothing_is_overwritten() {
+    let desk = Desk::with_agent();
+    let before = std::fs::read(desk.path("admin/root.key")).unwrap();
+    desk.run("org init --dir admin --demo --passphrase-file admin.pass").refused(3, "not overwritten");
+    assert_eq!(std::fs::read(desk.path("admin/root.key")).unwrap(), before);
+    std::fs::remove_file(desk.path("admin/org.json")).unwrap();
+    desk.run("org init --dir admin --demo --passphrase-file admin.pass").refused(3, "root.key");
+    std::fs::write(desk.path("taken"), "x").unwrap();
+    desk.run(
+        "agent enroll --invitation mira.invitation --home other --out taken --passphrase-file mira.pass",
+    )
+    .refused(3, "not overwritten");
+    assert!(!desk.path("other/vault.redb").exists(), "refused before keys are made");
+    desk.run("export --home mira --out taken --passphrase-file mira.pass").refused(3, "not overwritten");
+}
+
+#[cfg(unix)]
+#[test]
+fn keys_are_for_their_owner() {
+    use std::os::unix::fs::PermissionsExt;
+    let desk = Desk::with_agent();
+    for secret in ["admin/root.key", "admin/issuer.key", "mira/vault.redb"] {
+        let mode = std::fs::metadata(desk.path(secret)).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "{secret}");
+    }
+    std::fs::set_permissions(desk.path("admin.pass"), std::fs::Permissions::from_mode(0o644)).unwrap();
+    desk.run("org set --dir admin --name X --passphrase-file admin.pass").refused(3, "other users");
+}
+
+#[test]
+fn passphrases_are_asked_for_and_checked() {
+    let desk = Desk::with_organisation();
+    desk.run("org set --dir admin --name X --passphrase-file wrong.pass").refused(4, "does not open");
+    desk.run("org set --dir admin --name X").refused(4, "no terminal");
+    desk.run(
+        "org renew-issuer --dir admin --root-passphrase-file wrong.pass --issuer-passphrase-file admin.pass",
+    )
+    .refused(4, "root.key");
+    desk.secret("short.pass", "1234567\n");
+    desk.run("org init --dir other --demo --passphrase-file short.pass").refused(4, "at least 8");
+    assert!(!desk.path("other").exists());
+    desk.run("org set --dir admin --name X --passphrase-file absent.pass")
+        .refused(3, "absent.pass does not exist");
+}
+
+#[test]
+fn an_altered_org_json_is_refused_everywhere() {
+    let desk = Desk::with_request();
+    let (ours, path) = (desk.path("admin/org.json"), desk.path("bad.json"));
+    let good = std::fs::read_to_string(&ours).unwrap();
+    let org = json(&good);
+    let settings = org["settings"].as_str().unwrap();
+    // One letter of a signed part.
+    let other = if settings.as_bytes()[40] == b'A' { "B" } else { "A" };
+    let bent = format!("{}{other}{}", &settings[..40], &settings[41..]);
+    let tampered = good.replace(settings, &bent);
+    std::fs::write(&path, &tampered).unwrap();
+    desk.run("org show --org bad.json").refused(6, "bad.json");
+    desk.run("customer chat --json --org bad.json --home customer").refused(6, "bad.json");
+    assert!(!desk.path("customer").exists(), "nothing is made for an organisation that does not verify");
+    std::fs::write(&ours, &tampered).unwrap();
+    for command in [
+        "org set --dir admin --name X --passphrase-file admin.pass",
+        "agent approve --dir admin --request mira.request --unchecked --out c --passphrase-file admin.pass",
+        "agent list --dir admin",
+    ] {
+        desk.run(command).refused(6, "org.json");
+    }
+    for (text, words) in [("", "no org.json"), ("{}", "no org.json"), ("[1]", "no org.json")] {
+        std::fs::write(&path, text).unwrap();
+        desk.run("org show --org bad.json").refused(3, words);
+    }
+    desk.run("org show --org nowhere.json").refused(3, "does not exist");
+}
+
+#[test]
+fn another_organisations_files_are_refused() {
+    let desk = Desk::with_request();
+    desk.run("org init --dir theirs --demo --passphrase-file admin.pass").good();
+    // Their org.json beside our keys.
+    let ours = std::fs::read(desk.path("admin/org.json")).unwrap();
+    std::fs::copy(desk.path("theirs/org.json"), desk.path("admin/org.json")).unwrap();
+    desk.run("org set --dir admin --name X --passphrase-file admin.pass").refused(6, "another organisation");
+    desk.run("org renew-issuer --dir admin --passphrase-file admin.pass").refused(6, "another organisation");
+    std::fs::write(desk.path("admin/org.json"), ours).unwrap();
+    // A request for us, brought to them; an invitation of theirs, accepted by a vault of ours.
+    desk.run(
+        "agent approve --dir theirs --request mira.request --unchecked --out c --passphrase-file admin.pass",
+    )
+    .refused(2, "no agent 'mira'");
+    desk.run("agent invite --dir theirs --agent mira --name Mira --team support --out theirs.invitation --passphrase-file admin.pass").good();
+    desk.run(
+        "agent approve --dir theirs --request mira.request --unchecked --out c --passphrase-file admin.pass",
+    )
+    .refused(6, "does not belong to this invitation");
+    desk.run("agent enroll --invitation theirs.invitation --home mira --out r --passphrase-file mira.pass")
+        .refused(6, "another organisation");
+    // An invitation whose root hash was exchanged.
+    edit(&desk.path("mira.invitation"), |t| {
+        let root = json(&t)["root"].as_str().unwrap().to_string();
+        t.replace(&root, &root.replace(['0', '1'], "2"))
+    });
+    desk.run("agent enroll --invitation mira.invitation --home new --out r --passphrase-file mira.pass")
+        .refused(6, "another organisation");
+    assert!(!desk.path("new").exists());
+}
+
+#[test]
+fn an_older_issuers_key_does_not_sign() {
+    let desk = Desk::with_agent();
+    let old = std::fs::read(desk.path("admin/issuer.key")).unwrap();
+    assert!(
+        desk.run("org renew-issuer --dir admin --passphrase-file admin.pass")
+            .good()
+            .out
+            .contains("certificate 2")
+    );
+    assert!(desk.path("admin/issuer-1.key").exists());
+    // Certificates under the old issuer stay good; its key is not used any more.
+    let listed = json(&desk.run("agent list --dir admin --json").good().out);
+    assert_eq!(listed["devices"][0]["state"], "valid");
+    std::fs::write(desk.path("admin/issuer.key"), old).unwrap();
+    desk.run("org set --dir admin --name X --passphrase-file admin.pass").refused(6, "does not belong");
+    // The way out is to run it again.
+    desk.run("org renew-issuer --dir admin --revoke-old --passphrase-file admin.pass").good();
+    desk.run("org set --dir admin --name X --passphrase-file admin.pass").good();
+    let shown = json(&desk.run("org show --dir admin --json").good().out);
+    assert_eq!(
+        (&shown["issuer"]["serial"], &shown["revocations"], &shown["name"]),
+        (&3.into(), &1.into(), &"X".into())
+    );
+}
+
+#[test]
+fn settings_change_and_stay_sound() {
+    let desk = Desk::with_organisation();
+    std::fs::write(desk.path("notice.txt"), "Wir speichern nichts.").unwrap();
+    desk.run("org set --dir admin --team billing=Billing --topic billing=billing:Invoices --topic-name billing:de=Rechnungen --notice de=notice.txt --assignment claim --relay-url wss://relay.example/ --passphrase-file admin.pass").good();
+    let shown = json(&desk.run("org show --dir admin --json").good().out);
+    assert_eq!((&shown["settings_version"], &shown["assignment"]), (&2.into(), &"claim".into()));
+    assert_eq!(shown["topics"][1]["names"]["de"], "Rechnungen");
+    assert_eq!(shown["notices"].as_array().unwrap().len(), 3);
+    assert!(
+        desk.run("org set --dir admin --assignment claim --passphrase-file admin.pass")
+            .good()
+            .out
+            .contains("Nothing to change")
+    );
+    let set = |how: &str| desk.run(&format!("org set --dir admin {how} --passphrase-file admin.pass"));
+    set("--remove-team billing").refused(2, "does not exist");
+    set("--topic a=nowhere:A").refused(2, "does not exist");
+    set("--remove-topic general --remove-topic billing").refused(2, "topic is missing");
+    set("--relay-url ws://relay.example/").refused(2, "no TLS");
+    set("--notice en=absent.txt").refused(3, "absent.txt");
+    std::fs::write(desk.path("notice.txt"), [0xff, 0xfe]).unwrap();
+    set("--notice en=notice.txt").refused(3, "UTF-8");
+    assert_eq!(json(&desk.run("org show --dir admin --json").good().out)["settings_version"], 2);
+    let text = desk.run("org show --org admin/org.json").good().out;
+    assert!(text.contains("Demo Shop") && text.contains("root hash"), "{text}");
+}
+
+#[test]
+fn wrong_usage_is_said_with_exit_code_2() {
+    let desk = Desk::new();
+    for line in [
+        "",
+        "org",
+        "org init",
+        "agent invite --dir admin",
+        "agent approve --dir a --out b",
+        "customer chat --relay https://x/",
+        "agent invite --dir a --agent Mira --name M --team t --out x",
+        "--nonsense",
+    ] {
+        let ran = desk.run(line);
+        assert_eq!(ran.code, 2, "{line}: {}", ran.err);
+        assert!(ran.out.is_empty() && !ran.err.is_empty(), "{line}");
+    }
+    desk.run("org init --dir admin --passphrase-file admin.pass").refused(2, "name is missing");
+    desk.run("agent revoke --dir admin --agent mira --passphrase-file admin.pass").refused(2, "was invited");
+}
+
+#[test]
+fn malformed_files_of_enrolment_are_refused() {
+    let desk = Desk::with_request();
+    for text in ["", "{}", "{\"sealdesk_invitation\":2}", "\u{0}\u{0}"] {
+        std::fs::write(desk.path("bad"), text).unwrap();
+        desk.run("agent enroll --invitation bad --home new --out r --passphrase-file mira.pass")
+            .refused(3, "no invitation");
+        desk.run("agent approve --dir admin --request bad --unchecked --out c --passphrase-file admin.pass")
+            .refused(3, "no enrolment request");
+        desk.run("agent install --home mira --certificate bad --passphrase-file mira.pass")
+            .refused(3, "no certificate");
+    }
+    // A request whose signature was bent.
+    edit(&desk.path("mira.request"), |t| {
+        let request = json(&t)["request"].as_str().unwrap().to_string();
+        let at = request.len() - 20;
+        let other = if request.as_bytes()[at] == b'A' { "B" } else { "A" };
+        t.replace(&request, &format!("{}{other}{}", &request[..at], &request[at + 1..]))
+    });
+    desk.run(
+        "agent approve --dir admin --request mira.request --unchecked --out c --passphrase-file admin.pass",
+    )
+    .refused(6, "does not verify");
+}
