@@ -216,7 +216,8 @@ pub struct StoreStats {
 pub trait Store: Send + Sync + 'static {
     /// Changes when older data came back (restore): positions of other epochs mean nothing (§9.6).
     fn epoch(&self) -> u32;
-    /// Appends in order; idempotent by item id. Refused with `MailboxFull` above the quota.
+    /// Appends in order; idempotent by item id, at least while the item is here and until some thousand later ones
+    /// were acknowledged. Refused with `MailboxFull` above the quota.
     fn append(&self, item: Append) -> Answer<Appended>;
     /// Durable items with positions above `after`, oldest first, at most `max_items` and about `max_bytes` (at least
     /// one item if there is any).

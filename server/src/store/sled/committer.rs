@@ -31,7 +31,7 @@ const GROUP: usize = 2_048;
 /// Written bytes after which a group is closed.
 const GROUP_BYTES: usize = 8 << 20;
 /// Mailbox states kept in memory; beyond that they are read again from the tree.
-const CACHED_MAILBOXES: usize = 65_536;
+const CACHED_MAILBOXES: usize = 32_768;
 
 /// A key and its value.
 pub(super) type Entry = (Vec<u8>, Vec<u8>);
@@ -113,6 +113,11 @@ impl Txn<'_> {
         let written = self.writes.range(prefix.to_vec()..).take_while(|(key, _)| key.starts_with(prefix));
         found.extend(written.filter_map(|(key, value)| Some((key.clone(), value.clone()?))));
         Ok(found.into_iter().take(limit).collect())
+    }
+
+    /// First position that becomes visible with this group.
+    pub(super) fn first_appearing(&self, mailbox: &MailboxId) -> Option<u64> {
+        self.pending.get(mailbox).copied()
     }
 
     /// Notes that `seq` becomes visible with this group.

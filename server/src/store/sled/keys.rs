@@ -6,10 +6,10 @@ use sealdesk_protocol::ids::{ConversationId, DeviceKeyHash, MailboxId, PrekeyId}
 pub(super) mod prefix {
     /// `epoch` and `format`.
     pub(crate) const META: u8 = b'0';
-    /// mailbox | seq -> expiry | bytes
+    /// mailbox | seq -> expiry | id | bytes
     pub(crate) const ITEM: u8 = b'm';
-    /// mailbox | item id -> seq | expiry
-    pub(crate) const ITEM_ID: u8 = b'i';
+    /// mailbox | last seq -> expiry | (seq, id)...
+    pub(crate) const ACKNOWLEDGED: u8 = b'i';
     /// mailbox -> first live seq | next seq
     pub(crate) const FLOOR: u8 = b'n';
     /// device | prekey id -> expiry | bytes
@@ -49,8 +49,14 @@ pub(super) fn item(mailbox: &MailboxId, seq: u64) -> Vec<u8> {
     key(prefix::ITEM, &[mailbox.as_bytes(), &seq.to_be_bytes()])
 }
 
-pub(super) fn item_id(mailbox: &MailboxId, id: &[u8; 16]) -> Vec<u8> {
-    key(prefix::ITEM_ID, &[mailbox.as_bytes(), id])
+/// Before all records of acknowledged ids of a mailbox.
+pub(super) fn acknowledged_ids(mailbox: &MailboxId) -> Vec<u8> {
+    key(prefix::ACKNOWLEDGED, &[mailbox.as_bytes()])
+}
+
+/// The record of acknowledged ids that ends with a position.
+pub(super) fn acknowledged_ids_until(mailbox: &MailboxId, seq: u64) -> Vec<u8> {
+    key(prefix::ACKNOWLEDGED, &[mailbox.as_bytes(), &seq.to_be_bytes()])
 }
 
 pub(super) fn floor(mailbox: &MailboxId) -> Vec<u8> {

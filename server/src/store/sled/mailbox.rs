@@ -1,4 +1,16 @@
 //! Mailboxes: items in order under rising positions, each id once, quotas, expiry.
+//!
+//! ```text
+//! m | mailbox | position             expiry | id | bytes
+//! i | mailbox | last position        expiry | (position, id)...     ids of acknowledged items
+//! n | mailbox                        first live position | next position
+//! ```
+//!
+//! An id is known while its item is here, and after the acknowledgement until it expires or [`REMEMBERED`] later ones
+//! were acknowledged: a sender repeats soon or after a reconnect, and the recipient knows repetitions as well. Ids have no
+//! index of their own, which would cost as much as the items.
+
+use std::collections::{HashMap, VecDeque};
 
 use sealdesk_protocol::ids::MailboxId;
 
@@ -8,8 +20,19 @@ use super::long;
 use super::value::{split_number, with_number};
 use crate::store::{Append, Appended, Quota, StoreError};
 
+/// Acknowledged ids that a mailbox remembers.
+const REMEMBERED: usize = 4_096;
+/// Ids in one record: below the size of a piece.
+const IDS_A_RECORD: usize = 200;
+/// Expiry and id, before an item's bytes.
+const ITEM_HEAD: usize = 8 + 16;
+/// Position and id.
+const ID_ENTRY: usize = 8 + 16;
+
+type ItemId = [u8; 16];
+
 /// What the committer knows of a mailbox without reading it.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub(super) struct MailboxState {
     /// No live item is below.
     first: u64,
@@ -19,38 +42,95 @@ pub(super) struct MailboxState {
     bytes: u64,
     /// Expiry bucket noted last.
     bucket: u32,
+    /// Position of every known id.
+    ids: HashMap<ItemId, u64>,
+    /// Ids of acknowledged items, oldest first.
+    acknowledged: VecDeque<ItemId>,
+}
+
+impl MailboxState {
+    /// Keeps an acknowledged id, and forgets the oldest beyond the limit.
+    fn remember(&mut self, id: ItemId) {
+        self.acknowledged.push_back(id);
+        if self.acknowledged.len() > REMEMBERED
+            && let Some(oldest) = self.acknowledged.pop_front()
+        {
+            self.ids.remove(&oldest);
+        }
+    }
+}
+
+/// Expiry, id and bytes of an item's first piece.
+pub(super) fn split_item(value: &[u8]) -> Option<(u64, ItemId, &[u8])> {
+    let (expires_ms, rest) = split_number(value)?;
+    let (id, bytes) = rest.split_first_chunk::<16>()?;
+    Some((expires_ms, *id, bytes))
+}
+
+/// What a stored piece counts: items and bytes.
+fn weight(key: &[u8], value: &[u8]) -> (u64, u64) {
+    let length = value.len() as u64;
+    if keys::is_first_piece(key) { (1, length.saturating_sub(ITEM_HEAD as u64)) } else { (0, length) }
+}
+
+fn item_of(value: &[u8]) -> Result<(u64, ItemId, &[u8]), StoreError> {
+    split_item(value).ok_or(StoreError::Corrupt("item"))
+}
+
+fn id_entries(record: &[u8]) -> Result<impl DoubleEndedIterator<Item = (u64, ItemId)>, StoreError> {
+    let (_, entries) = split_number(record).ok_or(StoreError::Corrupt("acknowledged ids"))?;
+    let entries = entries.chunks_exact(ID_ENTRY).filter_map(|entry| {
+        let (seq, id) = split_number(entry)?;
+        Some((seq, id.try_into().ok()?))
+    });
+    Ok(entries.collect::<Vec<_>>().into_iter())
 }
 
 fn load(txn: &Txn<'_>, mailbox: &MailboxId) -> Result<MailboxState, StoreError> {
-    if let Some(state) = txn.mailboxes.get(mailbox) {
-        return Ok(*state);
-    }
     let (first, next) = match txn.get(&keys::floor(mailbox))? {
         Some(stored) => split_number(&stored)
             .and_then(|(first, rest)| Some((first, split_number(rest)?.0)))
             .ok_or(StoreError::Corrupt("mailbox floor"))?,
         None => (1, 1),
     };
-    let mut state = MailboxState { first, next, items: 0, bytes: 0, bucket: 0 };
+    let (ids, acknowledged) = (HashMap::new(), VecDeque::new());
+    let mut state = MailboxState { first, next, items: 0, bytes: 0, bucket: 0, ids, acknowledged };
     for entry in txn.tree.range(keys::items(mailbox, first, u64::MAX)) {
         let (key, value) = entry.map_err(failed)?;
-        state.next = state.next.max(keys::item_seq(&key) + 1);
+        if keys::is_first_piece(&key) {
+            let seq = keys::item_seq(&key);
+            state.next = state.next.max(seq + 1);
+            state.ids.insert(item_of(&value)?.1, seq);
+        }
         let (items, bytes) = weight(&key, &value);
         state.items += items;
         state.bytes += bytes;
     }
+    for entry in txn.tree.scan_prefix(keys::acknowledged_ids(mailbox)).rev() {
+        let (_, record) = entry.map_err(failed)?;
+        for (seq, id) in id_entries(&record)?.rev() {
+            state.ids.insert(id, seq);
+            state.acknowledged.push_front(id);
+        }
+        if state.acknowledged.len() >= REMEMBERED {
+            break;
+        }
+    }
     Ok(state)
 }
 
-/// What a stored piece counts: items and bytes.
-fn weight(key: &[u8], value: &[u8]) -> (u64, u64) {
-    let length = value.len() as u64;
-    if keys::is_first_piece(key) { (1, length.saturating_sub(8)) } else { (0, length) }
+fn state<'t>(txn: &'t mut Txn<'_>, mailbox: &MailboxId) -> Result<&'t mut MailboxState, StoreError> {
+    if !txn.mailboxes.contains_key(mailbox) {
+        let loaded = load(txn, mailbox)?;
+        txn.mailboxes.insert(*mailbox, loaded);
+    }
+    txn.mailboxes.get_mut(mailbox).ok_or(StoreError::Corrupt("mailbox"))
 }
 
-fn store_floor(txn: &mut Txn<'_>, mailbox: &MailboxId, state: MailboxState) {
-    txn.put(keys::floor(mailbox), with_number(state.first, &state.next.to_be_bytes()));
-    txn.mailboxes.insert(*mailbox, state);
+fn store_floor(txn: &mut Txn<'_>, mailbox: &MailboxId) -> Result<(), StoreError> {
+    let (first, next) = state(txn, mailbox).map(|state| (state.first, state.next))?;
+    txn.put(keys::floor(mailbox), with_number(first, &next.to_be_bytes()));
+    Ok(())
 }
 
 /// Appends all items or none.
@@ -59,86 +139,103 @@ pub(super) fn append(
     items: Vec<Append>,
     quota: Quota,
 ) -> Result<Vec<Appended>, StoreError> {
-    let mut states: Vec<(MailboxId, MailboxState)> = Vec::with_capacity(items.len());
-    let mut answers = Vec::with_capacity(items.len());
-    for item in &items {
-        let known = match txn.get(&keys::item_id(&item.mailbox, &item.id))? {
-            Some(stored) => Some(split_number(&stored).ok_or(StoreError::Corrupt("item id"))?.0),
-            None => None,
-        };
+    let mut answers: Vec<Appended> = Vec::with_capacity(items.len());
+    for (index, item) in items.iter().enumerate() {
+        // What this call adds to the same mailbox before this item.
+        let mut added = (0, 0);
+        let fresh = items
+            .iter()
+            .zip(&answers)
+            .filter(|(other, answer)| answer.fresh && other.mailbox == item.mailbox);
+        fresh.for_each(|(other, _)| added = (added.0 + 1, added.1 + other.bytes.len() as u64));
+        let twin =
+            items.iter().take(index).position(|other| other.mailbox == item.mailbox && other.id == item.id);
+        let state = state(txn, &item.mailbox)?;
+        let known = twin.map(|twin| answers[twin].seq).or_else(|| state.ids.get(&item.id).copied());
         if let Some(seq) = known {
             answers.push(Appended { seq, fresh: false });
             continue;
         }
-        let index = match states.iter().position(|(mailbox, _)| *mailbox == item.mailbox) {
-            Some(index) => index,
-            None => {
-                states.push((item.mailbox, load(txn, &item.mailbox)?));
-                states.len() - 1
-            }
-        };
-        let state = &mut states[index].1;
-        state.items += 1;
-        state.bytes += item.bytes.len() as u64;
-        if state.items > quota.items {
+        if state.items + added.0 >= quota.items {
             return Err(StoreError::MailboxFull { limit: "number of messages" });
         }
-        if state.bytes > quota.bytes {
+        if state.bytes + added.1 + item.bytes.len() as u64 > quota.bytes {
             return Err(StoreError::MailboxFull { limit: "bytes" });
         }
-        answers.push(Appended { seq: state.next, fresh: true });
-        state.next += 1;
+        answers.push(Appended { seq: state.next + added.0, fresh: true });
     }
     // Nothing below can refuse.
     for (item, answer) in items.into_iter().zip(&answers).filter(|(_, answer)| answer.fresh) {
         let bucket = keys::bucket(item.expires_ms);
-        if let Some((_, state)) = states.iter_mut().find(|(mailbox, _)| *mailbox == item.mailbox)
-            && state.bucket != bucket
-        {
-            state.bucket = bucket;
+        let state = state(txn, &item.mailbox)?;
+        state.next = answer.seq + 1;
+        state.items += 1;
+        state.bytes += item.bytes.len() as u64;
+        state.ids.insert(item.id, answer.seq);
+        if core::mem::replace(&mut state.bucket, bucket) != bucket {
             txn.put(keys::expiry(bucket, &keys::key(prefix::ITEM, &[item.mailbox.as_bytes()])), Vec::new());
         }
         txn.appears(item.mailbox, answer.seq);
-        txn.put(
-            keys::item_id(&item.mailbox, &item.id),
-            with_number(answer.seq, &item.expires_ms.to_be_bytes()),
-        );
-        let value = with_number(item.expires_ms, &item.bytes);
+        let mut value = Vec::with_capacity(ITEM_HEAD + item.bytes.len());
+        value.extend_from_slice(&item.expires_ms.to_be_bytes());
+        value.extend_from_slice(&item.id);
+        value.extend_from_slice(&item.bytes);
         long::put(txn, keys::item(&item.mailbox, answer.seq), value);
     }
-    txn.mailboxes.extend(states);
     Ok(answers)
 }
 
-/// Deletes up to and including `up_to`; the memory of ids stays until expiry.
+/// Deletes up to and including `up_to`; ids are remembered.
 pub(super) fn ack(txn: &mut Txn<'_>, mailbox: MailboxId, up_to: u64) -> Result<(), StoreError> {
-    let mut state = load(txn, &mailbox)?;
-    let up_to = up_to.min(state.next - 1);
-    if up_to < state.first {
+    let (first, next) = state(txn, &mailbox).map(|state| (state.first, state.next))?;
+    // What this very group appends cannot have been received yet.
+    let up_to = up_to.min(txn.first_appearing(&mailbox).unwrap_or(next) - 1);
+    if up_to < first {
         return Ok(());
     }
-    for entry in txn.tree.range(keys::items(&mailbox, state.first, up_to)) {
+    let mut gone: Vec<(u64, ItemId, u64)> = Vec::new();
+    for entry in txn.tree.range(keys::items(&mailbox, first, up_to)) {
         let (key, value) = entry.map_err(failed)?;
+        if keys::is_first_piece(&key) {
+            let (expires_ms, id, _) = item_of(&value)?;
+            gone.push((keys::item_seq(&key), id, expires_ms));
+        }
         let (items, bytes) = weight(&key, &value);
+        let state = state(txn, &mailbox)?;
         state.items = state.items.saturating_sub(items);
         state.bytes = state.bytes.saturating_sub(bytes);
         txn.remove(key.to_vec());
     }
+    for record in gone.chunks(IDS_A_RECORD) {
+        let expires_ms = record.iter().map(|(_, _, expires_ms)| *expires_ms).max().unwrap_or_default();
+        let last = record.last().map_or(up_to, |(seq, _, _)| *seq);
+        let mut value = expires_ms.to_be_bytes().to_vec();
+        for (seq, id, _) in record {
+            value.extend_from_slice(&seq.to_be_bytes());
+            value.extend_from_slice(id);
+        }
+        txn.put(keys::acknowledged_ids_until(&mailbox, last), value);
+    }
+    let state = state(txn, &mailbox)?;
+    gone.into_iter().for_each(|(_, id, _)| state.remember(id));
     state.first = up_to + 1;
-    store_floor(txn, &mailbox, state);
-    Ok(())
+    store_floor(txn, &mailbox)
 }
 
 /// Drops what expired, items and the memory of ids, and answers how many items that were. Bounded by the quota and by
 /// what one mailbox receives within the retention time.
 pub(super) fn sweep(txn: &mut Txn<'_>, mailbox: MailboxId, now_ms: u64) -> Result<u64, StoreError> {
-    let mut state = load(txn, &mailbox)?;
     let mut dropped = 0;
     // A further piece shares the fate of its item, which comes before it.
     let mut expired = false;
     for (key, value) in txn.scan(&keys::key(prefix::ITEM, &[mailbox.as_bytes()]), usize::MAX)? {
+        let state = state(txn, &mailbox)?;
         if keys::is_first_piece(&key) {
-            expired = split_number(&value).ok_or(StoreError::Corrupt("item"))?.0 <= now_ms;
+            let (expires_ms, id, _) = item_of(&value)?;
+            expired = expires_ms <= now_ms;
+            if expired {
+                state.ids.remove(&id);
+            }
         }
         if expired {
             let (items, bytes) = weight(&key, &value);
@@ -149,11 +246,15 @@ pub(super) fn sweep(txn: &mut Txn<'_>, mailbox: MailboxId, now_ms: u64) -> Resul
         }
     }
     if dropped > 0 {
-        store_floor(txn, &mailbox, state);
+        store_floor(txn, &mailbox)?;
     }
-    for (key, value) in txn.scan(&keys::key(prefix::ITEM_ID, &[mailbox.as_bytes()]), usize::MAX)? {
-        let expires = split_number(&value).and_then(|(_, rest)| split_number(rest));
-        if expires.ok_or(StoreError::Corrupt("item id"))?.0 <= now_ms {
+    for (key, record) in txn.scan(&keys::acknowledged_ids(&mailbox), usize::MAX)? {
+        if split_number(&record).ok_or(StoreError::Corrupt("acknowledged ids"))?.0 <= now_ms {
+            let state = state(txn, &mailbox)?;
+            for (_, id) in id_entries(&record)? {
+                state.ids.remove(&id);
+                state.acknowledged.retain(|other| *other != id);
+            }
             txn.remove(key);
         }
     }

@@ -84,7 +84,7 @@ impl SledStore {
             if items.len() >= max_items || (bytes > max_bytes && !items.is_empty()) {
                 break;
             }
-            let (_, item) = split_number(&value).ok_or(StoreError::Corrupt("item"))?;
+            let (_, _, item) = mailbox::split_item(&value).ok_or(StoreError::Corrupt("item"))?;
             items.push(Item { seq: keys::item_seq(&key), bytes: item.to_vec() });
         }
         // Asked after reading: whatever was seen is either announced here or durable already.
