@@ -174,6 +174,15 @@ impl Client {
         .await
     }
 
+    /// Waits until this agent's acceptance of a conversation is stored: only then may it answer.
+    pub async fn accepted(&mut self, conversation: &str) {
+        self.find(|line| {
+            let accepted = line.get("assigned")?["accepted"] == true;
+            (accepted && line["conversation"] == conversation).then_some(())
+        })
+        .await;
+    }
+
     /// Waits until a message got this state.
     pub async fn receipt(&mut self, message: &str, state: &str) {
         self.find(|line| {

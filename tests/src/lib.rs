@@ -6,6 +6,7 @@
 //! client      `sealdesk .. chat --json` as a child process
 //! relay       a relay in this process
 //! process     the relay's program as a child, to be killed and restarted
+//! proxy       a relay in between that lies
 //! connection  one socket that speaks frames
 //! device      keys and prekeys of a device
 //! pair        a customer and an agent who talk
@@ -32,6 +33,7 @@ pub mod device;
 pub mod office;
 pub mod pair;
 pub mod process;
+pub mod proxy;
 pub mod relay;
 pub mod talk;
 

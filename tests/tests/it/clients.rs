@@ -17,6 +17,7 @@ async fn a_customer_and_an_agent_talk_and_both_verify_each_other() {
     let question = customer.say("My order is late.").await;
     assert_eq!(agent.hear().await, (conversation.clone(), "My order is late.".into()));
     customer.receipt(&question, "delivered").await;
+    agent.accepted(&conversation).await;
     agent.say_in(&conversation, "I look after it — سأتحقق من ذلك 📦").await;
     assert_eq!(customer.hear().await.1, "I look after it — سأتحقق من ذلك 📦");
 

@@ -2,9 +2,14 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests fail by panicking")]
 
 mod auth;
+mod backup;
 mod clients;
 mod consent;
 mod corpus;
+mod crash;
 mod delivery;
 mod limits;
+mod malicious;
 mod routing;
+mod secrecy;
+mod tls;

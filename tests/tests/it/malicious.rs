@@ -1,0 +1,264 @@
+//! A relay that lies: the client refuses, says why, and shows nothing false.
+
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
+
+use sealdesk_protocol::crypto::prekeys::PrekeyBundle;
+use sealdesk_protocol::wire::{Assignment, Deliver, Item, ToClient};
+use sealdesk_tests::client::Client;
+use sealdesk_tests::company::Company;
+use sealdesk_tests::device::Device;
+use sealdesk_tests::office::Office;
+use sealdesk_tests::proxy::{Frame, Proxy};
+use sealdesk_tests::relay::{Door, Relay};
+use serde_json::json;
+
+struct Scene {
+    office: Office,
+    relay: Relay,
+    agent: Client,
+}
+
+impl Scene {
+    async fn new() -> Self {
+        let office = Office::with_agents(&["mira"]).await;
+        let relay = Relay::start(&office, |_| {}).await;
+        let agent = Client::agent(&office, &relay.url(), "mira", &[]);
+        Self { office, relay, agent }
+    }
+
+    /// A customer whose relay does mischief.
+    async fn customer(&self, mischief: impl FnMut(Frame) -> Vec<Frame> + Send + 'static) -> (Client, Proxy) {
+        let proxy = Proxy::before(&self.relay, mischief).await;
+        (Client::customer(&self.office, &proxy.url(), "carla", &[]), proxy)
+    }
+}
+
+/// Exchanges something in every assignment.
+fn assignments(change: impl Fn(&mut Assignment) + Send + 'static) -> impl FnMut(Frame) -> Vec<Frame> + Send {
+    move |frame| match frame {
+        Frame::Down(ToClient::Assignment(mut assignment)) => {
+            change(&mut assignment);
+            vec![Frame::Down(assignment.into())]
+        }
+        other => vec![other],
+    }
+}
+
+/// What reached the agent: nothing but its own state.
+async fn nothing_reached(agent: &mut Client) {
+    assert_eq!(agent.leave().await, Some(0));
+    let reached: Vec<_> = agent
+        .seen
+        .iter()
+        .filter(|line| line.get("message").is_some() || line.get("assigned").is_some())
+        .collect();
+    assert!(reached.is_empty(), "{reached:?}");
+}
+
+/// A customer who is shown exchanged keys sends nothing, says which check failed, and never shows an agent.
+async fn refuses(mischief: impl FnMut(Frame) -> Vec<Frame> + Send + 'static, code: &str) {
+    let mut scene = Scene::new().await;
+    let (mut customer, _proxy) = scene.customer(mischief).await;
+    customer.open().await;
+    customer.say("for the agent's eyes only").await;
+    let problem = customer.problem(code).await;
+    assert!(problem["hint"].as_str().is_some_and(|hint| !hint.is_empty()), "{problem}");
+    assert!(!customer.seen.iter().any(|line| line.get("assigned").is_some()), "{}", customer.tail());
+    assert!(!customer.seen.iter().any(|line| line.get("receipt").is_some()), "{}", customer.tail());
+    customer.kill().await;
+    nothing_reached(&mut scene.agent).await;
+}
+
+#[tokio::test]
+async fn exchanged_prekeys_are_refused() {
+    let mut thief = Device::new();
+    let upload = thief.upload(1);
+    let bundle = PrekeyBundle {
+        last_resort: upload.last_resort.unwrap(),
+        one_time: upload.one_time.into_iter().next(),
+    };
+    refuses(assignments(move |assignment| assignment.bundle = bundle.clone()), "prekey_refused").await;
+}
+
+#[tokio::test]
+async fn one_time_pairs_cannot_be_another_devices() {
+    let mut thief = Device::new();
+    let one_time = thief.upload(1).one_time.into_iter().next();
+    refuses(assignments(move |assignment| assignment.bundle.one_time = one_time.clone()), "prekey_refused")
+        .await;
+}
+
+#[tokio::test]
+async fn certificates_of_another_organisation_are_refused() {
+    let agent = Company::new(91).agent("mira");
+    let chain = agent.chain.clone().unwrap();
+    refuses(assignments(move |assignment| assignment.agent = chain.clone()), "certificate_refused").await;
+}
+
+#[tokio::test]
+async fn a_relay_with_another_name_gets_no_signature() {
+    let scene = Scene::new().await;
+    let authenticated = Arc::new(AtomicBool::new(false));
+    let seen = Arc::clone(&authenticated);
+    let (mut customer, _proxy) = scene
+        .customer(move |frame| match frame {
+            Frame::Down(ToClient::Challenge(mut challenge)) => {
+                challenge.relay = "relay.evil.test".into();
+                vec![Frame::Down(challenge.into())]
+            }
+            Frame::Up(sealdesk_protocol::wire::ToRelay::Authenticate(_)) => {
+                seen.store(true, Ordering::SeqCst);
+                Vec::new()
+            }
+            other => vec![other],
+        })
+        .await;
+    customer.write(&json!({"open": {"topic": "general"}})).await;
+    let told = customer
+        .find(|line| {
+            let problem = line.get("error").or_else(|| line.get("link")?.get("problem"))?;
+            (problem["code"] == "wrong_relay").then(|| problem.clone())
+        })
+        .await;
+    assert!(told["text"].as_str().unwrap().contains("relay.evil.test"), "{told}");
+    assert!(!authenticated.load(Ordering::SeqCst), "no signature for another name");
+}
+
+#[tokio::test]
+async fn repeated_and_reordered_mail_is_shown_once_and_in_order() {
+    let mut scene = Scene::new().await;
+    // Every item comes three times, and items are passed on in reversed pairs.
+    let held: Mutex<Option<Deliver>> = Mutex::new(None);
+    let (mut customer, _proxy) = scene
+        .customer(move |frame| match frame {
+            Frame::Down(ToClient::Deliver(deliver)) if matches!(deliver.item, Item::Envelope(_)) => {
+                match held.lock().unwrap().take() {
+                    None => {
+                        *held.lock().unwrap() = Some(deliver.clone());
+                        // Held back until the next one, unless it is the last: passed on late with it.
+                        Vec::new()
+                    }
+                    Some(before) => [deliver.clone(), before.clone(), deliver, before]
+                        .into_iter()
+                        .map(|deliver| Frame::Down(deliver.into()))
+                        .collect(),
+                }
+            }
+            other => vec![other],
+        })
+        .await;
+    let conversation = customer.open().await;
+    customer.say("hello").await;
+    scene.agent.hear().await;
+    scene.agent.accepted(&conversation).await;
+    for n in 0..9 {
+        scene.agent.say_in(&conversation, &format!("answer {n}")).await;
+    }
+    let mut shown = Vec::new();
+    while shown.len() < 8 {
+        shown.push(customer.hear().await.1);
+    }
+    let mut sorted = shown.clone();
+    sorted.sort();
+    assert_eq!(shown, sorted, "in the order in which they were written");
+    sorted.dedup();
+    assert_eq!(shown.len(), sorted.len(), "each once: {shown:?}");
+}
+
+#[tokio::test]
+async fn altered_envelopes_are_set_aside_and_never_shown() {
+    let mut scene = Scene::new().await;
+    let count = AtomicU32::new(0);
+    let (mut customer, _proxy) = scene
+        .customer(move |frame| match frame {
+            Frame::Down(ToClient::Deliver(mut deliver)) => {
+                if let Item::Envelope(bytes) = &mut deliver.item
+                    && count.fetch_add(1, Ordering::SeqCst) == 1
+                {
+                    let last = bytes.len() - 5;
+                    bytes[last] ^= 1;
+                }
+                vec![Frame::Down(deliver.into())]
+            }
+            other => vec![other],
+        })
+        .await;
+    let conversation = customer.open().await;
+    customer.say("hello").await;
+    scene.agent.hear().await;
+    scene.agent.accepted(&conversation).await;
+    for n in 0..4 {
+        scene.agent.say_in(&conversation, &format!("answer {n}")).await;
+    }
+    customer.problem("set_aside").await;
+    let mut shown = vec![customer.hear().await.1];
+    while shown.last().map(String::as_str) != Some("answer 3") {
+        shown.push(customer.hear().await.1);
+    }
+    assert!(shown.iter().all(|text| text.starts_with("answer ")), "nothing false: {shown:?}");
+}
+
+#[tokio::test]
+async fn withheld_mail_is_noticed_once_a_later_one_arrives() {
+    let mut scene = Scene::new().await;
+    let count = AtomicU32::new(0);
+    let (mut customer, _proxy) = scene
+        .customer(move |frame| match frame {
+            Frame::Down(ToClient::Deliver(deliver)) if matches!(deliver.item, Item::Envelope(_)) => {
+                // The third envelope never arrives.
+                if count.fetch_add(1, Ordering::SeqCst) == 2 {
+                    Vec::new()
+                } else {
+                    vec![Frame::Down(deliver.into())]
+                }
+            }
+            other => vec![other],
+        })
+        .await;
+    let conversation = customer.open().await;
+    customer.say("hello").await;
+    scene.agent.hear().await;
+    scene.agent.accepted(&conversation).await;
+    let mut ids = Vec::new();
+    for n in 0..6 {
+        ids.push(scene.agent.say_in(&conversation, &format!("answer {n}")).await);
+    }
+    // Either it is told that one is missing, or the sender sent it again; never is a gap shown as if nothing were.
+    let told = customer
+        .find(|line| {
+            let gap = line["error"]["code"] == "gap";
+            let text = line["message"]["text"].as_str().unwrap_or_default();
+            (gap || text == "answer 5").then(|| (gap, text.to_string()))
+        })
+        .await;
+    let shown: Vec<&str> = customer.seen.iter().filter_map(|line| line["message"]["text"].as_str()).collect();
+    let complete = (0..6).all(|n| shown.contains(&format!("answer {n}").as_str()));
+    assert!(told.0 || complete, "{shown:?}");
+}
+
+#[tokio::test]
+async fn a_forged_acceptance_is_refused() {
+    let scene = Scene::new().await;
+    let (mut customer, _proxy) = scene
+        .customer(|frame| match frame {
+            Frame::Down(ToClient::Deliver(mut deliver)) => {
+                if let Item::Statement(item) = &mut deliver.item {
+                    // Signed by nobody: one bit of the body differs.
+                    let forged = Device::new();
+                    let label = sealdesk_protocol::crypto::labels::STATEMENT;
+                    let body: Vec<u8> = item.statement.body().to_vec();
+                    item.statement =
+                        sealdesk_protocol::crypto::identity::SignedBytes::sign(label, &body, &forged.secret);
+                }
+                vec![Frame::Down(deliver.into())]
+            }
+            other => vec![other],
+        })
+        .await;
+    customer.open().await;
+    customer.say("hello").await;
+    customer.problem("statement_refused").await;
+    let accepted = customer.seen.iter().any(|line| line["assigned"]["accepted"] == true);
+    assert!(!accepted, "{}", customer.tail());
+}
