@@ -342,6 +342,7 @@ impl ConversationRecord {
             safety_number: None,
             sending: Vec::new(),
             resets: Vec::new(),
+            dead: Vec::new(),
         }
     }
 }

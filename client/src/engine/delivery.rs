@@ -170,7 +170,7 @@ impl Engine {
         let (Some(last_resort), false) =
             (device.prekeys.get(preamble.last_resort()), matches!(one_time, Some(None)))
         else {
-            self.dead_prekey(cx, id, &verified);
+            self.dead_prekey(id, &verified);
             return refused(Quarantine::NoPrekey);
         };
         let seen = |mark: &sealdesk_protocol::session::InitiationId| device.seen.contains(&mark.0);

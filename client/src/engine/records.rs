@@ -151,6 +151,15 @@ pub(crate) struct ResetMark {
     pub(crate) at: u64,
 }
 
+/// A handshake of a peer that named a prekey which is gone: evidence for a reset (§9.8).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct DeadMark {
+    pub(crate) peer: DeviceKeyHash,
+    /// Of the session that it would have begun.
+    pub(crate) generation: u32,
+    pub(crate) session: SessionId,
+}
+
 /// Everything of a conversation that changes with statements.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct ConversationRecord {
@@ -190,6 +199,7 @@ pub(crate) struct ConversationRecord {
     /// In which session we send to a peer.
     pub(crate) sending: Vec<(DeviceKeyHash, SessionId)>,
     pub(crate) resets: Vec<ResetMark>,
+    pub(crate) dead: Vec<DeadMark>,
 }
 
 /// How far a peer's contents are contiguous here.

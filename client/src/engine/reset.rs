@@ -15,7 +15,7 @@ use sealdesk_protocol::wire::FetchPrekeys;
 use super::context::Cx;
 use super::link::Request;
 use super::problem;
-use super::records::ResetMark;
+use super::records::{DeadMark, ResetMark};
 use super::state::{Conversation, Engine};
 use crate::vault::Key;
 
@@ -45,7 +45,8 @@ impl Conversation {
             .map(|s| s.session.binding().generation);
         let marks = self.record.resets.iter().filter(|m| m.by == *peer || m.peer == *peer);
         let marks = marks.filter(|m| m.statement == current).map(|m| m.generation);
-        sessions.chain(marks).chain(self.waits.dead.get(peer).copied()).max().map_or(0, |n| n + 1)
+        let dead = self.record.dead.iter().filter(|m| m.peer == *peer).map(|m| m.generation);
+        sessions.chain(marks).chain(dead).max().map_or(0, |n| n + 1)
     }
 }
 
@@ -76,7 +77,7 @@ impl Engine {
         let Some(c) = self.conversations.get_mut(&id) else { return };
         c.set_sending(peer, session);
         c.waits.attention = true;
-        c.waits.dead.remove(&peer);
+        c.record.dead.retain(|m| m.peer != peer);
         let again: Vec<u64> = c
             .envelopes
             .values()
@@ -159,7 +160,8 @@ impl Engine {
 
     fn replaced(&self, id: &ConversationId, peer: &DeviceKeyHash) -> Option<SessionId> {
         let c = self.conversations.get(id)?;
-        c.sending(peer).or_else(|| c.waits.dead_session.get(peer).copied())
+        let dead = c.record.dead.iter().find(|m| m.peer == *peer).map(|m| m.session);
+        dead.or_else(|| c.sending(peer))
     }
 
     fn remember_reset(&mut self, id: &ConversationId, mark: ResetMark) {
@@ -202,12 +204,7 @@ impl Engine {
 
     /// Evidence: a validly signed preamble, of the current epoch, names a prekey that is gone, and in its generation no session
     /// ever decrypted.
-    pub(super) fn dead_prekey(
-        &mut self,
-        cx: &mut Cx<'_>,
-        id: ConversationId,
-        preamble: &VerifiedPreamble<'_>,
-    ) {
+    pub(super) fn dead_prekey(&mut self, id: ConversationId, preamble: &VerifiedPreamble<'_>) {
         let binding = *preamble.get().binding();
         let peer = *preamble.get().initiator();
         let session = preamble.get().session();
@@ -223,14 +220,23 @@ impl Engine {
         {
             return;
         }
-        let known = c.waits.dead.entry(peer).or_insert(binding.generation);
-        *known = (*known).max(binding.generation);
-        c.waits.dead_session.insert(peer, session);
-        self.want_session(cx, id, peer);
+        c.record.dead.retain(|m| m.peer != peer);
+        c.record.dead.push(DeadMark { peer, generation: binding.generation, session });
+        c.waits.attention = true;
+        self.mark(Key::Conversation(id));
     }
 
-    /// Evidence: a counter gap that lasts.
-    pub(super) fn run_gaps(&mut self, cx: &mut Cx<'_>, id: ConversationId) {
+    /// Acts on evidence: a prekey that was gone, a counter gap that lasts.
+    pub(super) fn run_resets(&mut self, cx: &mut Cx<'_>, id: ConversationId) {
+        let dead =
+            self.conversations.get(&id).map(|c| c.record.dead.iter().map(|m| m.peer).collect::<Vec<_>>());
+        for peer in dead.unwrap_or_default() {
+            self.want_session(cx, id, peer);
+        }
+        self.run_gaps(cx, id);
+    }
+
+    fn run_gaps(&mut self, cx: &mut Cx<'_>, id: ConversationId) {
         let Some(c) = self.conversations.get_mut(&id) else { return };
         let now = cx.now.mono_ms;
         let current = c.record.governance.as_ref().map_or(0, |g| g.current().number);

@@ -103,9 +103,6 @@ pub(crate) struct Waits {
     pub(crate) renewing: bool,
     /// Prekeys asked for on this connection.
     pub(crate) fetching: BTreeSet<DeviceKeyHash>,
-    /// Generations whose handshakes named a prekey that is gone, and the sessions they would have begun.
-    pub(crate) dead: BTreeMap<DeviceKeyHash, u32>,
-    pub(crate) dead_session: BTreeMap<DeviceKeyHash, SessionId>,
     /// Since when a counter gap of a device stands, mono ms.
     pub(crate) gaps: BTreeMap<DeviceKeyHash, u64>,
     /// A read mark is due.

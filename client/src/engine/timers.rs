@@ -66,7 +66,7 @@ impl Engine {
         self.run_countersignature(cx, id);
         self.run_sealing(cx, id);
         self.run_receipts(cx, id);
-        self.run_gaps(cx, id);
+        self.run_resets(cx, id);
         self.run_close(cx, id);
         self.run_statements(cx, id);
         self.run_sending(cx, id);

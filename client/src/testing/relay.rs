@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use sealdesk_protocol::conversation::Governance;
 use sealdesk_protocol::crypto::certificate::{CertificateChain, SignedRevocations};
-use sealdesk_protocol::crypto::identity::{DevicePublic, SignedBytes, VerifyKey};
+use sealdesk_protocol::crypto::identity::{DevicePublic, DeviceSecret, SignedBytes, VerifyKey};
 use sealdesk_protocol::crypto::kdf::sha256;
 use sealdesk_protocol::crypto::labels;
-use sealdesk_protocol::crypto::prekeys::{PrekeyBundle, SignedPrekey};
+use sealdesk_protocol::crypto::prekeys::{PrekeyBundle, PrekeyKind, PrekeySecret, SignedPrekey};
 use sealdesk_protocol::ids::{BlobId, ConversationId, DeviceKeyHash, Handle, MailboxId, PrekeyId};
 use sealdesk_protocol::org::VerifiedOrg;
 use sealdesk_protocol::wire::envelope::{Class, Envelope};
@@ -184,6 +184,14 @@ impl Relay {
     /// One-time prekeys of a device.
     pub fn one_time_left(&self, device: &DeviceKeyHash) -> usize {
         self.prekeys.get(device).map_or(0, |p| p.one_time.len())
+    }
+
+    /// Publishes prekeys for a device made by hand.
+    pub fn publish_for(&mut self, device: &DeviceSecret, rng: &mut dyn rand_core::CryptoRng) {
+        let last_resort = PrekeySecret::generate(PrekeyKind::LastResort, 0, u64::MAX, rng);
+        let stored = self.prekeys.entry(device.hash()).or_default();
+        stored.id = Some(last_resort.id());
+        stored.last_resort = Some(last_resort.publish(device));
     }
 
     /// Sends a frame to a connected device, as a malicious relay can.

@@ -146,6 +146,10 @@ fn a_later_revocation_stops_the_sending() {
     world.org.revoke(0, now, Vec::new());
     let older = world.org.revocations.clone().unwrap();
     world.relay.push(&own, sealdesk_protocol::wire::Revocations { list: older });
+    world.pass(5_000);
+    world.say(customer, id, "still too late");
+    world.pass(5_000);
+    assert_eq!(world.relay.envelopes.len(), envelopes);
     world.restart(customer);
     world.pass(5_000);
     assert_eq!(world.relay.envelopes.len(), envelopes);
@@ -432,6 +436,18 @@ fn handshakes_of_strangers_and_unannounced_generations_are_not_answered() {
     let item = StatementItem { statement: reset.sign(&raw.secret), agent: None, consent: None };
     raw.inject(Item::Statement(item));
     assert_eq!(raw.shown(), ["hello", "intruder"]);
+}
+
+#[test]
+fn a_gap_that_nobody_fills_causes_few_resets() {
+    let mut raw = Raw::new(33);
+    raw.world.relay.publish_for(&raw.secret, &mut raw.rng);
+    raw.say(&Raw::text(1, "one"));
+    raw.say(&Raw::text(3, "three"));
+    raw.world.pass(3 * 60 * 60 * 1000);
+    assert_eq!(raw.shown(), ["one"]);
+    let asked = raw.world.relay.counts["FetchPrekeys"];
+    assert!((1..=4).contains(&asked), "{asked} in three hours");
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use sealdesk_client::testing::{Mischief, World};
 use sealdesk_client::{Command, LinkState, MessageState, Phase};
 use sealdesk_protocol::wire::Item;
+use sealdesk_protocol::wire::envelope::Envelope;
 
 const MINUTE: u64 = 60_000;
 const DAY: u64 = 24 * 60 * MINUTE;
@@ -32,6 +33,66 @@ fn a_dropped_message_shows_as_a_gap_and_a_signed_reset_brings_it() {
     world.pass(2_000);
     assert_eq!(world.texts(customer, &id).len(), 5);
     assert_eq!(world.texts(agent, &id).len(), 5);
+}
+
+#[test]
+fn both_sides_reset_at_once_and_agree_on_one_session() {
+    for seed in 20..26 {
+        let (mut world, agent, customer, id) = World::talking(seed);
+        world.say(customer, id, "c0");
+        world.say(agent, id, "a0");
+        world.pass(2_000);
+        world.relay.mischief = Mischief { drop: Some(1), ..Mischief::default() };
+        world.say(customer, id, "c1");
+        world.say(agent, id, "a1");
+        world.settle();
+        world.relay.mischief = Mischief::default();
+        world.say(customer, id, "c2");
+        world.say(agent, id, "a2");
+        world.pass(8 * MINUTE);
+        assert_eq!(world.relay.counts["FetchPrekeys"], 2, "both asked for a new session");
+        world.say(customer, id, "c3");
+        world.say(agent, id, "a3");
+        world.pass(5_000);
+        for (from, to, texts) in
+            [(customer, agent, ["c0", "c1", "c2", "c3"]), (agent, customer, ["a0", "a1", "a2", "a3"])]
+        {
+            let arrived = world.texts(to, &id).into_iter().filter(|m| !m.0).map(|m| m.1);
+            assert_eq!(arrived.collect::<Vec<_>>(), texts);
+            assert!(world.texts(from, &id).iter().all(|m| !m.0 || m.2 == MessageState::Delivered));
+        }
+        // Both seal in the same session from then on: no turn of theirs is lost.
+        let sessions: std::collections::BTreeSet<_> = world.relay.envelopes
+            [world.relay.envelopes.len() - 2..]
+            .iter()
+            .map(|e| Envelope::decode(e).unwrap().session)
+            .collect();
+        assert_eq!(sessions.len(), 1, "seed {seed}");
+    }
+}
+
+#[test]
+fn a_handshake_with_a_dead_prekey_is_replaced_by_a_signed_reset() {
+    let mut world = World::new(30);
+    let agent = world.add_agent("mira", "Mira");
+    world.pass(3_000);
+    world.clients[agent].input(sealdesk_client::Input::Online(false));
+    world.settle();
+    let customer = world.add_customer();
+    let id = world.conversation(customer);
+    world.say(customer, id, "hello");
+    world.pass(3_000);
+    // The agent's prekeys are gone, as after a repair of its disk.
+    let mut rows = world.clients[agent].rows.clone();
+    rows.retain(|name, _| name.0[0] != 0x06);
+    world.clients[agent].take_over(&rows);
+    world.restart(agent);
+    world.pass(30_000);
+    assert_eq!(world.texts(agent, &id), [(false, "hello".into(), MessageState::Received)]);
+    assert_eq!(world.texts(customer, &id), [(true, "hello".into(), MessageState::Delivered)]);
+    world.say(agent, id, "hi");
+    world.pass(3_000);
+    assert_eq!(world.texts(customer, &id).len(), 2);
 }
 
 #[test]
