@@ -1,5 +1,6 @@
 //! The agent of `demo --headless`: drives `sealdesk agent chat --json` and answers every text with "You said: ...".
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::process::Stdio;
 use std::time::Duration;
@@ -22,6 +23,7 @@ pub(crate) struct Bot {
     pub(crate) child: Child,
     input: ChildStdin,
     output: Lines<BufReader<ChildStdout>>,
+    replies: Replies,
 }
 
 impl Bot {
@@ -43,7 +45,8 @@ impl Bot {
         let (Some(input), Some(output)) = (child.stdin.take(), child.stdout.take()) else {
             return Err(broken("the agent has no pipes", folder));
         };
-        let mut bot = Bot { child, input, output: BufReader::new(output).lines() };
+        let mut bot =
+            Bot { child, input, output: BufReader::new(output).lines(), replies: Replies::default() };
         match timeout(READY, bot.until_online()).await {
             Ok(Ok(())) => Ok(bot),
             Ok(Err(error)) => Err(error),
@@ -76,10 +79,44 @@ impl Bot {
     }
 
     async fn answer(&mut self, line: &Value) -> Result<()> {
-        let Some(reply) = reply(line) else { return Ok(()) };
-        let reply = format!("{reply}\n");
-        self.input.write_all(reply.as_bytes()).await.map_err(|source| said(&source))?;
+        for reply in self.replies.due(line) {
+            let reply = format!("{reply}\n");
+            self.input.write_all(reply.as_bytes()).await.map_err(|source| said(&source))?;
+        }
         self.input.flush().await.map_err(|source| said(&source))
+    }
+}
+
+/// Replies, held back as long as the agent has not accepted the conversation: a message may be read before that.
+#[derive(Debug, Default)]
+struct Replies {
+    accepted: BTreeSet<String>,
+    waiting: BTreeMap<String, Vec<Value>>,
+}
+
+impl Replies {
+    /// What to write after this line.
+    fn due(&mut self, line: &Value) -> Vec<Value> {
+        let listed = line.pointer("/ready/conversations").and_then(Value::as_array);
+        for view in listed.into_iter().flatten() {
+            self.phase(view, view);
+        }
+        let Some(conversation) = line.get("conversation").and_then(Value::as_str) else { return Vec::new() };
+        if let Some(state) = line.get("state") {
+            self.phase(line, state);
+        }
+        let waiting = self.waiting.entry(conversation.to_owned()).or_default();
+        waiting.extend(reply(line));
+        if self.accepted.contains(conversation) { std::mem::take(waiting) } else { Vec::new() }
+    }
+
+    fn phase(&mut self, named: &Value, state: &Value) {
+        let of = |value: &Value, key: &str| value.get(key).and_then(Value::as_str).map(str::to_owned);
+        if let (Some(conversation), Some("active")) =
+            (of(named, "conversation"), of(state, "phase").as_deref())
+        {
+            self.accepted.insert(conversation);
+        }
     }
 }
 
@@ -107,6 +144,22 @@ pub(crate) fn broken(what: &str, folder: &Folder) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_reply_waits_until_the_conversation_is_accepted() {
+        let mut replies = Replies::default();
+        let message = |text: &str| json!({"message": {"kind": "text", "text": text}, "conversation": "1f00"});
+        let state = |phase: &str| json!({"state": {"phase": phase}, "conversation": "1f00"});
+        assert!(replies.due(&message("early")).is_empty());
+        assert!(replies.due(&state("assigned")).is_empty());
+        assert_eq!(replies.due(&state("active")).len(), 1);
+        assert_eq!(replies.due(&message("later")).len(), 1);
+        assert!(replies.due(&state("active")).is_empty(), "each once");
+        // After a restart, what the vault holds is listed.
+        let mut replies = Replies::default();
+        replies.due(&json!({"ready": {"conversations": [{"conversation": "1f00", "phase": "active"}]}}));
+        assert_eq!(replies.due(&message("again")).len(), 1);
+    }
 
     #[test]
     fn texts_and_files_are_answered_in_their_conversation_and_nothing_else_is() {
