@@ -2,8 +2,10 @@
 
 mod input;
 mod output;
+mod requests;
 mod run;
 mod stdin;
+mod tell;
 
 pub use input::{Line, MAX_LINE, Request, parse};
 pub(crate) use output::{error, line, message, notices, phase, receipt, role, topics, verified};
