@@ -194,6 +194,47 @@ fn revocations_hit_certificate_device_and_issuer_and_never_go_back() {
 }
 
 #[test]
+fn a_revoked_device_does_not_endorse() {
+    let mut org = org();
+    let (first, second) = (device(2), device(3));
+    let mut body = org.certificate("mira", "Mira", &["support"], second.public());
+    body.device_number = 2;
+    let vouched = EndorsementBody { root: org.root_hash(), agent: handle("mira"), device: second.hash() };
+    body.endorsement = Some(endorse(&first, &vouched));
+    org.revoke(1, NOW, vec![Revoked::Device(first.hash())]);
+    assert!(verify(&org, &org.chain(&body), NOW).unwrap().is_new_device());
+}
+
+#[test]
+fn a_revoked_issuer_does_not_take_its_revocation_back() {
+    let org = org();
+    let first = org.issuer_certificate.clone();
+    let second = SigningSecret::generate(&mut rng(9));
+    let certificate = IssuerCertificate {
+        root: org.root_hash(),
+        root_version: 1,
+        key: second.verify_key(),
+        serial: 2,
+        not_before: NOW,
+        not_after: NOW + ISSUER_LIFE,
+    }
+    .sign(&org.root);
+    let pins = org.verified().pins().clone();
+    let list = |number, revoked, issuer: &SignedBytes, key: &SigningSecret| {
+        let list = RevocationList { root: org.root_hash(), number, issued: NOW, revoked }.sign(key);
+        Revocations::verify(&SignedRevocations { issuer: issuer.clone(), list }, &pins).unwrap()
+    };
+    let revoking = list(5, vec![Revoked::Issuer(certificate_id(&first))], &certificate, &second);
+    let stolen = list(6, vec![], &first, &org.issuer);
+    assert!(!stolen.may_follow(&revoking));
+    assert_eq!(revoking.clone().newest(stolen.clone()), revoking);
+    // Without that revocation, and by the issuer that stays, newer lists are taken as ever.
+    assert!(stolen.may_follow(&Revocations::none()));
+    let next = list(6, vec![], &certificate, &second);
+    assert_eq!(revoking.newest(next.clone()), next);
+}
+
+#[test]
 fn a_revocation_list_by_another_key_is_refused() {
     let mut org = org();
     let stranger = SigningSecret::generate(&mut rng(5));

@@ -217,7 +217,8 @@ impl CertificateChain {
         }
         check_validity(certificate.not_before, certificate.not_after, DEVICE_LIFE, now)?;
         check_fields(&certificate)?;
-        let endorsed = check_endorsement(&certificate)?;
+        let endorsed = check_endorsement(&certificate)?
+            && !certificate.endorsement.as_ref().is_some_and(|e| revocations.revokes_device(&e.by.hash()));
         let id = certificate_id(&self.device);
         if revocations.revokes(&issuer_id, &id, &certificate.device.hash()) {
             return Err(CertificateError::Revoked);
@@ -331,7 +332,8 @@ impl VerifiedCertificate {
         self.valid_until
     }
 
-    /// A further device that no earlier one endorsed: everyone is shown "new device".
+    /// A further device that nobody endorsed, or only a device that is revoked: everyone is shown "new device". That the
+    /// endorsing key was an earlier device of the agent is the issuer's word until the log exists (§3.6).
     pub fn is_new_device(&self) -> bool {
         self.certificate.device_number > 1 && !self.endorsed
     }
@@ -393,6 +395,8 @@ pub struct SignedRevocations {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Revocations {
     number: u64,
+    /// The issuer certificate under which it is signed; none for no list.
+    issuer: Option<CertificateId>,
     revoked: Vec<Revoked>,
 }
 
@@ -418,12 +422,19 @@ impl Revocations {
         if list.revoked.len() > MAX_REVOCATIONS {
             return Err(CertificateError::Fields);
         }
-        Ok(Self { number: list.number, revoked: list.revoked })
+        let issuer = Some(certificate_id(&signed.issuer));
+        Ok(Self { number: list.number, issuer, revoked: list.revoked })
     }
 
-    /// Takes the newer of two verified lists: numbers never go back.
+    /// Takes the newer of two verified lists: numbers never go back, and see [`Revocations::may_follow`].
     pub fn newest(self, other: Self) -> Self {
-        if other.number > self.number { other } else { self }
+        if other.may_follow(&self) { other } else { self }
+    }
+
+    /// Whether this list may take the place of `before`: a higher number, and not signed by an issuer that `before`
+    /// revokes. Otherwise whoever stole an issuer's key could take back that it was revoked.
+    pub fn may_follow(&self, before: &Self) -> bool {
+        self.number > before.number && !self.issuer.is_some_and(|issuer| before.revokes_issuer(&issuer))
     }
 
     /// The list's number; 0 for none.
@@ -434,6 +445,11 @@ impl Revocations {
     /// Whether an issuer certificate is revoked.
     pub fn revokes_issuer(&self, issuer: &CertificateId) -> bool {
         self.revoked.contains(&Revoked::Issuer(*issuer))
+    }
+
+    /// Whether a device is revoked for good.
+    fn revokes_device(&self, device: &DeviceKeyHash) -> bool {
+        self.revoked.contains(&Revoked::Device(*device))
     }
 
     /// Whether any of the three is revoked.
