@@ -3,7 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on may panic")]
 
 use sealdesk_protocol::conversation::consent::ConsentReceipt;
-use sealdesk_protocol::conversation::governance::{Effect, MAX_EPOCHS};
+use sealdesk_protocol::conversation::governance::{Effect, MAX_EPOCHS, MAX_GENERATION, MAX_OFFERS};
 use sealdesk_protocol::conversation::roster::RosterError;
 use sealdesk_protocol::conversation::statements::{self, History, StatementError};
 use sealdesk_protocol::conversation::*;
@@ -296,6 +296,103 @@ fn only_the_customer_countersigns_and_only_listed_devices_reset() {
 }
 
 #[test]
+fn resets_rise_are_bounded_and_count_once() {
+    let c = cast();
+    let mut g = c.accepted();
+    let current = g.current().statement;
+    let reset = |signer: &DeviceSecret, peer: &DeviceSecret, generation| {
+        let (old, new) = (SessionId([1; 16]), SessionId([generation as u8; 16]));
+        c.signed(signer, 1, Action::Reset { current, peer: peer.hash(), old, new, generation })
+    };
+    for generation in [0, MAX_GENERATION + 1, u32::MAX] {
+        let refused = g.apply(&reset(&c.customer, &c.mira, generation), None);
+        assert_eq!(refused, Err(Refusal::Generation), "{generation}");
+    }
+    assert!(g.apply(&reset(&c.customer, &c.mira, 1), None).is_ok());
+    assert_eq!(g.apply(&reset(&c.customer, &c.mira, 1), None), Err(Refusal::Known));
+    // The other side may have begun one at the same time.
+    assert!(g.apply(&reset(&c.mira, &c.customer, 1), None).is_ok());
+    assert!(g.apply(&reset(&c.customer, &c.mira, 3), None).is_ok());
+    assert_eq!(g.apply(&reset(&c.customer, &c.mira, 2), None), Err(Refusal::Generation));
+    let stored = postcard::to_allocvec(&g).unwrap();
+    assert_eq!(postcard::from_bytes::<Governance>(&stored).unwrap(), g);
+}
+
+#[test]
+fn generations_begin_anew_with_each_epoch() {
+    let c = cast();
+    let mut g = c.opened();
+    let reset = |epoch, current, peer: &DeviceSecret| {
+        let (old, new) = (SessionId([1; 16]), SessionId([2; 16]));
+        let action = Action::Reset { current, peer: peer.hash(), old, new, generation: 5 };
+        c.signed(&c.customer, epoch, action)
+    };
+    let first = g.current().statement;
+    g.apply(&reset(1, first, &c.mira), None).unwrap();
+    let to_nils = Action::Reassign { previous: first, roster: c.roster("nils", &c.nils) };
+    g.apply(&c.signed(&c.customer, 2, to_nils), None).unwrap();
+    let back = Action::Reassign { previous: g.current().statement, roster: c.roster("mira", &c.mira) };
+    g.apply(&c.signed(&c.customer, 3, back), None).unwrap();
+    let third = g.current().statement;
+    assert!(g.apply(&reset(3, third, &c.mira), None).is_ok());
+}
+
+#[test]
+fn a_countersignature_follows_an_acceptance_and_counts_once() {
+    let c = cast();
+    let mut g = c.opened();
+    let current = g.current().statement;
+    let countersign = |time| {
+        let mut statement = c.statement(&c.customer, 1, Action::Countersign { current });
+        statement.time = time;
+        verified(&statement, &c.customer)
+    };
+    assert_eq!(g.apply(&countersign(NOW), None), Err(Refusal::Assignment));
+    assert!(!g.is_countersigned());
+    let mut g = c.accepted();
+    assert_eq!(g.apply(&countersign(NOW), None), Ok(Effect::Countersigned));
+    assert_eq!(g.apply(&countersign(NOW), None), Err(Refusal::Known));
+    assert_eq!(g.apply(&countersign(NOW + 1), None), Err(Refusal::Known), "a second one says the same");
+}
+
+#[test]
+fn offers_are_bounded_and_a_takeover_does_not_speak_for_the_agent() {
+    let c = cast();
+    let mut g = c.accepted();
+    let roster = g.current().roster.with_supervisor(handle("sven"), c.sven.public()).unwrap();
+    let join = Action::Join { previous: g.current().statement, roster };
+    g.apply(&c.signed(&c.sven, 2, join), None).unwrap();
+    let current = g.current().clone();
+    let offer = |signer: &DeviceSecret, n: usize| {
+        let action = Action::Offer {
+            current: current.statement,
+            agent: handle("nils"),
+            device: c.nils.public(),
+            heads: vec![Head { device: c.mira.hash(), counter: 9, hash: HeadHash([0; 32]) }],
+            history: History::None,
+            reason: n.to_string(),
+        };
+        c.signed(signer, 2, action)
+    };
+    let take = |g: &Governance, offer: StatementHash| {
+        let roster = c.roster("nils", &c.nils).with_supervisor(handle("sven"), c.sven.public()).unwrap();
+        let previous = g.current().statement;
+        c.signed(&c.nils, 3, Action::AcceptOffer { previous, roster, offer })
+    };
+    for (signer, verdict) in [(&c.mira, Verdict::Accept), (&c.sven, Verdict::Stale)] {
+        let mut g = g.clone();
+        let offer = offer(signer, 0);
+        g.apply(&offer, None).unwrap();
+        g.apply(&take(&g, offer.hash()), None).unwrap();
+        assert_eq!(g.roster_check(&c.mira.hash(), 2, &current.roster_hash, 9), verdict);
+    }
+    for n in 0..MAX_OFFERS {
+        g.apply(&offer(&c.mira, n), None).unwrap();
+    }
+    assert_eq!(g.apply(&offer(&c.mira, MAX_OFFERS), None), Err(Refusal::Offer));
+}
+
+#[test]
 fn a_handover_needs_a_standing_offer_and_the_offered_device() {
     let c = cast();
     let current = c.accepted().current().statement;
@@ -342,6 +439,9 @@ fn a_handover_needs_a_standing_offer_and_the_offered_device() {
     assert_eq!(g.clone().apply(&withdraw(&c.nils), None), Err(Refusal::Signer));
     let mut withdrawn = g.clone();
     assert_eq!(withdrawn.apply(&withdraw(&c.mira), None), Ok(Effect::Withdrawn));
+    assert_eq!(withdrawn.apply(&take(&c.nils, c.roster("nils", &c.nils)), None), Err(Refusal::Offer));
+    // Repeating the offer does not bring it back.
+    assert_eq!(withdrawn.apply(&offer, None), Err(Refusal::Known));
     assert_eq!(withdrawn.apply(&take(&c.nils, c.roster("nils", &c.nils)), None), Err(Refusal::Offer));
 
     assert_eq!(

@@ -19,6 +19,10 @@ use crate::wire::Code;
 
 /// Most epochs of one conversation: bounds what a signer can make others store.
 pub const MAX_EPOCHS: u32 = 256;
+/// Highest generation of a session in one epoch: with the rule that a signer's generations rise, it bounds its resets.
+pub const MAX_GENERATION: u32 = 1_000;
+/// Most offers in one epoch, withdrawn ones included.
+pub const MAX_OFFERS: usize = 32;
 
 /// One epoch: the statement that made it and who may read in it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,7 +39,7 @@ pub struct Epoch {
     pub time: u64,
 }
 
-/// An offer that stands.
+/// An offer of the current epoch.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Offer {
     hash: StatementHash,
@@ -43,6 +47,17 @@ struct Offer {
     device: DeviceKeyHash,
     heads: Vec<Head>,
     expires: u64,
+    /// Kept, so that nobody brings it back by repeating it.
+    withdrawn: bool,
+}
+
+/// The last reset of a signer with a peer in the current epoch.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct LastReset {
+    hash: StatementHash,
+    signer: DeviceKeyHash,
+    peer: DeviceKeyHash,
+    generation: u32,
 }
 
 /// How a conversation ended.
@@ -71,6 +86,7 @@ pub struct Governance {
     /// Devices that left by their own offer, and how far their contents still count.
     left: Vec<(DeviceKeyHash, Vec<Head>)>,
     closed: Option<Closed>,
+    resets: Vec<LastReset>,
 }
 
 /// Epochs of a stored conversation: never none, numbered from 1. Anything else is damage.
@@ -165,15 +181,22 @@ pub enum Refusal {
     /// The conversation is closed.
     #[error("the conversation is closed")]
     Closed,
+    /// A reset whose generation does not rise, or is above [`MAX_GENERATION`]. At fault: the signer.
+    #[error("the reset's generation does not rise")]
+    Generation,
 }
 
 impl Refusal {
     /// The relay's answer to whoever posted the statement.
     pub fn code(self) -> Code {
         match self {
-            Self::Known | Self::Gap | Self::Fork | Self::Epoch | Self::Expired | Self::Offer => {
-                Code::Conflict
-            }
+            Self::Known
+            | Self::Gap
+            | Self::Fork
+            | Self::Epoch
+            | Self::Expired
+            | Self::Offer
+            | Self::Generation => Code::Conflict,
             Self::Foreign | Self::Identity | Self::Roster => Code::Malformed,
             Self::Signer => Code::NotListed,
             Self::Assignment => Code::AssignmentLost,
@@ -239,6 +262,7 @@ impl Governance {
             offers: Vec::new(),
             left: Vec::new(),
             closed: None,
+            resets: Vec::new(),
         })
     }
 
@@ -308,7 +332,8 @@ impl Governance {
                 Effect::Reassigned { from }
             }
             Action::AcceptOffer { offer, .. } => {
-                let offer = self.offers.iter().find(|o| o.hash == *offer).ok_or(Refusal::Offer)?;
+                let offer = self.offers.iter().find(|o| o.hash == *offer && !o.withdrawn);
+                let offer = offer.ok_or(Refusal::Offer)?;
                 if offer.device != s.signer || roster.agent().hash() != s.signer {
                     return Err(Refusal::Signer);
                 }
@@ -338,11 +363,13 @@ impl Governance {
         };
         let roster_hash = statement.roster_hash().ok_or(Refusal::Roster)?;
         if let Action::AcceptOffer { offer, .. } = &s.action {
-            let heads = self.offers.iter().find(|o| o.hash == *offer).map(|o| o.heads.clone());
-            self.left.push((from, heads.unwrap_or_default()));
+            // A supervisor's offer takes over: it says nothing of what the agent's contents count for.
+            let own = self.offers.iter().find(|o| o.hash == *offer && o.signer == from);
+            self.left.extend(own.map(|o| (from, o.heads.clone())));
             self.accepted = Some(statement.hash());
         }
         self.offers.clear();
+        self.resets.clear();
         self.epochs.push(Epoch {
             number: s.epoch,
             statement: statement.hash(),
@@ -387,6 +414,13 @@ impl Governance {
                 if s.signer != customer {
                     return Err(Refusal::Signer);
                 }
+                if self.accepted.is_none() {
+                    return Err(Refusal::Assignment);
+                }
+                // A second one says the same.
+                if self.countersigned == Some(current.statement) {
+                    return Err(Refusal::Known);
+                }
                 self.countersigned = Some(current.statement);
                 Ok(Effect::Countersigned)
             }
@@ -406,6 +440,21 @@ impl Governance {
                 if !listed || current.roster.get(peer).is_none() || *peer == s.signer {
                     return Err(Refusal::Signer);
                 }
+                let before = self.resets.iter().position(|r| r.signer == s.signer && r.peer == *peer);
+                let last = before.map_or(0, |at| self.resets[at].generation);
+                if *generation <= last || *generation > MAX_GENERATION {
+                    return Err(Refusal::Generation);
+                }
+                let reset = LastReset {
+                    hash: statement.hash(),
+                    signer: s.signer,
+                    peer: *peer,
+                    generation: *generation,
+                };
+                match before {
+                    Some(at) => self.resets[at] = reset,
+                    None => self.resets.push(reset),
+                }
                 Ok(Effect::Reset { peer: *peer, new: *new, generation: *generation })
             }
             Action::Offer { device, heads, .. } => {
@@ -416,21 +465,26 @@ impl Governance {
                 if self.accepted.is_none() {
                     return Err(Refusal::Assignment);
                 }
+                if self.offers.len() >= MAX_OFFERS {
+                    return Err(Refusal::Offer);
+                }
                 self.offers.push(Offer {
                     hash: statement.hash(),
                     signer: s.signer,
                     device: device.hash(),
                     heads: heads.clone(),
                     expires: s.expires,
+                    withdrawn: false,
                 });
                 Ok(Effect::Offered)
             }
             Action::Withdraw { offer, .. } => {
-                let at = self.offers.iter().position(|o| o.hash == *offer).ok_or(Refusal::Offer)?;
-                if self.offers[at].signer != s.signer {
+                let offer = self.offers.iter_mut().find(|o| o.hash == *offer && !o.withdrawn);
+                let offer = offer.ok_or(Refusal::Offer)?;
+                if offer.signer != s.signer {
                     return Err(Refusal::Signer);
                 }
-                self.offers.remove(at);
+                offer.withdrawn = true;
                 Ok(Effect::Withdrawn)
             }
             _ => Err(Refusal::Roster),
@@ -442,6 +496,7 @@ impl Governance {
             || self.accepted == Some(*hash)
             || self.closed.as_ref().is_some_and(|c| c.statement == *hash)
             || self.offers.iter().any(|o| o.hash == *hash)
+            || self.resets.iter().any(|r| r.hash == *hash)
     }
 
     /// The verdict on a message decrypted from `sender` that names `epoch` and `roster` (§7). `counter` is 0 for
