@@ -135,7 +135,8 @@ async fn open(config: Config, shutdown: watch::Receiver<bool>) -> Result<Relay, 
     let routing = Routing::default();
     for (device, bytes) in store.agents().await? {
         // A record of an older form is made anew when the agent connects.
-        if let Ok(agent) = postcard::from_bytes::<AgentRecord>(&bytes) {
+        if let Ok(mut agent) = postcard::from_bytes::<AgentRecord>(&bytes) {
+            agent.serves &= policy.org().certificate(&agent.chain).is_ok();
             routing.restore(device, agent);
         }
     }

@@ -135,8 +135,13 @@ impl Policy {
             }
             *seen = found;
         }
-        let floor = self.org().verified.floor();
-        let org = load(&self.path, &self.name, Some(self.root), &floor)?;
+        let before = self.org();
+        let org = load(&self.path, &self.name, Some(self.root), &before.verified.floor())?;
+        let (list, known) = (org.verified.revocations(), before.verified.revocations());
+        if list.number() > known.number() && !list.may_follow(known) {
+            let source = OrgError::Issuer(CertificateError::Revoked);
+            return Err(PolicyError::Refused { path: self.path.clone(), source });
+        }
         *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(org);
         Ok(true)
     }

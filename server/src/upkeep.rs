@@ -99,7 +99,7 @@ async fn expel(relay: &Relay) {
         let reason = if code == Code::Revoked { Reason::Revoked } else { Reason::Violation };
         connected.inbox.goodbye(reason);
         if code == Code::Revoked {
-            relay.routing.remove_agent(&connected.who.hash);
+            relay.routing.retire(&connected.who.hash);
         }
         let event = Event::Expelled { device: connected.who.hash };
         if let Err(cause) = relay.store.audit_append(event.entry()).await {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use futures_util::FutureExt;
+use sealdesk_protocol::crypto::kdf::sha256;
 use sealdesk_protocol::ids::DeviceKeyHash;
 use sealdesk_protocol::wire::envelope::{Class, Envelope};
 use sealdesk_protocol::wire::{Ack, Addressed, Code, Ephemeral, Item, Send, SendEphemeral};
@@ -10,18 +11,27 @@ use sealdesk_protocol::wire::{Ack, Addressed, Code, Ephemeral, Item, Send, SendE
 use super::record::Loaded;
 use super::{Relay, done};
 use crate::clock::{DAY_MS, now_ms};
-use crate::socket::connection::{Pending, Session};
+use crate::socket::connection::Session;
 use crate::socket::error;
+use crate::socket::in_flight::Pending;
 use crate::store::{Append, DeviceRecord};
 
+/// By what a repetition is known: sender and envelope. The sender chooses the envelope's id, so alone it could be the id
+/// of a statement or of somebody else's envelope, and keep that from being stored.
+fn item_id(from: &DeviceKeyHash, envelope: &Envelope) -> Result<[u8; 16], Code> {
+    let hash = sha256(&[&from.0[..], &envelope.id.0].concat());
+    hash.first_chunk().copied().ok_or(Code::Internal)
+}
+
 /// Checks form, class and address of an envelope, and makes the item to store.
-pub(super) fn item(message: Addressed, expires_ms: u64) -> Result<Append, Code> {
+pub(super) fn item(from: &DeviceKeyHash, message: Addressed, expires_ms: u64) -> Result<Append, Code> {
     let envelope = Envelope::decode(&message.envelope).map_err(|_| Code::Malformed)?;
     if envelope.mailbox != message.to || envelope.class != Class::Store {
         return Err(Code::Malformed);
     }
+    let id = item_id(from, &envelope)?;
     let bytes = postcard::to_allocvec(&Item::Envelope(message.envelope)).map_err(|_| Code::Internal)?;
-    Ok(Append { mailbox: message.to, id: envelope.id.0, bytes, expires_ms })
+    Ok(Append { mailbox: message.to, id, bytes, expires_ms })
 }
 
 /// Queues an envelope at once; resolves to the answer when it is durable.
@@ -30,7 +40,7 @@ fn append(relay: &Arc<Relay>, from: DeviceKeyHash, loaded: &Loaded, frame: Send)
     if !loaded.may_write(&from, &frame.message.to) {
         return Err(Code::NotListed);
     }
-    let item = item(frame.message, relay.expiry(now_ms()))?;
+    let item = item(&from, frame.message, relay.expiry(now_ms()))?;
     let (relay, req, to) = (Arc::clone(relay), frame.req, item.mailbox);
     let stored = relay.store.append(item);
     Ok(async move {

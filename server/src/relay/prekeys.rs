@@ -133,7 +133,10 @@ impl Session {
         if !loaded.lists(&self.who.hash) || !loaded.lists(&frame.device) {
             return Err(Code::NotListed);
         }
-        let agent = self.relay.routing.agent(&frame.device).ok_or(Code::CertificateExpired)?;
+        let org = self.relay.policy.org();
+        let agent = self.relay.routing.agent(&frame.device);
+        let agent = agent.filter(|agent| org.certificate(&agent.chain).is_ok());
+        let agent = agent.ok_or(Code::CertificateExpired)?;
         Ok(Certificate { req: frame.req, chain: agent.chain }.into())
     }
 

@@ -6,12 +6,10 @@ use sealdesk_protocol::wire::{Code, SetAvailability, ToClient, Unaccepted, Waiti
 use super::{Relay, done};
 use crate::audit::Event;
 use crate::auth::Authenticated;
+use crate::clock::now_ms;
 use crate::routing::{AgentRecord, Availability};
 use crate::socket::connection::Session;
 use crate::store::StoreError;
-
-/// Longest that an agent's record outlives its certificate.
-const AFTER_CERTIFICATE_MS: u64 = 24 * 60 * 60 * 1000;
 
 impl Relay {
     /// A device connected: an agent's is noted for routing, a customer hears again of an agent who was named.
@@ -53,7 +51,10 @@ impl Relay {
 
     async fn keep_agent(&self, who: &Authenticated, record: &AgentRecord) -> Result<(), StoreError> {
         let bytes = postcard::to_allocvec(record).map_err(|_| StoreError::Corrupt("agent"))?;
-        self.store.put_agent(who.hash, bytes, record.valid_until + AFTER_CERTIFICATE_MS).await
+        // Remembered beyond its certificate and all that may still lie in its mailbox, so that it does not come back as a
+        // customer's device, of which no certificate is asked.
+        let until = self.forget_device_at(now_ms().max(record.valid_until));
+        self.store.put_agent(who.hash, bytes, until).await
     }
 }
 

@@ -165,7 +165,7 @@ fn appends(
         if reader.is_none_or(|member| member.hash() == *signer) {
             return Err(Code::NotListed);
         }
-        let envelope = envelope_item(message, expires_ms)?;
+        let envelope = envelope_item(signer, message, expires_ms)?;
         if out.iter().any(|other| other.mailbox == envelope.mailbox && other.id == envelope.id) {
             return Err(Code::Malformed);
         }

@@ -107,9 +107,14 @@ impl Routing {
         })
     }
 
-    /// Forgets an agent's device.
-    pub fn remove_agent(&self, device: &DeviceKeyHash) {
-        self.with(|state| state.agents.remove(device));
+    /// Gives an agent's device nothing any more, until it connects with a certificate that holds. It stays known as an
+    /// agent's.
+    pub fn retire(&self, device: &DeviceKeyHash) {
+        self.with(|state| {
+            if let Some(agent) = state.agents.get_mut(device) {
+                agent.serves = false;
+            }
+        });
     }
 
     /// Devices that may get the conversation, best first: connected before not, then whose turn is longest ago.

@@ -6,17 +6,18 @@
 //!    carried out before the next frame is read.
 //! 4. Deliver one bounded batch of the mailbox; more follows in the next round. What the client has not read stays in
 //!    the mailbox, not in memory.
+//!
+//! What waits is boxed, or dropped between rounds: an idle connection costs little more than its read buffer.
 
 use std::sync::Arc;
 
-use futures_util::future::BoxFuture;
-use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, SinkExt, StreamExt};
 use governor::DefaultDirectRateLimiter;
-use sealdesk_protocol::wire::{Ack, Code, FrameError, Reason, ToClient, ToRelay};
+use sealdesk_protocol::wire::{Ack, Code, FrameError, Reason, ToRelay};
 use tokio::time::{Duration, Instant};
 use tokio_tungstenite::tungstenite::{Error as SocketError, Message};
 
+use super::in_flight::InFlight;
 use super::upgrade::Socket;
 use super::{WriteFailed, encode, error, say_goodbye, write};
 use crate::auth::Authenticated;
@@ -33,9 +34,6 @@ const BATCH_ITEMS: usize = 64;
 const BATCH_BYTES: usize = 128 * 1024;
 /// Refused frames in a row after which a client is cut off.
 const MAX_REFUSED: u16 = 1_000;
-
-/// A request that waits for the disk; resolves to the answer, if the frame has one.
-pub type Pending = BoxFuture<'static, Option<ToClient>>;
 
 /// An authenticated connection's state.
 pub struct Session {
@@ -116,7 +114,7 @@ pub async fn run(mut connection: Box<(Socket, Session)>) {
 async fn drive(socket: &mut Socket, session: &mut Session) -> End {
     let half_idle = Duration::from_secs(u64::from(session.relay.config.limits.idle_seconds)) / 2;
     let write_limit = session.relay.write_limit();
-    let mut pending: FuturesUnordered<Pending> = FuturesUnordered::new();
+    let mut pending = InFlight::default();
     let mut out: Vec<Vec<u8>> = Vec::new();
     let mut quiet_since = Instant::now();
     let mut pinged = false;
@@ -127,7 +125,7 @@ async fn drive(socket: &mut Socket, session: &mut Session) -> End {
         tokio::select! {
             biased;
             () = inbox.notified() => {}
-            Some(answer) = pending.next(), if !pending.is_empty() => out.extend(answer.as_ref().map(encode)),
+            answer = pending.next(), if !pending.is_empty() => out.extend(answer.as_ref().map(encode)),
             message = socket.next(), if pending.len() < MAX_PENDING => {
                 (quiet_since, pinged) = (Instant::now(), false);
                 if let Err(end) = take(session, message, &mut pending, &mut out).await {
@@ -140,7 +138,7 @@ async fn drive(socket: &mut Socket, session: &mut Session) -> End {
                         return End::Say(Reason::Idle, out);
                     }
                     (quiet_since, pinged) = (Instant::now(), true);
-                    if socket.send(Message::Ping(Default::default())).await.is_err() {
+                    if Box::pin(socket.send(Message::Ping(Default::default()))).await.is_err() {
                         return End::Gone;
                     }
                 }
@@ -157,8 +155,10 @@ async fn drive(socket: &mut Socket, session: &mut Session) -> End {
                 return with_rest(end, &mut out);
             }
         }
-        pending.extend(session.ack.take().and_then(|ack| session.acknowledge(ack)));
-        while let Some(Some(answer)) = pending.next().now_or_never() {
+        if let Some(stored) = session.ack.take().and_then(|ack| session.acknowledge(ack)) {
+            pending.push(stored);
+        }
+        while let Some(answer) = pending.ready() {
             out.extend(answer.as_ref().map(encode));
         }
         let waiting = inbox.take();
@@ -169,10 +169,12 @@ async fn drive(socket: &mut Socket, session: &mut Session) -> End {
         if waiting.mail && !deliver(session, &mut out).await {
             return End::Say(Reason::ShuttingDown, out);
         }
-        match write(socket, &mut out, write_limit).await {
-            Ok(()) => {}
-            Err(WriteFailed::Gone) => return End::Gone,
-            Err(WriteFailed::Slow) => return End::Say(Reason::SlowConsumer, Vec::new()),
+        if !out.is_empty() {
+            match Box::pin(write(socket, &mut out, write_limit)).await {
+                Ok(()) => {}
+                Err(WriteFailed::Gone) => return End::Gone,
+                Err(WriteFailed::Slow) => return End::Say(Reason::SlowConsumer, Vec::new()),
+            }
         }
         // An idle connection keeps no buffer.
         if out.capacity() > 0 && pending.is_empty() {
@@ -195,7 +197,7 @@ fn with_rest(end: End, out: &mut Vec<Vec<u8>>) -> End {
 async fn take(
     session: &mut Session,
     message: Option<Result<Message, SocketError>>,
-    pending: &mut FuturesUnordered<Pending>,
+    pending: &mut InFlight,
     out: &mut Vec<Vec<u8>>,
 ) -> Result<(), End> {
     if let Some(frame) = admit(session, message, pending, out)? {
@@ -211,7 +213,7 @@ async fn take(
 fn admit(
     session: &mut Session,
     message: Option<Result<Message, SocketError>>,
-    pending: &mut FuturesUnordered<Pending>,
+    pending: &mut InFlight,
     out: &mut Vec<Vec<u8>>,
 ) -> Result<Option<Box<ToRelay>>, End> {
     let violation = |code| End::Say(Reason::Violation, vec![encode(&error(None, code))]);
@@ -315,7 +317,7 @@ fn deliver_frame(store_epoch: u32, seq: u64, item: &[u8]) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use sealdesk_protocol::wire::{Deliver, Item, Position};
+    use sealdesk_protocol::wire::{Deliver, Item, Position, ToClient};
 
     #[test]
     fn a_delivery_is_the_frame_of_the_table() {

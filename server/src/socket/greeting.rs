@@ -1,7 +1,7 @@
 //! From a fresh socket to an authenticated session.
 //!
 //! 1. `Challenge`: relay name, fresh nonce, time.
-//! 2. `Authenticate` within the handshake time-out.
+//! 2. `Authenticate` within the handshake time-out. A device that was an agent's stays one: it needs certificates.
 //! 3. The device is registered; an older connection of it is told and replaced.
 //! 4. `Welcome`, then everything unacknowledged from the mailbox's start.
 
@@ -86,7 +86,12 @@ async fn hear(relay: &Relay, socket: &mut Socket, deadline: Instant) -> Result<A
     };
     match ToRelay::decode(&message) {
         Ok(ToRelay::Authenticate(frame)) => {
-            authenticate(frame, &challenge, &relay.policy.org()).map_err(Some)
+            let who = authenticate(frame, &challenge, &relay.policy.org()).map_err(Some)?;
+            // An agent's device whose certificate ended or was revoked does not come back without one.
+            if who.agent.is_none() && relay.routing.agent(&who.hash).is_some() {
+                return Err(Some(Code::CertificateRefused));
+            }
+            Ok(who)
         }
         Ok(_) => Err(Some(Code::NotAuthenticated)),
         Err(_) => Err(Some(Code::Malformed)),

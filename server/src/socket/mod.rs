@@ -2,6 +2,7 @@
 
 pub mod connection;
 pub mod greeting;
+pub mod in_flight;
 pub mod upgrade;
 
 use futures_util::{SinkExt, StreamExt};

@@ -118,6 +118,34 @@ async fn agents_need_a_valid_chain() {
 }
 
 #[tokio::test]
+async fn an_agents_device_does_not_come_back_as_a_customers() {
+    let mut relay = TestRelay::start().await;
+    let bytes = |device: &DeviceSecret| postcard::to_allocvec(device).unwrap();
+    let (first, second) = (device(), device());
+    let copies: Vec<Vec<u8>> = [&first, &second].map(bytes).into();
+    let again = |n: usize| postcard::from_bytes::<DeviceSecret>(&copies[n]).unwrap();
+    // One whose certificate will be revoked while it is connected, one whose certificate stays good.
+    let chain = relay.organisation.chain(&relay.organisation.certificate("mira", &first));
+    let mut revoked = Client::connect(relay.address, first, Party::Agent(chain)).await;
+    let good = relay.organisation.chain(&relay.organisation.certificate("nils", &second));
+    drop(Client::connect(relay.address, second, Party::Agent(good.clone())).await);
+    relay.organisation.revoked = vec![Revoked::Device(revoked.device.hash())];
+    relay.organisation.revocation_number = 1;
+    relay.rewrite_org();
+    assert_eq!(revoked.goodbye().await, Reason::Revoked);
+    for n in 0..2 {
+        assert_eq!(refusal(&relay, again(n), Party::Customer).await, Some(Code::CertificateRefused), "{n}");
+    }
+    // Nor after a restart.
+    relay.stop().await;
+    relay.launch().await;
+    for n in 0..2 {
+        assert_eq!(refusal(&relay, again(n), Party::Customer).await, Some(Code::CertificateRefused), "{n}");
+    }
+    Client::connect(relay.address, again(1), Party::Agent(good)).await;
+}
+
+#[tokio::test]
 async fn a_second_connection_replaces_the_first_which_is_told() {
     let relay = TestRelay::start().await;
     let mut first = relay.customer().await;

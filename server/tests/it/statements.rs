@@ -1,10 +1,10 @@
 //! The compare-and-swap of a conversation.
 
-use sealdesk_protocol::conversation::{Action, Roster};
+use sealdesk_protocol::conversation::{Action, Roster, statements};
 use sealdesk_protocol::crypto::identity::DeviceSecret;
-use sealdesk_protocol::ids::{SessionId, StatementHash};
-use sealdesk_protocol::wire::envelope::Class;
-use sealdesk_protocol::wire::{Code, Item, ToClient};
+use sealdesk_protocol::ids::{EnvelopeId, MailboxId, SessionId, StatementHash};
+use sealdesk_protocol::wire::envelope::{Class, Envelope};
+use sealdesk_protocol::wire::{Addressed, Code, Item, ToClient};
 
 use crate::client::{Client, Talk, envelope};
 use crate::harness::TestRelay;
@@ -86,6 +86,46 @@ async fn a_repeated_statement_is_stored_once() {
     agent.delivered_statement().await;
     agent.delivered_envelope().await;
     assert!(agent.silent(|frame| matches!(frame, ToClient::Deliver(_))).await);
+}
+
+/// An envelope with an id of the sender's choice.
+fn envelope_named(to: MailboxId, id: [u8; 16]) -> Addressed {
+    let plain = envelope(to, Class::Store);
+    let mut envelope = Envelope::decode(&plain.envelope).unwrap();
+    envelope.id = EnvelopeId(id);
+    Addressed { to, envelope: envelope.encode() }
+}
+
+#[tokio::test]
+async fn no_envelope_takes_the_place_of_a_statement_or_of_anothers_envelope() {
+    let relay = TestRelay::start().await;
+    let (mut customer, mut agent) = (relay.customer().await, relay.agent("mira").await);
+    let talk = Talk::opened(&relay.organisation, &mut customer, &mut agent, "mira").await;
+    let close = sealdesk_protocol::conversation::Statement {
+        root: talk.root,
+        conversation: talk.id,
+        epoch: 1,
+        signer: customer.device.hash(),
+        time: 1,
+        expires: u64::MAX,
+        action: Action::Close { current: talk.epoch_statement, heads: Vec::new() },
+    }
+    .sign(&customer.device);
+    // The customer sends an envelope under the id that the copy of its own statement will have.
+    let id = *statements::hash(&close).0.first_chunk().unwrap();
+    customer.send_envelope(&talk, envelope_named(agent.mailbox(), id)).await.unwrap();
+    customer.post_signed(talk.id, close, Vec::new()).await.unwrap();
+    agent.delivered_envelope().await;
+    assert_eq!(agent.delivered_statement().await.action.name(), "close");
+
+    // Two customers, the same envelope id: both arrive.
+    let mut other = relay.customer().await;
+    let second = Talk::opened(&relay.organisation, &mut other, &mut agent, "mira").await;
+    for _ in 0..2 {
+        other.send_envelope(&second, envelope_named(agent.mailbox(), id)).await.unwrap();
+    }
+    agent.delivered_envelope().await;
+    assert!(agent.silent(|frame| matches!(frame, ToClient::Deliver(_))).await, "a repetition does not");
 }
 
 #[tokio::test]
