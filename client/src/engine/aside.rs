@@ -1,11 +1,73 @@
 //! What cannot be used now (set aside, tried again) or at all (quarantine): kept, never deleted on arrival (§9.7, §9.8).
 
 use sealdesk_protocol::ids::{ConversationId, DeviceKeyHash};
+use sealdesk_protocol::wire::StatementItem;
+use serde::{Deserialize, Serialize};
 
 use super::context::Cx;
-use super::records::{Aside, QuarantineRecord, SetAside, SetAsideReason};
 use super::state::Engine;
-use crate::vault::{Key, encode};
+use crate::vault::{Key, Kind, Record, encode};
+
+impl Record for SetAside {
+    const KIND: Kind = Kind::SetAside;
+}
+
+impl Record for QuarantineRecord {
+    const KIND: Kind = Kind::Quarantine;
+}
+
+/// What waits for a statement.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) enum Aside {
+    /// An envelope that cannot be opened yet.
+    Envelope(#[serde(with = "serde_bytes")] Vec<u8>),
+    /// A statement whose predecessor is missing.
+    Statement(Box<StatementItem>),
+}
+
+/// A mailbox item that waits for a statement.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct SetAside {
+    pub(crate) device: DeviceKeyHash,
+    pub(crate) number: u64,
+    pub(crate) time: u64,
+    pub(crate) item: Aside,
+}
+
+/// Bytes that could not be used.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct QuarantineRecord {
+    pub(crate) time: u64,
+    pub(crate) reason: SetAsideReason,
+    #[serde(with = "serde_bytes")]
+    pub(crate) bytes: Vec<u8>,
+}
+
+/// The closed list of reasons (§9.8). Append-only.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+pub(crate) enum SetAsideReason {
+    /// The envelope did not open.
+    #[error("{0}")]
+    Envelope(sealdesk_protocol::session::Quarantine),
+    /// It opened, and its content is malformed.
+    #[error("its content is malformed")]
+    Content,
+    /// Its sender sees other readers than this device (§7).
+    #[error("its sender was shown other readers")]
+    Fork,
+    /// Its sender is not listed in the epoch that it names.
+    #[error("its sender is not listed")]
+    NotListed,
+    /// The same message number with another content.
+    #[error("the same message number came with another content")]
+    Equivocation,
+    /// A statement was refused.
+    #[error("the statement was refused")]
+    Statement,
+    /// Too many wait already.
+    #[error("too many messages wait for a missing one")]
+    Overflow,
+}
 
 /// Most items that wait for a statement, of one device.
 const MAX_ASIDE: usize = 256;

@@ -61,7 +61,9 @@ impl Engine {
         if conversation.record.lost {
             return Err(problem::lost());
         }
-        if conversation.record.side == Side::Agent && !conversation.may_send() {
+        // An acceptance that is made by itself or was asked for is on its way: what is written waits for it.
+        let accepting = !self.meta.availability.manual || conversation.record.accept_wanted;
+        if conversation.record.side == Side::Agent && !conversation.may_send() && !accepting {
             return Err(problem::not_accepted());
         }
         if self.devices.get(&conversation.record.device).is_none_or(|d| d.record.stopped) {

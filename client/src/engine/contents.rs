@@ -7,11 +7,12 @@ use sealdesk_protocol::crypto::identity::VerifyKey;
 use sealdesk_protocol::crypto::labels;
 use sealdesk_protocol::ids::{ConversationId, DeviceKeyHash, HeadHash, SessionId};
 
+use super::aside::SetAsideReason;
 use super::context::Cx;
 use super::customer::profile_body;
 use super::delivery::Incoming;
 use super::problem;
-use super::records::{AttachmentRecord, PeerHead, SeenEntry, SetAsideReason, Side};
+use super::records::{AttachmentRecord, PeerHead, SeenEntry, Side};
 use super::seen::content_marks;
 use super::state::{Conversation, Engine};
 use crate::vault::Key;

@@ -14,9 +14,10 @@ use sealdesk_protocol::session::{Opened, Quarantine, Session, SkippedChanges};
 use sealdesk_protocol::wire::envelope::{Class, Envelope};
 use sealdesk_protocol::wire::{Deliver, Item};
 
+use super::aside::{Aside, SetAsideReason};
 use super::context::Cx;
 use super::problem;
-use super::records::{Aside, Held, SeenEntry, SetAsideReason};
+use super::records::{Held, SeenEntry};
 use super::seen::{content_marks, half};
 use super::state::{Engine, SessionEntry};
 use crate::vault::Key;

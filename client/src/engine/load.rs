@@ -8,9 +8,10 @@ use sealdesk_protocol::ids::{ConversationId, DeviceKeyHash, SessionId};
 use sealdesk_protocol::org::VerifiedOrg;
 use sealdesk_protocol::session::Session;
 
+use super::aside::SetAside;
 use super::records::{
     AttachmentRecord, ConversationRecord, Counters, DeviceRecord, Generation, Held, Meta, OutEnvelope,
-    OwnContent, PrekeyRecord, SeenPage, SessionRecord, SetAside, SkippedRecord, StoredCursor, StoredOwner,
+    OwnContent, PrekeyRecord, SeenPage, SessionRecord, SkippedRecord, StoredCursor, StoredOwner,
     TransferRecord,
 };
 use super::state::{Conversation, Device, Engine, SessionEntry};

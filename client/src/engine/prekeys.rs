@@ -25,9 +25,9 @@ fn target(device: &Device) -> (u16, u16) {
 }
 
 impl Device {
-    /// How long the relay keeps this device's items, ms.
+    /// How long the relay keeps this device's items, ms; a day to a year, whatever the relay says.
     pub(super) fn ttl(&self) -> u64 {
-        self.record.limits.map_or(DEFAULT_TTL, |l| l.mailbox_ttl)
+        self.record.limits.map_or(DEFAULT_TTL, |l| l.mailbox_ttl.clamp(DAY, 12 * DEFAULT_TTL))
     }
 
     fn last_resort(&self) -> Option<&PrekeySecret> {

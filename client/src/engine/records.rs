@@ -10,7 +10,7 @@ use sealdesk_protocol::ids::{
     StatementHash,
 };
 use sealdesk_protocol::org::Floor;
-use sealdesk_protocol::wire::{Addressed, Limits, Position, StatementItem};
+use sealdesk_protocol::wire::{Addressed, Limits, Position};
 use serde::{Deserialize, Serialize};
 
 use crate::vault::{Kind, Record};
@@ -22,8 +22,8 @@ macro_rules! record {
 record! {
     Meta: Meta, Generation: Generation, Device: DeviceRecord, Cursor: StoredCursor, Prekey: PrekeyRecord,
     Conversation: ConversationRecord, Counters: Counters, Session: SessionRecord, Skipped: SkippedRecord,
-    Content: OwnContent, Envelope: OutEnvelope, Seen: SeenPage, Held: Held, SetAside: SetAside,
-    Transfer: TransferRecord, Attachment: AttachmentRecord, Message: MessageRecord, Quarantine: QuarantineRecord,
+    Content: OwnContent, Envelope: OutEnvelope, Seen: SeenPage, Held: Held,
+    Transfer: TransferRecord, Attachment: AttachmentRecord, Message: MessageRecord,
 }
 
 /// How many batches were written.
@@ -317,24 +317,6 @@ pub(crate) struct Held {
     pub(crate) bytes: Vec<u8>,
 }
 
-/// What waits for a statement.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub(crate) enum Aside {
-    /// An envelope that cannot be opened yet.
-    Envelope(#[serde(with = "serde_bytes")] Vec<u8>),
-    /// A statement whose predecessor is missing.
-    Statement(Box<StatementItem>),
-}
-
-/// A mailbox item that waits for a statement.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub(crate) struct SetAside {
-    pub(crate) device: DeviceKeyHash,
-    pub(crate) number: u64,
-    pub(crate) time: u64,
-    pub(crate) item: Aside,
-}
-
 /// A file that goes to the relay, and whose spool is kept until the message is receipted.
 #[derive(Clone, Serialize, Deserialize)]
 pub(crate) struct TransferRecord {
@@ -370,39 +352,4 @@ pub(crate) struct MessageRecord {
     pub(crate) body: Vec<u8>,
     pub(crate) after_close: bool,
     pub(crate) weak: bool,
-}
-
-/// Bytes that could not be used.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub(crate) struct QuarantineRecord {
-    pub(crate) time: u64,
-    pub(crate) reason: SetAsideReason,
-    #[serde(with = "serde_bytes")]
-    pub(crate) bytes: Vec<u8>,
-}
-
-/// The closed list of reasons (§9.8). Append-only.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
-pub(crate) enum SetAsideReason {
-    /// The envelope did not open.
-    #[error("{0}")]
-    Envelope(sealdesk_protocol::session::Quarantine),
-    /// It opened, and its content is malformed.
-    #[error("its content is malformed")]
-    Content,
-    /// Its sender sees other readers than this device (§7).
-    #[error("its sender was shown other readers")]
-    Fork,
-    /// Its sender is not listed in the epoch that it names.
-    #[error("its sender is not listed")]
-    NotListed,
-    /// The same message number with another content.
-    #[error("the same message number came with another content")]
-    Equivocation,
-    /// A statement was refused.
-    #[error("the statement was refused")]
-    Statement,
-    /// Too many wait already.
-    #[error("too many messages wait for a missing one")]
-    Overflow,
 }

@@ -46,7 +46,7 @@ impl Conversation {
         let marks = self.record.resets.iter().filter(|m| m.by == *peer || m.peer == *peer);
         let marks = marks.filter(|m| m.statement == current).map(|m| m.generation);
         let dead = self.record.dead.iter().filter(|m| m.peer == *peer).map(|m| m.generation);
-        sessions.chain(marks).chain(dead).max().map_or(0, |n| n + 1)
+        sessions.chain(marks).chain(dead).max().map_or(0, |n| n.saturating_add(1))
     }
 }
 
@@ -216,7 +216,9 @@ impl Engine {
                 && s.session.binding().generation >= binding.generation
                 && s.session.has_decrypted()
         });
-        if current != Some(binding.statement) || worked || binding.generation >= c.next_generation(&peer) + 2
+        if current != Some(binding.statement)
+            || worked
+            || binding.generation >= c.next_generation(&peer).saturating_add(2)
         {
             return;
         }

@@ -11,10 +11,11 @@ use sealdesk_protocol::org::VerifiedOrg;
 use sealdesk_protocol::session::Session;
 use zeroize::Zeroizing;
 
+use super::aside::SetAside;
 use super::link::Link;
 use super::records::{
     AttachmentRecord, ConversationRecord, Counters, Cursor, DeviceRecord, Held, MessageRecord, Meta,
-    OutEnvelope, OwnContent, SetAside, Side, StoredOwner,
+    OutEnvelope, OwnContent, Side, StoredOwner,
 };
 use super::seen::Seen;
 use super::transfer::Transfer;

@@ -5,14 +5,15 @@
 
 use sealdesk_protocol::conversation::governance::Effect;
 use sealdesk_protocol::conversation::statements::{Action, Statement};
-use sealdesk_protocol::conversation::{ConsentReceipt, Governance, Refusal, VerifiedStatement};
+use sealdesk_protocol::conversation::{ConsentReceipt, Governance, Member, Refusal, VerifiedStatement};
 use sealdesk_protocol::crypto::identity::{DevicePublic, SignedBytes};
 use sealdesk_protocol::ids::{ConversationId, DeviceKeyHash};
 use sealdesk_protocol::wire::{Addressed, Code, PostStatement, StatementItem};
 
+use super::aside::{Aside, SetAsideReason};
 use super::context::Cx;
 use super::link::Request;
-use super::records::{Aside, ConversationRecord, Counters, Pending, ResetMark, SetAsideReason, Side};
+use super::records::{ConversationRecord, Counters, Pending, ResetMark, Side};
 use super::state::{Conversation, Engine};
 use super::{Problem, problem};
 use crate::vault::Key;
@@ -133,10 +134,18 @@ impl Engine {
         if let Ok(Action::Reset { new, .. }) = Statement::peek(&pending.statement).map(|s| s.action) {
             self.reset_refused(&id, new);
         }
+        self.give_up_lost(cx, &id);
         // Both sides closed at once: nothing is wrong.
         if !(closes && code == Code::Closed) {
             cx.problem(Some(id), Problem::from(code));
         }
+    }
+
+    /// What was written while the acceptance was on its way is given up when the conversation goes to somebody else.
+    fn give_up_lost(&mut self, cx: &mut Cx<'_>, id: &ConversationId) {
+        let Some(c) = self.conversations.get(id).filter(|c| c.record.lost) else { return };
+        let waiting: Vec<u64> = c.contents.keys().copied().collect();
+        waiting.into_iter().for_each(|counter| self.give_up(cx, *id, counter));
     }
 
     fn apply(&mut self, id: ConversationId, verified: &VerifiedStatement) -> Result<Effect, Refusal> {
@@ -167,6 +176,7 @@ impl Engine {
                     }
                 } else {
                     c.record.lost = !c.lists_us();
+                    self.give_up_lost(cx, &id);
                 }
             }
             Effect::Opened if c.record.side == Side::Agent => {
@@ -198,6 +208,18 @@ impl Engine {
             Ok(statement) => statement,
             Err(error) => return Outcome::Refused(problem::statement(error)),
         };
+        // Handover, takeover, join and leave need checks of certificates that this version does not make (§7.3): nobody is
+        // brought in by a statement that this device cannot judge.
+        if matches!(
+            peeked.action,
+            Action::AcceptOffer { .. }
+                | Action::Join { .. }
+                | Action::Leave { .. }
+                | Action::Offer { .. }
+                | Action::Withdraw { .. }
+        ) {
+            return Outcome::Refused(problem::statement(Refusal::Signer));
+        }
         let id = peeked.conversation;
         if self.was_deleted(&hash, &id) {
             return Outcome::Ignored;
@@ -211,8 +233,7 @@ impl Engine {
             };
         };
         let Some(governance) = governance else { return Outcome::Wait };
-        let in_statement = peeked.action.roster().and_then(|r| r.get(&peeked.signer));
-        let Some(signer) = governance.ever_listed(&peeked.signer).or(in_statement).map(|m| m.device) else {
+        let Some(signer) = governance.ever_listed(&peeked.signer).map(|m| m.device) else {
             return Outcome::Refused(problem::statement(Refusal::Signer));
         };
         let verified = match VerifiedStatement::verify(&item.statement, &signer) {
@@ -273,6 +294,13 @@ impl Engine {
         };
         match self.verify_agent(chain, cx.now.wall_ms) {
             Ok(certificate) => {
+                let other = |m: &Member| {
+                    m.device != *certificate.device() || m.agent.as_ref() != Some(certificate.agent())
+                };
+                // Another device's certificates say nothing about the one that is listed.
+                if roster.is_some_and(|r| other(r.agent())) {
+                    return customer.then(|| problem::statement(Refusal::Roster));
+                }
                 let chain = chain.clone();
                 self.remember_agent(id, &chain, &certificate);
                 None

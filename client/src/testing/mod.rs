@@ -4,6 +4,7 @@
 //! a vault in memory that keeps committed rows only, so that every crash point can be tried. [`World`] runs them on one
 //! clock. Nothing here replaces a test against the real relay.
 
+mod blobs;
 mod client;
 mod relay;
 mod rules;

@@ -5,7 +5,6 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use sealdesk_protocol::conversation::Governance;
 use sealdesk_protocol::crypto::certificate::{CertificateChain, SignedRevocations};
 use sealdesk_protocol::crypto::identity::{DevicePublic, DeviceSecret, SignedBytes, VerifyKey};
-use sealdesk_protocol::crypto::kdf::sha256;
 use sealdesk_protocol::crypto::labels;
 use sealdesk_protocol::crypto::prekeys::{PrekeyBundle, PrekeyKind, PrekeySecret, SignedPrekey};
 use sealdesk_protocol::ids::{BlobId, ConversationId, DeviceKeyHash, Handle, MailboxId, PrekeyId};
@@ -54,10 +53,10 @@ pub(super) struct Prekeys {
 }
 
 #[derive(Debug)]
-struct Blob {
-    length: u64,
-    token_hash: [u8; 32],
-    bytes: Vec<u8>,
+pub(super) struct Blob {
+    pub(super) length: u64,
+    pub(super) token_hash: [u8; 32],
+    pub(super) bytes: Vec<u8>,
 }
 
 /// The relay.
@@ -70,6 +69,8 @@ pub struct Relay {
     pub store_epoch: u32,
     /// How it misbehaves.
     pub mischief: Mischief,
+    /// Told with each welcome.
+    pub limits: Limits,
     /// Sent with each welcome.
     pub revocations: Option<SignedRevocations>,
     /// Which agent devices are named, in this order; empty: all that are connected.
@@ -93,7 +94,7 @@ pub struct Relay {
     mailboxes: BTreeMap<MailboxId, Mailbox>,
     owners: BTreeMap<MailboxId, DeviceKeyHash>,
     pub(super) conversations: BTreeMap<ConversationId, Stored>,
-    blobs: BTreeMap<BlobId, Blob>,
+    pub(super) blobs: BTreeMap<BlobId, Blob>,
     appended: u64,
     nonce: u8,
     out: Vec<(Connection, Option<ToClient>)>,
@@ -109,6 +110,7 @@ impl Relay {
             org,
             store_epoch: 1,
             mischief: Mischief::default(),
+            limits: Limits { attachment: 1 << 20, mailbox_ttl: TTL },
             revocations: None,
             preferred: Vec::new(),
             substitute_chain: None,
@@ -206,6 +208,11 @@ impl Relay {
         self.append(to, item);
     }
 
+    /// The governed state of a conversation, as a malicious relay knows it too.
+    pub fn governance(&self, id: &ConversationId) -> Option<&Governance> {
+        self.conversations.get(id)?.governance.as_ref()
+    }
+
     /// Names another agent for a conversation, as when the one before did not accept in time.
     pub fn reassign(&mut self, id: &ConversationId) {
         let customer = self.conversations.get(id).map(|c| c.customer.hash());
@@ -262,25 +269,8 @@ impl Relay {
                     mailbox.items.retain(|(seq, _)| *seq > ack.up_to.seq);
                 }
             }
-            ToRelay::BlobCreate(frame) => {
-                let blob = self.blobs.entry(frame.blob).or_insert(Blob {
-                    length: frame.length,
-                    token_hash: frame.token_hash,
-                    bytes: Vec::new(),
-                });
-                let (stored, complete) = (blob.bytes.len() as u64, blob.bytes.len() as u64 == blob.length);
-                self.say(connection, BlobStatus { req: frame.req, blob: frame.blob, stored, complete });
-            }
-            ToRelay::BlobWrite(frame) => {
-                let Some(blob) = self.blobs.get_mut(&frame.blob) else {
-                    return self.refuse(connection, frame.req, Code::UnknownBlob);
-                };
-                if blob.bytes.len() as u64 == frame.offset {
-                    blob.bytes.extend_from_slice(&frame.bytes);
-                }
-                let (stored, complete) = (blob.bytes.len() as u64, blob.bytes.len() as u64 == blob.length);
-                self.say(connection, BlobStatus { req: frame.req, blob: frame.blob, stored, complete });
-            }
+            ToRelay::BlobCreate(frame) => self.create_blob(connection, &frame),
+            ToRelay::BlobWrite(frame) => self.write_blob(connection, &frame),
             ToRelay::BlobRead(frame) => self.read_blob(connection, &frame),
             _ => {}
         }
@@ -325,7 +315,7 @@ impl Relay {
             one_time_left,
             last_resort,
             revocations: self.revocations.clone(),
-            limits: Limits { attachment: 1 << 20, mailbox_ttl: TTL },
+            limits: self.limits,
             time: now,
         };
         self.say(connection, welcome);
@@ -401,32 +391,6 @@ impl Relay {
         }
         if due(self.mischief.repeat, self.appended) {
             self.append(to, item);
-        }
-    }
-
-    fn read_blob(&mut self, connection: Connection, frame: &BlobRead) {
-        let Some(blob) = self.blobs.get(&frame.blob).filter(|b| b.bytes.len() as u64 == b.length) else {
-            return self.refuse(connection, frame.req, Code::UnknownBlob);
-        };
-        if sha256(&frame.token) != blob.token_hash {
-            return self.refuse(connection, frame.req, Code::BlobRefused);
-        }
-        let start = usize::try_from(frame.offset).unwrap_or(usize::MAX).min(blob.bytes.len());
-        let end = start.saturating_add(frame.length as usize).min(blob.bytes.len());
-        let answer = BlobBytes {
-            req: frame.req,
-            blob: frame.blob,
-            offset: frame.offset,
-            total: blob.length,
-            bytes: blob.bytes[start..end].to_vec(),
-        };
-        self.say(connection, answer);
-    }
-
-    /// Flips the last bit of a stored attachment.
-    pub fn damage_blob(&mut self, blob: &BlobId) {
-        if let Some(byte) = self.blobs.get_mut(blob).and_then(|b| b.bytes.last_mut()) {
-            *byte ^= 1;
         }
     }
 }

@@ -2,7 +2,11 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod false_customers;
 mod files;
+mod handshakes;
+mod lying_relay;
+mod raw;
 mod refusals;
 mod reliability;
 mod schedules;

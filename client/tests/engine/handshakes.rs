@@ -1,0 +1,150 @@
+//! Handshakes that are repeated, foreign or unannounced, and resets that nothing answers.
+
+use sealdesk_client::Command;
+use sealdesk_protocol::conversation::statements::Action;
+use sealdesk_protocol::conversation::statements::Statement;
+use sealdesk_protocol::crypto::identity::DeviceSecret;
+use sealdesk_protocol::ids::SessionId;
+use sealdesk_protocol::session::Binding;
+use sealdesk_protocol::session::Session;
+use sealdesk_protocol::testing::rng;
+use sealdesk_protocol::wire::Item;
+use sealdesk_protocol::wire::StatementItem;
+
+use crate::raw::Raw;
+
+#[test]
+fn a_replayed_handshake_says_nothing_twice() {
+    let mut raw = Raw::new(25);
+    let roster = raw.governance.current().roster_hash;
+    let first = raw.seal_for(&Raw::text(1, "once").encode().unwrap(), 1, roster);
+    for _ in 0..3 {
+        raw.inject(Item::Envelope(first.encode()));
+    }
+    assert_eq!(raw.shown(), ["once"]);
+    raw.world.restart(raw.agent);
+    raw.inject(Item::Envelope(first.encode()));
+    assert_eq!(raw.shown(), ["once"]);
+    assert!(raw.problems().is_empty());
+}
+
+#[test]
+fn handshakes_of_strangers_and_unannounced_generations_are_not_answered() {
+    let mut raw = Raw::new(26);
+    raw.say(&Raw::text(1, "hello"));
+    let device = raw.world.clients[raw.agent].engine.agent_public().unwrap();
+    let now = raw.world.now().wall_ms;
+    let statement = raw.governance.current().statement;
+    let roster = raw.governance.current().roster_hash;
+    let handshake = |raw: &mut Raw, secret: &DeviceSecret, generation| {
+        let bundle = raw.world.relay.bundle(&device.hash()).unwrap().verify(&device, now).unwrap();
+        let binding = Binding { conversation: raw.id, statement, generation };
+        let mut session = Session::initiate(secret, &bundle, binding, &mut raw.rng).unwrap();
+        let content = Raw::text(2, "intruder").encode().unwrap();
+        session.encrypt(&content, 1, roster, &mut raw.rng).unwrap()
+    };
+    let stranger = DeviceSecret::generate(&mut rng(1234));
+    let envelope = handshake(&mut raw, &stranger, 0);
+    raw.inject(Item::Envelope(envelope.encode()));
+    assert_eq!(raw.problems(), ["set_aside"]);
+    // The customer itself, but without the signed note that a reset needs.
+    let secret = DeviceSecret::generate(&mut rng(26 + 500));
+    assert_eq!(secret.hash(), raw.secret.hash());
+    let envelope = handshake(&mut raw, &secret, 1);
+    let session: SessionId = envelope.session;
+    raw.inject(Item::Envelope(envelope.encode()));
+    assert_eq!(raw.shown(), ["hello"]);
+    // The note comes: what was set aside is opened.
+    let reset = Statement {
+        root: raw.world.org.root_hash(),
+        conversation: raw.id,
+        epoch: 1,
+        signer: raw.secret.hash(),
+        time: 0,
+        expires: u64::MAX,
+        action: Action::Reset {
+            current: statement,
+            peer: device.hash(),
+            old: raw.session.id(),
+            new: session,
+            generation: 1,
+        },
+    };
+    let item = StatementItem { statement: reset.sign(&raw.secret), agent: None, consent: None };
+    raw.inject(Item::Statement(item));
+    assert_eq!(raw.shown(), ["hello", "intruder"]);
+}
+
+#[test]
+fn a_gap_that_nobody_fills_causes_few_resets() {
+    let mut raw = Raw::new(33);
+    raw.world.relay.publish_for(&raw.secret, &mut raw.rng);
+    raw.say(&Raw::text(1, "one"));
+    raw.say(&Raw::text(3, "three"));
+    raw.world.pass(3 * 60 * 60 * 1000);
+    assert_eq!(raw.shown(), ["one"]);
+    let asked = raw.world.relay.counts["FetchPrekeys"];
+    assert!((1..=4).contains(&asked), "{asked} in three hours");
+}
+
+#[test]
+fn a_handshake_is_answered_once_also_when_its_session_is_long_gone() {
+    const DAY: u64 = 24 * 60 * 60 * 1000;
+    let mut raw = Raw::new(34);
+    raw.say(&Raw::text(1, "one"));
+    let device = raw.world.clients[raw.agent].engine.agent_public().unwrap();
+    let (statement, roster) = (raw.governance.current().statement, raw.governance.current().roster_hash);
+    let begin = |raw: &mut Raw, generation, one_time| {
+        let mut bundle = raw.world.relay.bundle(&device.hash()).unwrap();
+        bundle.one_time = bundle.one_time.filter(|_| one_time);
+        let bundle = bundle.verify(&device, raw.world.now().wall_ms).unwrap();
+        let binding = Binding { conversation: raw.id, statement, generation };
+        let session = Session::initiate(&raw.secret, &bundle, binding, &mut raw.rng).unwrap();
+        let reset = Statement {
+            root: raw.world.org.root_hash(),
+            conversation: raw.id,
+            epoch: 1,
+            signer: raw.secret.hash(),
+            time: u64::from(generation),
+            expires: u64::MAX,
+            action: Action::Reset {
+                current: statement,
+                peer: device.hash(),
+                old: raw.session.id(),
+                new: session.id(),
+                generation,
+            },
+        };
+        let item = StatementItem { statement: reset.sign(&raw.secret), agent: None, consent: None };
+        raw.inject(Item::Statement(item));
+        session
+    };
+    // On the last-resort pair alone; the relay keeps the second message of the first flight back.
+    let mut weak = begin(&mut raw, 1, false);
+    let seal = |raw: &mut Raw, session: &mut Session, counter, text| {
+        let content = Raw::text(counter, text).encode().unwrap();
+        Item::Envelope(session.encrypt(&content, 1, roster, &mut raw.rng).unwrap().encode())
+    };
+    let first = seal(&mut raw, &mut weak, 2, "two");
+    let kept_back = seal(&mut raw, &mut weak, 4, "late");
+    raw.inject(first);
+    let mut next = begin(&mut raw, 2, true);
+    let third = seal(&mut raw, &mut next, 3, "three");
+    raw.inject(third);
+    assert_eq!(raw.shown(), ["one", "two", "three"]);
+    let weak_starts = raw.world.clients[raw.agent].transcript(&raw.id).unwrap();
+    assert_eq!(weak_starts.iter().map(|m| m.weak_start).collect::<Vec<_>>(), [false, true, false]);
+
+    raw.world.clock += 32 * DAY;
+    raw.world.settle();
+    let mut renewed = raw.world.org.certificate("mira", "Mira", &["support"], device);
+    renewed.not_before += 20 * DAY;
+    renewed.not_after += 20 * DAY;
+    let chain = raw.world.org.chain(&renewed);
+    raw.world.clients[raw.agent].command(Command::InstallCertificate { chain });
+    raw.world.pass(2 * 60 * 60 * 1000);
+    raw.world.clients[raw.agent].take_events();
+    raw.inject(kept_back);
+    assert_eq!(raw.problems(), ["set_aside"]);
+    assert_eq!(raw.shown(), ["one", "two", "three"]);
+}
