@@ -1,7 +1,7 @@
 //! Who may connect as what.
 
 use futures_util::SinkExt;
-use sealdesk_protocol::crypto::certificate::{DAY, Revoked};
+use sealdesk_protocol::crypto::certificate::{DAY, Revoked, certificate_id};
 use sealdesk_protocol::crypto::identity::DeviceSecret;
 use sealdesk_protocol::wire::{Code, Ping, Reason, ToClient, ToRelay};
 use sealdesk_relay::clock::now_ms;
@@ -143,6 +143,30 @@ async fn an_agents_device_does_not_come_back_as_a_customers() {
         assert_eq!(refusal(&relay, again(n), Party::Customer).await, Some(Code::CertificateRefused), "{n}");
     }
     Client::connect(relay.address, again(1), Party::Agent(good)).await;
+}
+
+#[tokio::test]
+async fn a_revoked_issuer_does_not_take_its_revocation_back() {
+    let mut relay = TestRelay::start().await;
+    let device = device();
+    let bytes = postcard::to_allocvec(&device).unwrap();
+    let again = || postcard::from_bytes::<DeviceSecret>(&bytes).unwrap();
+    let chain = relay.organisation.chain(&relay.organisation.certificate("mira", &device));
+    let mut agent = Client::connect(relay.address, device, Party::Agent(chain.clone())).await;
+    let (stolen_key, stolen) = relay.organisation.change_issuer();
+    relay.organisation.revoked = vec![Revoked::Issuer(certificate_id(&stolen))];
+    relay.organisation.revocation_number = 5;
+    relay.rewrite_org();
+    assert_eq!(agent.goodbye().await, Reason::Revoked);
+    // Whoever has the revoked issuer's key signs everything anew, with a higher number and an empty list.
+    relay.organisation.issuer_key = stolen_key;
+    relay.organisation.issuer = stolen;
+    relay.organisation.settings.version += 1;
+    relay.organisation.revoked = Vec::new();
+    relay.organisation.revocation_number = 6;
+    relay.rewrite_org();
+    tokio::time::sleep(std::time::Duration::from_millis(2_500)).await;
+    assert_eq!(refusal(&relay, again(), Party::Agent(chain)).await, Some(Code::Revoked));
 }
 
 #[tokio::test]

@@ -26,6 +26,7 @@ pub fn handle(text: &str) -> Handle {
 }
 
 pub struct Organisation {
+    pub root_key: SigningSecret,
     pub issuer_key: SigningSecret,
     pub root: RootHash,
     pub issuer: SignedBytes,
@@ -33,6 +34,19 @@ pub struct Organisation {
     pub settings: Settings,
     pub revoked: Vec<Revoked>,
     pub revocation_number: u64,
+}
+
+fn issuer_certificate(root: RootHash, root_key: &SigningSecret, key: &SigningSecret) -> SignedBytes {
+    let now = now_ms();
+    let certificate = IssuerCertificate {
+        root,
+        root_version: 1,
+        key: key.verify_key(),
+        serial: 1,
+        not_before: now - DAY,
+        not_after: now + 30 * DAY,
+    };
+    certificate.sign(root_key)
 }
 
 impl Organisation {
@@ -44,14 +58,7 @@ impl Organisation {
         let roots = vec![version.sign(&root_key, None)];
         let root = root_hash(&root_key.verify_key());
         let pins = Pins { version: 1, issued: now, roots, log: None }.sign(&root_key);
-        let issuer = IssuerCertificate {
-            root,
-            root_version: 1,
-            key: issuer_key.verify_key(),
-            serial: 1,
-            not_before: now - DAY,
-            not_after: now + 30 * DAY,
-        };
+        let issuer = issuer_certificate(root, &root_key, &issuer_key);
         let names = BTreeMap::from([("en".to_string(), "Sales".to_string())]);
         let settings = Settings {
             root,
@@ -71,8 +78,15 @@ impl Organisation {
             ],
             notices: vec![Notice { language: "en".into(), text: "We keep messages for 30 days.".into() }],
         };
-        let issuer = issuer.sign(&root_key);
-        Self { issuer_key, root, issuer, pins, settings, revoked: Vec::new(), revocation_number: 0 }
+        let revoked = Vec::new();
+        Self { root_key, issuer_key, root, issuer, pins, settings, revoked, revocation_number: 0 }
+    }
+
+    /// Another issuer signs from now on. Answers the one before: key and certificate.
+    pub fn change_issuer(&mut self) -> (SigningSecret, SignedBytes) {
+        let key = SigningSecret::generate(&mut rng());
+        let certificate = issuer_certificate(self.root, &self.root_key, &key);
+        (core::mem::replace(&mut self.issuer_key, key), core::mem::replace(&mut self.issuer, certificate))
     }
 
     pub fn write(&self, path: &Path) {
