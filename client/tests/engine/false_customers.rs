@@ -197,7 +197,7 @@ fn a_roster_that_names_this_device_as_another_agent_is_refused() {
 fn a_message_of_a_past_epoch_is_answered_and_not_shown() {
     let mut world = World::new(32);
     let agent = world.add_agent("mira", "Mira");
-    world.clients[agent].command(Command::SetAvailability { available: true, capacity: 5, manual: false });
+    world.clients[agent].command(Command::SetAvailability { available: true, capacity: 5, manual: true });
     world.pass(2_000);
     let mut rng = rng(9);
     let secret = DeviceSecret::generate(&mut rng);
@@ -229,31 +229,35 @@ fn a_message_of_a_past_epoch_is_answered_and_not_shown() {
     let bundle = bundle.verify(&device, world.now().wall_ms).unwrap();
     let binding = Binding { conversation: id, statement: verified.hash(), generation: 0 };
     let mut session = Session::initiate(&secret, &bundle, binding, &mut rng).unwrap();
-    let stale = session.encrypt(&Raw::text(1, "old").encode().unwrap(), 1, past, &mut rng).unwrap();
     let current = governance.current().roster_hash;
-    let good = session.encrypt(&Raw::text(1, "old").encode().unwrap(), 2, current, &mut rng).unwrap();
+    let first = session.encrypt(&Raw::text(1, "first").encode().unwrap(), 2, current, &mut rng).unwrap();
+    let stale = session.encrypt(&Raw::text(2, "old").encode().unwrap(), 1, past, &mut rng).unwrap();
+    let good = session.encrypt(&Raw::text(2, "old").encode().unwrap(), 2, current, &mut rng).unwrap();
     let agent_chain = None;
     for item in [
         Item::Statement(StatementItem { statement: opened, agent: agent_chain, consent: Some(consent) }),
         Item::Statement(StatementItem { statement: reassign, agent: None, consent: None }),
+        Item::Envelope(first.encode()),
         Item::Envelope(stale.encode()),
     ] {
         world.relay.inject(device.mailbox(), item);
     }
     world.pass(1_000);
-    assert!(world.texts(agent, &id).is_empty());
+    assert_eq!(world.texts(agent, &id).len(), 1);
     world.relay.inject(device.mailbox(), Item::Envelope(good.encode()));
     world.pass(1_000);
-    assert_eq!(world.texts(agent, &id).len(), 1, "the same content, sealed for the current epoch");
+    assert_eq!(world.texts(agent, &id).len(), 2, "the same content, sealed for the current epoch");
     let answers = world.relay.envelopes.iter().filter_map(|bytes| {
         let opened = session.decrypt(&Envelope::decode(bytes).unwrap(), 0).ok()?;
-        Content::decode(&opened.content).unwrap().kind().ok()
+        let content = Content::decode(&opened.content).unwrap();
+        assert!(content.heads.is_empty(), "nothing is receipted before the acceptance");
+        content.kind().ok()
     });
     let answers: Vec<Kind> = answers.collect();
     assert!(
         answers
             .iter()
-            .any(|k| matches!(k, Kind::StaleEpoch(s) if s.counter == 1 && s.current == verified.hash())),
+            .any(|k| matches!(k, Kind::StaleEpoch(s) if s.counter == 2 && s.current == verified.hash())),
         "{answers:?}"
     );
 }

@@ -1,6 +1,6 @@
 //! None lost, none twice, none unexplained (§9).
 
-use sealdesk_client::testing::{Mischief, World};
+use sealdesk_client::testing::{Crash, Mischief, World};
 use sealdesk_client::{Command, LinkState, MessageState, Phase};
 use sealdesk_protocol::wire::Item;
 use sealdesk_protocol::wire::envelope::Envelope;
@@ -51,6 +51,7 @@ fn both_sides_reset_at_once_and_agree_on_one_session() {
         world.say(agent, id, "a2");
         world.pass(8 * MINUTE);
         assert_eq!(world.relay.counts["FetchPrekeys"], 2, "both asked for a new session");
+        let agreed = world.relay.envelopes.len();
         world.say(customer, id, "c3");
         world.say(agent, id, "a3");
         world.pass(5_000);
@@ -62,11 +63,8 @@ fn both_sides_reset_at_once_and_agree_on_one_session() {
             assert!(world.texts(from, &id).iter().all(|m| !m.0 || m.2 == MessageState::Delivered));
         }
         // Both seal in the same session from then on: no turn of theirs is lost.
-        let sessions: std::collections::BTreeSet<_> = world.relay.envelopes
-            [world.relay.envelopes.len() - 2..]
-            .iter()
-            .map(|e| Envelope::decode(e).unwrap().session)
-            .collect();
+        let sessions: std::collections::BTreeSet<_> =
+            world.relay.envelopes[agreed..].iter().map(|e| Envelope::decode(e).unwrap().session).collect();
         assert_eq!(sessions.len(), 1, "seed {seed}");
     }
 }
@@ -135,6 +133,17 @@ fn a_repeated_message_is_receipted_anew_at_most_once_a_minute() {
     }
     assert_eq!(world.texts(agent, &id).len(), 1);
     assert!(world.relay.envelopes.len() - before <= 2, "{}", world.relay.envelopes.len() - before);
+}
+
+#[test]
+fn a_receipt_that_was_due_before_a_crash_follows_after_it() {
+    let (mut world, agent, customer, id) = World::talking(31);
+    world.say(customer, id, "hello");
+    world.clients[agent].crash = Some(Crash::AfterCommit);
+    world.pass(10_000);
+    assert_eq!(world.clients[agent].crash, None, "it died with the message in its vault");
+    assert_eq!(world.texts(agent, &id).len(), 1);
+    assert_eq!(world.texts(customer, &id), [(true, "hello".into(), MessageState::Delivered)]);
 }
 
 #[test]
