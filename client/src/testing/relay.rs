@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use sealdesk_protocol::conversation::Governance;
 use sealdesk_protocol::crypto::certificate::{CertificateChain, SignedRevocations};
-use sealdesk_protocol::crypto::identity::{DevicePublic, DeviceSecret, SignedBytes, VerifyKey};
+use sealdesk_protocol::crypto::identity::{DevicePublic, SignedBytes, VerifyKey};
 use sealdesk_protocol::crypto::labels;
-use sealdesk_protocol::crypto::prekeys::{PrekeyBundle, PrekeyKind, PrekeySecret, SignedPrekey};
+use sealdesk_protocol::crypto::prekeys::{PrekeyBundle, SignedPrekey};
 use sealdesk_protocol::ids::{BlobId, ConversationId, DeviceKeyHash, Handle, MailboxId, PrekeyId};
 use sealdesk_protocol::org::VerifiedOrg;
 use sealdesk_protocol::wire::envelope::{Class, Envelope};
@@ -77,6 +77,8 @@ pub struct Relay {
     pub preferred: Vec<DeviceKeyHash>,
     /// Certificates that are handed out in place of the named agent's.
     pub substitute_chain: Option<CertificateChain>,
+    /// Certificates that are handed out when newer ones are asked for.
+    pub renewed: Option<CertificateChain>,
     /// Prekeys that are handed out in place of the named agent's.
     pub substitute_bundle: Option<PrekeyBundle>,
     /// Names agents of any team, as a relay must not.
@@ -114,6 +116,7 @@ impl Relay {
             revocations: None,
             preferred: Vec::new(),
             substitute_chain: None,
+            renewed: None,
             substitute_bundle: None,
             any_team: false,
             counts: BTreeMap::new(),
@@ -188,14 +191,6 @@ impl Relay {
         self.prekeys.get(device).map_or(0, |p| p.one_time.len())
     }
 
-    /// Publishes prekeys for a device made by hand.
-    pub fn publish_for(&mut self, device: &DeviceSecret, rng: &mut dyn rand_core::CryptoRng) {
-        let last_resort = PrekeySecret::generate(PrekeyKind::LastResort, 0, u64::MAX, rng);
-        let stored = self.prekeys.entry(device.hash()).or_default();
-        stored.id = Some(last_resort.id());
-        stored.last_resort = Some(last_resort.publish(device));
-    }
-
     /// Sends a frame to a connected device, as a malicious relay can.
     pub fn push(&mut self, device: &DeviceKeyHash, frame: impl Into<ToClient>) {
         if let Some(connection) = self.online.get(device).copied() {
@@ -242,6 +237,10 @@ impl Relay {
                     self.refuse(connection, frame.req, Code::NoPrekeys);
                 }
             }
+            ToRelay::FetchCertificate(frame) => match self.renewed.clone() {
+                Some(chain) => self.say(connection, Certificate { req: frame.req, chain }),
+                None => self.refuse(connection, frame.req, Code::CertificateExpired),
+            },
             ToRelay::RequestAssignment(frame) => self.request(connection, &device, frame),
             ToRelay::PostStatement(frame) => self.post(connection, frame, now),
             ToRelay::SetAvailability(frame) => {

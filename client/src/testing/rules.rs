@@ -7,7 +7,8 @@ use sealdesk_protocol::conversation::{
     ConsentReceipt, Governance, Refusal, Roster, Statement, VerifiedStatement,
 };
 use sealdesk_protocol::crypto::certificate::DeviceCertificate;
-use sealdesk_protocol::crypto::identity::{DevicePublic, SignedBytes};
+use sealdesk_protocol::crypto::identity::{DevicePublic, DeviceSecret, SignedBytes};
+use sealdesk_protocol::crypto::prekeys::{PrekeyKind, PrekeySecret};
 use sealdesk_protocol::ids::{ConversationId, DeviceKeyHash, Handle, MailboxId};
 use sealdesk_protocol::wire::{
     Assignment, Code, Done, Item, PostStatement, Queued, RequestAssignment, StatementItem,
@@ -194,5 +195,13 @@ impl Relay {
         };
         self.conversations.insert(conversation, stored);
         self.apply(&PostStatement { req: 0, conversation, statement, envelopes: Vec::new() }, now).map(drop)
+    }
+
+    /// Publishes prekeys for a device made by hand.
+    pub fn publish_for(&mut self, device: &DeviceSecret, rng: &mut dyn rand_core::CryptoRng) {
+        let last_resort = PrekeySecret::generate(PrekeyKind::LastResort, 0, u64::MAX, rng);
+        let stored = self.prekeys.entry(device.hash()).or_default();
+        stored.id = Some(last_resort.id());
+        stored.last_resort = Some(last_resort.publish(device));
     }
 }

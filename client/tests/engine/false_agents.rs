@@ -1,0 +1,115 @@
+//! What a false agent's device may try on a customer's engine, and renewed certificates.
+
+use chacha20::ChaCha20Rng;
+use sealdesk_client::MessageState;
+use sealdesk_client::testing::World;
+use sealdesk_protocol::conversation::content::{Content, Kind, StaleEpoch};
+use sealdesk_protocol::crypto::certificate::DEVICE_LIFE;
+use sealdesk_protocol::crypto::handshake::Preamble;
+use sealdesk_protocol::crypto::identity::{DeviceSecret, mailbox_of};
+use sealdesk_protocol::crypto::prekeys::{PrekeyBundle, PrekeyKind, PrekeySecret};
+use sealdesk_protocol::ids::{ConversationId, StatementHash};
+use sealdesk_protocol::session::Session;
+use sealdesk_protocol::testing::rng;
+use sealdesk_protocol::wire::Item;
+use sealdesk_protocol::wire::envelope::Envelope;
+
+/// An agent's device made by hand, in a conversation with a customer's engine.
+struct Raw {
+    world: World,
+    customer: usize,
+    id: ConversationId,
+    session: Session,
+    rng: ChaCha20Rng,
+}
+
+impl Raw {
+    /// The customer wrote "hello" (its counter is 2, after the profile).
+    fn new(seed: u64) -> (Self, Vec<u8>) {
+        let mut world = World::new(seed);
+        world.add_agent("mira", "Mira");
+        world.pass(2_000);
+        let mut rng = rng(seed + 900);
+        let secret = DeviceSecret::generate(&mut rng);
+        let pair = PrekeySecret::generate(PrekeyKind::LastResort, 0, u64::MAX, &mut rng);
+        let bundle = PrekeyBundle { last_resort: pair.publish(&secret), one_time: None };
+        world.relay.substitute_chain = Some(world.org.agent_chain("mira", "Mira", secret.public()));
+        world.relay.substitute_bundle = Some(bundle);
+        let customer = world.add_customer();
+        let id = world.conversation(customer);
+        world.say(customer, id, "hello");
+        world.pass(3_000);
+        let mut envelopes = world.relay.envelopes.iter().map(|e| Envelope::decode(e).unwrap());
+        let (first, second) = (envelopes.next().unwrap(), envelopes.next().unwrap());
+        let preamble = Preamble::decode(first.preamble().unwrap()).unwrap();
+        let initiator = world.relay.governance(&id).unwrap().current().roster.customer().device;
+        let verified = preamble.verify(&initiator).unwrap();
+        let now = world.now().wall_ms;
+        let accepted = Session::accept(&secret, &verified, &pair, None, &|_| false, &first, now).unwrap();
+        let mut session = accepted.session;
+        let hello = session.decrypt(&second, now).unwrap().content;
+        (Self { world, customer, id, session, rng }, hello)
+    }
+
+    fn say(&mut self, kind: &Kind) {
+        let governance = self.world.relay.governance(&self.id).unwrap().clone();
+        let roster = governance.current().roster_hash;
+        let content = Content::new(0, 1, Vec::new(), kind).encode().unwrap();
+        let envelope = self.session.encrypt(&content, 1, roster, &mut self.rng).unwrap();
+        let device = self.world.clients[self.customer].engine.own_device(&self.id).unwrap();
+        self.world.relay.inject(mailbox_of(&device), Item::Envelope(envelope.encode()));
+        self.world.pass(2_000);
+    }
+}
+
+#[test]
+fn only_the_current_statement_makes_a_customer_seal_anew() {
+    let (mut raw, hello) = Raw::new(40);
+    let before = raw.world.relay.envelopes.len();
+    raw.say(&Kind::StaleEpoch(StaleEpoch { counter: 2, current: StatementHash([1; 32]) }));
+    assert_eq!(raw.world.relay.envelopes.len(), before, "an unknown statement is no reason");
+    let current = raw.world.relay.governance(&raw.id).unwrap().current().statement;
+    raw.say(&Kind::StaleEpoch(StaleEpoch { counter: 2, current }));
+    let again: Vec<Vec<u8>> = raw.world.relay.envelopes[before..]
+        .iter()
+        .map(|e| raw.session.decrypt(&Envelope::decode(e).unwrap(), 0).unwrap().content)
+        .collect();
+    assert_eq!(again, [hello], "the same bytes under the same counter");
+}
+
+#[test]
+fn read_marks_and_typing_of_a_device_without_acceptance_claim_nothing() {
+    let (mut raw, _) = Raw::new(41);
+    raw.say(&Kind::Read(2));
+    assert_eq!(raw.world.texts(raw.customer, &raw.id)[0].2, MessageState::Sent, "read is what was delivered");
+}
+
+#[test]
+fn a_renewed_certificate_is_fetched_and_has_to_be_the_same_devices() {
+    let (mut world, agent, customer, id) = World::talking(42);
+    let device = world.clients[agent].engine.agent_public().unwrap();
+    let other = DeviceSecret::generate(&mut rng(5)).public();
+    world.clients[agent].input(sealdesk_client::Input::Online(false));
+    let renew = |world: &mut World, device| {
+        let mut body = world.org.certificate("mira", "Mira", &["support"], device);
+        body.not_before += DEVICE_LIFE / 2;
+        body.not_after += DEVICE_LIFE / 2;
+        world.org.chain(&body)
+    };
+    world.relay.renewed = Some(renew(&mut world, other));
+    world.clock += DEVICE_LIFE;
+    world.say(customer, id, "after the end");
+    world.pass(60_000);
+    assert!(world.problems(customer).contains(&"certificate_expired"));
+    assert_eq!(
+        world.texts(customer, &id)[0].2,
+        MessageState::Waiting,
+        "another device's certificate does not help"
+    );
+    world.relay.renewed = Some(renew(&mut world, device));
+    world.disconnect_all();
+    world.say(customer, id, "again");
+    world.pass(60_000);
+    let states: Vec<MessageState> = world.texts(customer, &id).into_iter().map(|m| m.2).collect();
+    assert_eq!(states, [MessageState::Sent, MessageState::Sent]);
+}
