@@ -370,6 +370,46 @@ fn a_root_rotates_only_with_both_signatures() {
 }
 
 #[test]
+fn roots_and_revocations_are_bounded() {
+    let mut org = org();
+    let entries = |n: usize| vec![Revoked::Device(device(2).hash()); n];
+    org.revoke(1, NOW, entries(MAX_REVOCATIONS));
+    assert!(org.file().verify(&org.root_hash(), &Floor::default(), NOW).is_ok());
+    org.revoke(2, NOW, entries(MAX_REVOCATIONS + 1));
+    let refused = org.file().verify(&org.root_hash(), &Floor::default(), NOW).err();
+    assert_eq!(refused, Some(OrgError::Issuer(CertificateError::Fields)));
+
+    let chain = |versions: u32| {
+        let mut keys = vec![SigningSecret::from_seed(&org.root.to_seed())];
+        let mut roots =
+            vec![RootVersion { version: 1, key: org.root.verify_key(), since: NOW }.sign(&org.root, None)];
+        for version in 2..=versions {
+            let key = SigningSecret::generate(&mut rng(100 + u64::from(version)));
+            let body = RootVersion { version, key: key.verify_key(), since: NOW };
+            roots.push(body.sign(&key, keys.last()));
+            keys.push(key);
+        }
+        let newest = keys.last().unwrap();
+        let pins = Pins { version: 2, issued: NOW, roots, log: None }.sign(newest);
+        let issuer = IssuerCertificate {
+            root: org.root_hash(),
+            root_version: versions,
+            key: org.issuer.verify_key(),
+            serial: 2,
+            not_before: NOW,
+            not_after: NOW + DAY,
+        }
+        .sign(newest);
+        let settings = org.settings.sign(&org.issuer);
+        let file = OrgFile::assemble(&org.root_hash(), &pins, &issuer, &settings, None);
+        file.verify(&org.root_hash(), &Floor::default(), NOW).map(|_| ())
+    };
+    let most = u32::try_from(MAX_ROOTS).unwrap();
+    assert_eq!(chain(most), Ok(()));
+    assert_eq!(chain(most + 1), Err(OrgError::RootChain));
+}
+
+#[test]
 fn malformed_org_files_are_errors_not_panics() {
     let org = org();
     let good = org.file();

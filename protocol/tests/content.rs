@@ -56,6 +56,19 @@ fn nothing_written_shows_in_debug() {
 }
 
 #[test]
+fn heads_are_bounded_and_name_each_device_once() {
+    let head = |n: u8, counter| Head { device: DeviceKeyHash([n; 32]), counter, hash: HeadHash([0; 32]) };
+    let decoded = |heads: Vec<Head>| {
+        let content = Content::new(1, 1, heads, &Kind::Delete(1));
+        Content::decode(&postcard::to_allocvec(&content).unwrap()).map(|_| ())
+    };
+    let most = u8::try_from(MAX_HEADS).unwrap();
+    assert_eq!(decoded((0..most).map(|n| head(n, 1)).collect()), Ok(()));
+    assert_eq!(decoded((0..=most).map(|n| head(n, 1)).collect()), Err(ContentError::TooLarge));
+    assert_eq!(decoded(vec![head(1, 1), head(2, 1), head(1, 2)]), Err(ContentError::Malformed));
+}
+
+#[test]
 fn unknown_kinds_are_kept_and_trailing_bytes_are_not() {
     assert_eq!(Kind::decode(999, b"anything"), Ok(Kind::Unknown(999)));
     assert!(Kind::is_counted(999), "receipted, so that the sender is not left waiting");

@@ -25,7 +25,7 @@ pub struct Content {
     pub counter: u64,
     /// When it was written, ms, by the sender's clock.
     pub time: u64,
-    /// What the sender has, per device, contiguous; entries that name the reader are receipts.
+    /// What the sender has, contiguous, one entry for each device; the one that names the reader is a receipt.
     pub heads: Vec<Head>,
     /// Number of the [`Kind`].
     pub kind: u16,
@@ -289,6 +289,10 @@ impl Content {
         }
         if content.heads.len() > MAX_HEADS {
             return Err(ContentError::TooLarge);
+        }
+        let twice = |(at, head): (usize, &Head)| content.heads[..at].iter().any(|h| h.device == head.device);
+        if content.heads.iter().enumerate().any(twice) {
+            return Err(ContentError::Malformed);
         }
         if (content.counter != 0) != Kind::is_counted(content.kind) {
             return Err(ContentError::Counter);
