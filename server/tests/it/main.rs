@@ -13,4 +13,5 @@ mod mailboxes;
 mod operation;
 mod organisation;
 mod prekeys;
+mod refusals;
 mod statements;

@@ -78,6 +78,21 @@ pub(super) fn database(folder: &Path, cache_bytes: u64) -> Result<sled::Db, Stor
         .map_err(explain)
 }
 
+/// Says beside the store that there was one: what sled finds unreadable it takes for empty.
+fn made(folder: &Path) -> PathBuf {
+    folder.with_extension("made")
+}
+
+/// Notes durably that the store exists, once.
+fn note_made(folder: &Path) -> std::io::Result<()> {
+    let path = made(folder);
+    if path.exists() {
+        return Ok(());
+    }
+    File::create(&path)?.sync_all()?;
+    path.parent().map_or(Ok(()), |parent| File::open(parent)?.sync_all())
+}
+
 impl SledStore {
     /// Opens or creates the store.
     ///
@@ -103,6 +118,15 @@ impl SledStore {
             (Some(FORMAT), Some(epoch)) => {
                 u32::try_from(epoch).map_err(|_| StoreError::Corrupt("store epoch"))?
             }
+            // An empty store in its place would begin its positions anew, below what clients have seen.
+            (None, None) if made(&options.folder).exists() => {
+                return Err(StoreError::Open(format!(
+                    "the store {} is damaged or missing: restore a backup (`sealdesk-relay restore`); only if nothing is \
+                     to be kept, remove {} and begin with an empty one",
+                    options.folder.display(),
+                    made(&options.folder).display()
+                )));
+            }
             (None, None) => {
                 tree.insert(meta("format"), &FORMAT.to_be_bytes()).map_err(failed)?;
                 tree.insert(meta("epoch"), &1u64.to_be_bytes()).map_err(failed)?;
@@ -119,6 +143,8 @@ impl SledStore {
         let disk = File::open(options.folder.join("db"))
             .and_then(|file| file.sync_data().map(|()| file))
             .map_err(|error| StoreError::Open(format!("cannot flush the store to disk: {error}")))?;
+        note_made(&options.folder)
+            .map_err(|error| StoreError::Open(format!("cannot write beside the store: {error}")))?;
         let last_audit = tree.scan_prefix([prefix::AUDIT]).next_back().transpose().map_err(failed)?;
         let next_audit = last_audit.map_or(0, |(key, _)| keys::trailing_number(&key)) + 1;
         let committer = Committer::start(tree.clone(), db.clone(), disk, next_audit)

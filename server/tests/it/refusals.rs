@@ -1,0 +1,99 @@
+//! What only shows when somebody tries it: revoked between two steps, older org.json, the wrong role or team.
+
+use std::time::Duration;
+
+use sealdesk_protocol::crypto::certificate::{AgentRole, DeviceCertificate, Revoked};
+use sealdesk_protocol::crypto::identity::DeviceSecret;
+use sealdesk_protocol::org::AssignmentMode;
+use sealdesk_protocol::wire::{Claim, Code, SetAvailability, ToClient};
+
+use crate::client::{Client, Party, Talk};
+use crate::harness::TestRelay;
+use crate::organisation::{handle, rng};
+
+/// An agent with a bent certificate, connected, with prekeys.
+async fn agent(relay: &TestRelay, name: &str, bend: impl Fn(&mut DeviceCertificate)) -> Client {
+    let device = DeviceSecret::generate(&mut rng());
+    let mut certificate = relay.organisation.certificate(name, &device);
+    bend(&mut certificate);
+    let chain = relay.organisation.chain(&certificate);
+    let mut agent = Client::connect(relay.address, device, Party::Agent(chain)).await;
+    agent.publish(2).await;
+    agent
+}
+
+async fn ask(customer: &mut Client, talk: &Talk) -> ToClient {
+    let req = customer.number();
+    customer.send(talk.request(req)).await;
+    customer.answer(req).await
+}
+
+#[tokio::test]
+async fn an_agent_revoked_after_being_named_is_not_opened_with() {
+    let mut relay = TestRelay::start().await;
+    let mut mira = relay.agent("mira").await;
+    let mut customer = relay.customer().await;
+    let talk = Talk::new(&relay.organisation, &customer);
+    assert!(matches!(ask(&mut customer, &talk).await, ToClient::Assignment(_)));
+    relay.organisation.revoked = vec![Revoked::Device(mira.device.hash())];
+    relay.organisation.revocation_number = 1;
+    relay.rewrite_org();
+    mira.goodbye().await;
+    let open = talk.open(&customer, &mira, "mira");
+    assert_eq!(customer.post(&talk, 1, open).await, Err(Code::AssignmentLost));
+    let another = Talk::new(&relay.organisation, &customer);
+    assert!(matches!(ask(&mut customer, &another).await, ToClient::Queued(_)), "and not named again");
+}
+
+#[tokio::test]
+async fn an_older_org_json_is_not_taken() {
+    let mut relay = TestRelay::start().await;
+    relay.organisation.settings.version = 9;
+    relay.organisation.settings.topics.retain(|topic| topic.id == handle("sales"));
+    relay.rewrite_org();
+    tokio::time::sleep(Duration::from_millis(2_500)).await;
+    // The version before, with the topic that is gone.
+    let mut topics = relay.organisation.settings.topics.clone();
+    topics[0].id = handle("help");
+    relay.organisation.settings.topics = topics;
+    relay.organisation.settings.version = 8;
+    relay.rewrite_org();
+    tokio::time::sleep(Duration::from_millis(2_500)).await;
+    let mut customer = relay.customer().await;
+    let talk = Talk::new(&relay.organisation, &customer);
+    let mut help = talk.request(1);
+    help.topic = handle("help");
+    customer.send(help).await;
+    assert_eq!(customer.outcome(1).await, Err(Code::UnknownTopic));
+    customer.send(talk.request(2)).await;
+    assert!(matches!(customer.answer(2).await, ToClient::Queued(_)), "version 9 is still in force");
+}
+
+#[tokio::test]
+async fn only_agents_of_the_team_with_the_role_are_given_conversations() {
+    let relay = TestRelay::start().await;
+    let _manager = agent(&relay, "max", |c| c.roles = vec![AgentRole::Manager]).await;
+    let _elsewhere = agent(&relay, "eli", |c| c.teams = vec![handle("support")]).await;
+    let mut customer = relay.customer().await;
+    let talk = Talk::new(&relay.organisation, &customer);
+    assert!(matches!(ask(&mut customer, &talk).await, ToClient::Queued(_)));
+    customer.send(SetAvailability { req: 90, available: true, capacity: 9 }).await;
+    assert_eq!(customer.outcome(90).await, Err(Code::CertificateRefused), "customers have no availability");
+    let _right = agent(&relay, "ana", |_| {}).await;
+    customer.assignment().await;
+}
+
+#[tokio::test]
+async fn claims_need_the_team_and_agents_do_not_ask_as_customers() {
+    let relay =
+        TestRelay::with(|_, organisation| organisation.settings.assignment = AssignmentMode::Claim).await;
+    let mut elsewhere = agent(&relay, "eli", |c| c.teams = vec![handle("support")]).await;
+    let mut customer = relay.customer().await;
+    let talk = Talk::new(&relay.organisation, &customer);
+    assert!(matches!(ask(&mut customer, &talk).await, ToClient::Queued(queued) if queued.claim));
+    elsewhere.send(Claim { req: 90, conversation: talk.id }).await;
+    assert_eq!(elsewhere.outcome(90).await, Err(Code::AlreadyClaimed), "not of the team");
+    let own = Talk::new(&relay.organisation, &elsewhere);
+    elsewhere.send(own.request(91)).await;
+    assert_eq!(elsewhere.outcome(91).await, Err(Code::NotListed));
+}
