@@ -8,7 +8,7 @@ use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 
 use crate::office::Office;
 use crate::process::program;
-use crate::{Site, within};
+use crate::{PATIENCE, Site, within};
 
 /// A running client and everything that it wrote.
 #[derive(Debug)]
@@ -111,8 +111,16 @@ impl Client {
             self.from.remove(n);
             return value;
         }
+        let deadline = tokio::time::Instant::now() + PATIENCE;
         loop {
-            let Some(line) = self.line().await else {
+            let Ok(next) = tokio::time::timeout_at(deadline, self.line()).await else {
+                panic!(
+                    "{:?} did not say what was awaited; its last lines:\n{}",
+                    &self.arguments[..2],
+                    self.tail()
+                );
+            };
+            let Some(line) = next else {
                 panic!("{:?} ended; its last lines:\n{}", &self.arguments[..2], self.tail());
             };
             match pick(&line) {
@@ -124,7 +132,7 @@ impl Client {
 
     /// The last lines, for messages of assertions.
     pub fn tail(&self) -> String {
-        let last = self.seen.iter().rev().take(12).rev().map(ToString::to_string);
+        let last = self.seen.iter().rev().take(25).rev().map(ToString::to_string);
         last.collect::<Vec<_>>().join("\n")
     }
 

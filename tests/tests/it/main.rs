@@ -8,6 +8,7 @@ mod consent;
 mod corpus;
 mod crash;
 mod delivery;
+mod faults;
 mod limits;
 mod malicious;
 mod routing;
