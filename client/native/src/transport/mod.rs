@@ -18,6 +18,7 @@ use rustls::ClientConfig;
 use sealdesk_client::Problem;
 use sealdesk_protocol::wire::Fault;
 use tokio::sync::mpsc;
+use tokio_tungstenite::tungstenite::error::ProtocolError;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::tungstenite::{Error, Message};
 use tokio_tungstenite::{Connector, connect_async_tls_with_config};
@@ -140,7 +141,13 @@ where
             Ok(Message::Close(_)) => return None,
             // Text is no part of the protocol; pings are answered by the library.
             Ok(_) => {}
-            Err(Error::ConnectionClosed | Error::AlreadyClosed | Error::Io(_)) => return None,
+            // The network or the relay went away: nothing is wrong with either side.
+            Err(
+                Error::ConnectionClosed
+                | Error::AlreadyClosed
+                | Error::Io(_)
+                | Error::Protocol(ProtocolError::ResetWithoutClosingHandshake),
+            ) => return None,
             Err(error) => return Some(error),
         }
     }

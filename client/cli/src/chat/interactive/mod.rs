@@ -64,6 +64,8 @@ struct Chat {
     /// Attachments that were printed, by the number of their message's place.
     files: BTreeMap<(ConversationId, u64), MessageId>,
     last: Option<Problem>,
+    /// That it is not connected was said.
+    offline: bool,
 }
 
 /// Whether the chat goes on.
@@ -90,6 +92,7 @@ pub(crate) async fn run(session: Session) -> Result<(), Error> {
         waiting: Vec::new(),
         files: BTreeMap::new(),
         last: None,
+        offline: false,
     };
     chat.greet().await?;
     loop {
@@ -105,6 +108,7 @@ pub(crate) async fn run(session: Session) -> Result<(), Error> {
                     if let Flow::Quit = chat.typed(&typed).await? {
                         break;
                     }
+                    chat.screen.next();
                 }
                 Some(Key::End) | None => break,
             },

@@ -25,6 +25,34 @@ enum Printer {
 pub(super) struct Screen {
     printer: Printer,
     colours: bool,
+    /// The editor reads its next line when it is told to: a line that ends the chat leaves the terminal as it was.
+    go: std::sync::mpsc::Sender<()>,
+    #[cfg(unix)]
+    _before: Option<restore::Before>,
+}
+
+/// The terminal's modes, put back however the chat ends: the editor may be in the middle of a line then.
+#[cfg(unix)]
+mod restore {
+    use std::io::{self, Write};
+
+    use rustix::termios::{OptionalActions, Termios, tcgetattr, tcsetattr};
+
+    pub(super) struct Before(Termios);
+
+    impl Before {
+        pub(super) fn now() -> Option<Self> {
+            tcgetattr(io::stdin()).ok().map(Self)
+        }
+    }
+
+    impl Drop for Before {
+        fn drop(&mut self) {
+            let _ = tcsetattr(io::stdin(), OptionalActions::Now, &self.0);
+            // The editor's bracketed paste and synchronised output.
+            let _ = write!(io::stdout(), "\u{1b}[?2004l\u{1b}[?2026l\r").and_then(|()| io::stdout().flush());
+        }
+    }
 }
 
 /// Styles, off without colours.
@@ -40,11 +68,21 @@ impl Screen {
     /// Takes the terminal and reads lines until the end.
     pub(super) fn open() -> Result<(Self, mpsc::Receiver<Key>), Error> {
         let (keys, receiver) = mpsc::channel(16);
+        let (go, next) = std::sync::mpsc::channel();
         let colours = crate::chat::colours();
         if !(io::stdin().is_terminal() && io::stdout().is_terminal()) {
             spawn(move || plain(&keys))?;
-            return Ok((Self { printer: Printer::Plain, colours }, receiver));
+            let plain = Self {
+                printer: Printer::Plain,
+                colours,
+                go,
+                #[cfg(unix)]
+                _before: None,
+            };
+            return Ok((plain, receiver));
         }
+        #[cfg(unix)]
+        let before = restore::Before::now();
         let failed = |error: ReadlineError| Error::Terminal(io::Error::other(error));
         let config = Config::builder().auto_add_history(true).max_history_size(100).map_err(failed)?.build();
         let mut editor = DefaultEditor::with_config(config).map_err(failed)?;
@@ -56,12 +94,24 @@ impl Screen {
                     Err(_) => Key::End,
                 };
                 let end = matches!(key, Key::End);
-                if keys.blocking_send(key).is_err() || end {
+                if keys.blocking_send(key).is_err() || end || next.recv().is_err() {
                     return;
                 }
             }
         })?;
-        Ok((Self { printer: Printer::Editor(Box::new(printer)), colours }, receiver))
+        let screen = Self {
+            printer: Printer::Editor(Box::new(printer)),
+            colours,
+            go,
+            #[cfg(unix)]
+            _before: before,
+        };
+        Ok((screen, receiver))
+    }
+
+    /// A line was dealt with: the next one may be typed.
+    pub(super) fn next(&self) {
+        let _ = self.go.send(());
     }
 
     /// Text in a style, for a line to print.

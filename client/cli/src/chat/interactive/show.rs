@@ -159,9 +159,15 @@ impl Chat {
 
     fn link(&mut self, state: &LinkState) -> Result<(), Error> {
         match state {
-            LinkState::Online => self.screen.say("Connected.", Style::Faint),
-            LinkState::Offline => self.screen.say("Not connected; trying again by itself.", Style::Faint),
-            LinkState::Connecting => Ok(()),
+            LinkState::Online => {
+                self.offline = false;
+                self.screen.say("Connected.", Style::Faint)
+            }
+            LinkState::Offline if !self.offline => {
+                self.offline = true;
+                self.screen.say("Not connected; trying again by itself.", Style::Faint)
+            }
+            LinkState::Offline | LinkState::Connecting => Ok(()),
             LinkState::Replaced => Err(Error::Problem(
                 crate::chat::book::refused(
                     "replaced",
