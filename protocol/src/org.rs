@@ -19,7 +19,7 @@ use crate::crypto::certificate::{self, CertificateError, IssuerCertificate, Revo
 use crate::crypto::codec;
 use crate::crypto::identity::{BadSignature, SignedBytes, SigningSecret, VerifyKey};
 use crate::crypto::{kdf, labels};
-use crate::ids::{Handle, NoticeHash, RootHash};
+use crate::ids::{CertificateId, Handle, NoticeHash, RootHash};
 
 /// Largest signed part, bytes.
 pub const MAX_PART: usize = 256 * 1024;
@@ -297,6 +297,7 @@ pub struct VerifiedOrg {
     pins: VerifiedPins,
     settings: Settings,
     issuer: IssuerCertificate,
+    issuer_id: CertificateId,
     revocations: Revocations,
 }
 
@@ -328,7 +329,8 @@ impl OrgFile {
         }
         let signed_issuer: SignedBytes = decode(&self.issuer)?;
         let issuer = certificate::verify_issuer(&signed_issuer, &pins, now)?;
-        if revocations.revokes_issuer(&certificate::certificate_id(&signed_issuer)) {
+        let issuer_id = certificate::certificate_id(&signed_issuer);
+        if revocations.revokes_issuer(&issuer_id) {
             return Err(CertificateError::Revoked.into());
         }
         let signed_settings: SignedBytes = decode(&self.settings)?;
@@ -339,7 +341,7 @@ impl OrgFile {
         if settings.version < floor.settings {
             return Err(OrgError::Rollback);
         }
-        Ok(VerifiedOrg { pins, settings, issuer, revocations })
+        Ok(VerifiedOrg { pins, settings, issuer, issuer_id, revocations })
     }
 
     /// Assembles a file from its signed parts.
@@ -424,6 +426,15 @@ impl VerifiedOrg {
     /// The issuer under which the settings are signed.
     pub fn issuer(&self) -> &IssuerCertificate {
         &self.issuer
+    }
+
+    /// Checks the file against the newest revocation list known from elsewhere: the one in the file, or none, is what
+    /// whoever made the file chose. To be asked by whoever knew the organisation before.
+    ///
+    /// # Errors
+    /// [`OrgError::Issuer`]: `known` revokes the issuer of the settings.
+    pub fn check_issuer(&self, known: &Revocations) -> Result<(), OrgError> {
+        if known.revokes_issuer(&self.issuer_id) { Err(CertificateError::Revoked.into()) } else { Ok(()) }
     }
 
     /// The revocation list that came with the file.

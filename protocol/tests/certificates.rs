@@ -231,7 +231,11 @@ fn a_revoked_issuer_does_not_take_its_revocation_back() {
     // Without that revocation, and by the issuer that stays, newer lists are taken as ever.
     assert!(stolen.may_follow(&Revocations::none()));
     let next = list(6, vec![], &certificate, &second);
-    assert_eq!(revoking.newest(next.clone()), next);
+    assert_eq!(revoking.clone().newest(next.clone()), next);
+    // Nor does an org.json that it signs, with any list or none, pass for whoever knows the revocation.
+    let file = org.verified();
+    assert_eq!(file.check_issuer(&Revocations::none()), Ok(()));
+    assert_eq!(file.check_issuer(&revoking), Err(OrgError::Issuer(CertificateError::Revoked)));
 }
 
 #[test]

@@ -138,6 +138,9 @@ impl Policy {
         let before = self.org();
         let org = load(&self.path, &self.name, Some(self.root), &before.verified.floor())?;
         let (list, known) = (org.verified.revocations(), before.verified.revocations());
+        org.verified
+            .check_issuer(known)
+            .map_err(|source| PolicyError::Refused { path: self.path.clone(), source })?;
         if list.number() > known.number() && !list.may_follow(known) {
             let source = OrgError::Issuer(CertificateError::Revoked);
             return Err(PolicyError::Refused { path: self.path.clone(), source });
