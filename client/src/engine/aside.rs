@@ -1,7 +1,10 @@
 //! What cannot be used now (set aside, tried again) or at all (quarantine): kept, never deleted on arrival (§9.7, §9.8).
 
+use sealdesk_protocol::conversation::Statement;
+use sealdesk_protocol::crypto::handshake::Preamble;
 use sealdesk_protocol::ids::{ConversationId, DeviceKeyHash};
 use sealdesk_protocol::wire::StatementItem;
+use sealdesk_protocol::wire::envelope::Envelope;
 use serde::{Deserialize, Serialize};
 
 use super::context::Cx;
@@ -31,7 +34,30 @@ pub(crate) struct SetAside {
     pub(crate) device: DeviceKeyHash,
     pub(crate) number: u64,
     pub(crate) time: u64,
+    /// The conversation that it names, unverified.
+    pub(crate) conversation: ConversationId,
     pub(crate) item: Aside,
+}
+
+impl Aside {
+    /// The conversation that it names; nothing of it is verified.
+    fn conversation(&self) -> Option<ConversationId> {
+        match self {
+            Self::Envelope(bytes) => {
+                let envelope = Envelope::decode(bytes).ok()?;
+                let preamble = Preamble::decode(envelope.preamble()?).ok()?;
+                Some(preamble.binding().conversation)
+            }
+            Self::Statement(item) => Statement::peek(&item.statement).ok().map(|s| s.conversation),
+        }
+    }
+
+    fn bytes(&self) -> &[u8] {
+        match self {
+            Self::Envelope(bytes) => bytes,
+            Self::Statement(item) => item.statement.body(),
+        }
+    }
 }
 
 /// Bytes that could not be used.
@@ -70,36 +96,43 @@ pub(crate) enum SetAsideReason {
 }
 
 /// Most items that wait for a statement, of one device.
-const MAX_ASIDE: usize = 256;
+const MAX_ASIDE: usize = 1_024;
+/// Most of one conversation: one customer does not push out what others wait for.
+const MAX_ASIDE_EACH: usize = 300;
+/// Most bytes of one conversation.
+const MAX_ASIDE_BYTES: usize = 1 << 20;
 /// Quarantined items of one device; above it the oldest are overwritten.
 pub(super) const MAX_QUARANTINE: u64 = 256;
 
 impl Engine {
     pub(super) fn set_aside(&mut self, cx: &mut Cx<'_>, hash: DeviceKeyHash, item: Aside) {
         let Some(device) = self.devices.get_mut(&hash) else { return };
-        if device.aside.len() >= MAX_ASIDE
-            && let Some((number, oldest)) = device.aside.pop_first()
-        {
-            self.mark(Key::SetAside(hash, number));
-            let bytes = match &oldest.item {
-                Aside::Envelope(bytes) => bytes.clone(),
-                Aside::Statement(item) => item.statement.body().to_vec(),
-            };
-            self.quarantine(cx, hash, SetAsideReason::Overflow, &bytes);
+        let Some(conversation) = item.conversation() else {
+            return self.quarantine(cx, hash, SetAsideReason::Overflow, item.bytes());
+        };
+        let beside = device.aside.values().filter(|a| a.conversation == conversation);
+        let (count, bytes) = beside.fold((0, 0), |(n, sum), a| (n + 1, sum + a.item.bytes().len()));
+        let full = device.aside.len() >= MAX_ASIDE
+            || count >= MAX_ASIDE_EACH
+            || bytes + item.bytes().len() > MAX_ASIDE_BYTES;
+        if full {
+            return self.quarantine(cx, hash, SetAsideReason::Overflow, item.bytes());
         }
-        let Some(device) = self.devices.get_mut(&hash) else { return };
         let number = device.cursor.next_aside;
         device.cursor.next_aside += 1;
-        device.aside.insert(number, SetAside { device: hash, number, time: cx.now.wall_ms, item });
+        device
+            .aside
+            .insert(number, SetAside { device: hash, number, time: cx.now.wall_ms, conversation, item });
         self.mark(Key::SetAside(hash, number));
         self.mark(Key::Cursor(hash));
     }
 
-    /// A statement was applied: whatever waited on this device is tried again, in its order.
+    /// A statement was applied: whatever waited for its conversation is tried again, in its order.
     pub(super) fn retry_aside(&mut self, cx: &mut Cx<'_>, id: &ConversationId) {
         let Some(hash) = self.conversations.get(id).map(|c| c.record.device) else { return };
         let Some(device) = self.devices.get_mut(&hash) else { return };
-        let waiting = core::mem::take(&mut device.aside);
+        let waiting: Vec<(u64, SetAside)> =
+            device.aside.extract_if(.., |_, a| a.conversation == *id).collect();
         for (number, set_aside) in waiting {
             self.mark(Key::SetAside(hash, number));
             match set_aside.item {

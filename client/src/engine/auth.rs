@@ -158,7 +158,7 @@ impl Engine {
         signed: &sealdesk_protocol::crypto::certificate::SignedRevocations,
     ) {
         match Revocations::verify(signed, self.org.pins()) {
-            Ok(list) if list.number() > self.revocations.number() => {
+            Ok(list) if list.may_follow(&self.revocations) => {
                 self.revocations = list;
                 self.meta.floor.revocations = self.revocations.number();
                 self.meta.revocations = Some(signed.clone());

@@ -115,7 +115,7 @@ impl Engine {
             waits.posting = false;
             waits.assigning = false;
             waits.fetching.clear();
-            waits.renewing = false;
+            waits.renew_at = 0;
             waits.typing = None;
             waits.attention = true;
         }

@@ -35,6 +35,16 @@ impl Conversation {
         })
     }
 
+    /// Whether what a device says of our contents counts: it is listed now, and if it is an agent's, it accepted (§7: an
+    /// agent's rights begin with the stored acceptance). Otherwise the next agent would never get them.
+    fn takes_receipts_of(&self, sender: &DeviceKeyHash) -> bool {
+        *sender != self.record.device
+            && self.record.governance.as_ref().is_some_and(|g| {
+                g.current().roster.get(sender).is_some()
+                    && (self.record.side == Side::Agent || g.is_accepted())
+            })
+    }
+
     fn set_peer_head(&mut self, head: PeerHead) {
         self.counters.peers.retain(|h| h.device != head.device);
         self.counters.peers.push(head);
@@ -112,7 +122,8 @@ impl Engine {
         c.waits.attention = true;
         let due = cx.now.mono_ms + RECEIPT_DELAY;
         let last = c.waits.receipted.get(&sender).map_or(0, |at| at + RECEIPT_DISTANCE);
-        c.waits.receipts.entry(sender).or_insert(due.max(last));
+        let due = due.max(last);
+        c.waits.receipts.entry(sender).and_modify(|at| *at = due.min(*at)).or_insert(due);
         self.mark(Key::Counters(id));
         let message = MessageId { device: sender, counter: content.counter };
         let marks = content_marks(&id, &message, &incoming.bytes);
@@ -188,11 +199,8 @@ impl Engine {
     ) {
         let Some(c) = self.conversations.get(&id) else { return };
         let own = c.record.device;
-        // A receipt counts when it comes from the device that our contents are for.
-        let entitled = c.record.governance.as_ref().is_some_and(|g| g.current().roster.get(sender).is_some())
-            || c.is_closed();
-        let entries: Vec<Head> = content.heads.iter().filter(|h| h.device == own).copied().collect();
-        for head in entries.iter().filter(|_| entitled && *sender != own) {
+        let entry: Option<Head> = content.heads.iter().find(|h| h.device == own).copied();
+        if let Some(head) = entry.filter(|_| c.takes_receipts_of(sender)) {
             self.take_receipt(cx, id, head.counter, &head.hash);
         }
     }
@@ -240,14 +248,14 @@ impl Engine {
         content: &Content,
     ) {
         match content.kind() {
-            Ok(Kind::Read(counter)) => self.take_read(cx, id, counter),
+            Ok(Kind::Read(counter)) => self.take_read(cx, id, sender, counter),
             Ok(Kind::StaleEpoch(stale)) => self.take_stale(cx, id, sender, &stale),
             _ => {}
         }
     }
 
-    fn take_read(&mut self, cx: &mut Cx<'_>, id: ConversationId, counter: u64) {
-        let Some(c) = self.conversations.get_mut(&id) else { return };
+    fn take_read(&mut self, cx: &mut Cx<'_>, id: ConversationId, sender: &DeviceKeyHash, counter: u64) {
+        let Some(c) = self.conversations.get_mut(&id).filter(|c| c.takes_receipts_of(sender)) else { return };
         let counter = counter.min(c.counters.delivered);
         if counter <= c.counters.read {
             return;
@@ -302,7 +310,7 @@ impl Engine {
     /// At most one pure receipt a minute for repetitions.
     fn receipt_repetition(&mut self, cx: &mut Cx<'_>, id: ConversationId, peer: DeviceKeyHash) {
         let Some(c) = self.conversations.get_mut(&id) else { return };
-        if c.peer_head(&peer).counter == 0 {
+        if c.peer_head(&peer).counter == 0 || c.waits.receipts.contains_key(&peer) {
             return;
         }
         let now = cx.now.mono_ms;

@@ -165,6 +165,16 @@ impl Engine {
         if !Self::is_announced(c, &preamble) {
             return Landed::Wait;
         }
+        // One session for each initiator, epoch and generation (§4.3): no honest device begins a second one.
+        let again = c.sessions.values().any(|s| {
+            s.peer == *preamble.initiator()
+                && !s.session.is_initiator()
+                && s.session.binding() == preamble.binding()
+                && s.session.id() != preamble.session()
+        });
+        if again {
+            return refused(Quarantine::Protocol);
+        }
         let Ok(verified) = preamble.verify(&initiator) else { return refused(Quarantine::Signature) };
         let Some(device) = self.devices.get(&hash) else { return refused(Quarantine::NoPrekey) };
         let one_time = preamble.one_time().map(|id| device.prekeys.get(id));
@@ -288,7 +298,8 @@ impl Engine {
             }
             return;
         }
-        if c.held.len() >= MAX_HELD {
+        let bytes: usize = c.held.values().map(|h| h.bytes.len()).sum();
+        if c.held.len() >= MAX_HELD || bytes + incoming.bytes.len() > MAX_HELD_BYTES {
             self.quarantine(cx, hash, SetAsideReason::Overflow, &incoming.bytes);
             return cx.problem(Some(id), problem::set_aside(SetAsideReason::Overflow));
         }
@@ -354,6 +365,8 @@ impl Engine {
 
 /// Most contents of one conversation that wait for an earlier one or a statement.
 const MAX_HELD: usize = 256;
+/// Most bytes of them.
+const MAX_HELD_BYTES: usize = 1 << 20;
 
 fn incoming(sender: DeviceKeyHash, opened: Opened, weak: bool) -> Incoming {
     Incoming { sender, epoch: opened.epoch, roster: opened.roster, weak, bytes: opened.content }

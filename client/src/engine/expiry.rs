@@ -27,7 +27,8 @@ impl Engine {
         }
     }
 
-    /// The relay has dropped what it stored longer than its TTL ago: no receipt will come. What never reached it waits on.
+    /// The relay has dropped what it stored longer than its TTL ago: shown as undelivered, and sealed anew. It is not given
+    /// up, because counters are contiguous: without it the peer could not take anything that comes after.
     fn expire_contents(&mut self, cx: &mut Cx<'_>, id: ConversationId) {
         let Some(ttl) = self.device_of(&id).map(|d| d.ttl()) else { return };
         let before = cx.now.wall_ms.saturating_sub(ttl);
@@ -40,7 +41,7 @@ impl Engine {
         let gone: Vec<u64> =
             c.contents.iter().filter(|(n, own)| own.time < before && old(n)).map(|(n, _)| *n).collect();
         for counter in gone {
-            self.give_up(cx, id, counter);
+            self.send_anew(cx, id, counter);
         }
     }
 

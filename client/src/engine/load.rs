@@ -61,11 +61,11 @@ impl Engine {
         let mut rows = Rows::open(&mut vault, hot)?;
         let meta: Meta = rows.take()?.pop().ok_or(missing("the vault's description is missing"))?;
         accept_org(&meta, &org)?;
-        let mut revocations = org.revocations().clone();
-        if let Some(list) =
-            meta.revocations.as_ref().and_then(|list| Revocations::verify(list, org.pins()).ok())
-        {
-            revocations = revocations.newest(list);
+        // From the stored list on: a list that may not follow it does not take its place.
+        let stored = meta.revocations.as_ref().and_then(|list| Revocations::verify(list, org.pins()).ok());
+        let revocations = stored.unwrap_or_default().newest(org.revocations().clone());
+        if revocations.number() < meta.floor.revocations {
+            return Err(Corrupt::OrganisationRollback);
         }
         let devices = load_devices(&mut rows)?;
         let mut conversations = load_conversations(&mut rows, &devices)?;
@@ -103,6 +103,8 @@ impl Engine {
             dirty: BTreeSet::new(),
             cold: Vec::new(),
             deleted: Vec::new(),
+            retries: std::collections::BTreeSet::new(),
+            retrying: false,
             network: true,
             next_connection: 1,
             upkeep_at: now.mono_ms,

@@ -103,6 +103,8 @@ impl Engine {
             dirty: std::collections::BTreeSet::new(),
             cold: Vec::new(),
             deleted: Vec::new(),
+            retries: std::collections::BTreeSet::new(),
+            retrying: false,
             network: true,
             next_connection: 1,
             upkeep_at: now.mono_ms,

@@ -9,13 +9,34 @@ use sealdesk_protocol::wire::{Addressed, Code, Send};
 
 use super::context::Cx;
 use super::link::Request;
-use super::records::{OutEnvelope, OwnContent};
+use super::records::{Counters, OutEnvelope, OwnContent};
 use super::state::{Conversation, Engine};
-use super::{MessageState, Problem, problem};
+use super::{MessageState, problem};
 use crate::vault::Key;
 
 /// Envelopes of one device under way at a time: statements and pings are never far behind.
 const WINDOW: usize = 32;
+/// After the relay refused an envelope for good, ms.
+const REFUSED_PAUSE: u64 = 10 * 60 * 1000;
+
+impl Counters {
+    fn is_undelivered(&self, counter: u64) -> bool {
+        self.undelivered.iter().any(|(from, to)| (*from..=*to).contains(&counter))
+    }
+
+    /// Marks an own content as not having arrived; a receipt outweighs it.
+    fn note_undelivered(&mut self, counter: u64) {
+        let delivered = self.delivered;
+        self.undelivered.retain(|(_, to)| *to > delivered);
+        if self.is_undelivered(counter) {
+            return;
+        }
+        match self.undelivered.last_mut() {
+            Some((_, last)) if *last + 1 == counter => *last = counter,
+            _ => self.undelivered.push((counter, counter)),
+        }
+    }
+}
 
 impl Conversation {
     /// Gives a content its place and head.
@@ -322,10 +343,30 @@ impl Engine {
             return self.tell_once(cx, *id, code);
         }
         self.drop_envelope(id, order);
-        if counter > 0 {
+        let over = matches!(code, Code::UnknownConversation | Code::NotListed | Code::Closed);
+        if counter > 0 && over {
             self.give_up(cx, *id, counter);
+        } else if counter > 0 {
+            self.send_anew(cx, *id, counter);
+            if let Some(c) = self.conversations.get_mut(id) {
+                c.waits.send_at = at + REFUSED_PAUSE;
+            }
         }
-        cx.problem(Some(*id), Problem::from(code));
+        self.tell_once(cx, *id, code);
+    }
+
+    /// A content that did not arrive: shown as such until it does, sealed anew and sent again.
+    pub(super) fn send_anew(&mut self, cx: &mut Cx<'_>, id: ConversationId, counter: u64) {
+        let Some(c) = self.conversations.get_mut(&id) else { return };
+        let Some(own) = c.contents.get(&counter).cloned() else { return };
+        c.counters.note_undelivered(counter);
+        c.counters.sent = c.counters.sent.min(counter - 1);
+        c.waits.attention = true;
+        let orders: Vec<u64> =
+            c.envelopes.values().filter(|e| e.counter == counter).map(|e| e.order).collect();
+        orders.into_iter().for_each(|order| self.drop_envelope(&id, order));
+        self.mark(Key::Counters(id));
+        self.tell_own(cx, id, &own);
     }
 
     pub(super) fn drop_envelope(&mut self, id: &ConversationId, order: u64) {
@@ -349,10 +390,7 @@ impl Engine {
         let Some(own) = c.contents.remove(&counter) else { return };
         let orders: Vec<u64> =
             c.envelopes.values().filter(|e| e.counter == counter).map(|e| e.order).collect();
-        match c.counters.undelivered.last_mut() {
-            Some((_, last)) if *last + 1 == counter => *last = counter,
-            _ => c.counters.undelivered.push((counter, counter)),
-        }
+        c.counters.note_undelivered(counter);
         orders.into_iter().for_each(|order| self.drop_envelope(&id, order));
         self.mark(Key::Content(id, counter));
         self.mark(Key::Counters(id));
@@ -369,12 +407,12 @@ impl Engine {
     /// What became of an own content.
     pub(crate) fn own_state(c: &Conversation, counter: u64) -> MessageState {
         let counters = &c.counters;
-        if counters.undelivered.iter().any(|(from, to)| (*from..=*to).contains(&counter)) {
-            MessageState::Undelivered
-        } else if counter <= counters.read {
+        if counter <= counters.read {
             MessageState::Read
         } else if counter <= counters.delivered {
             MessageState::Delivered
+        } else if counters.is_undelivered(counter) {
+            MessageState::Undelivered
         } else if counter <= counters.sent {
             MessageState::Sent
         } else {

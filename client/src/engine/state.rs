@@ -36,6 +36,9 @@ pub struct Engine {
     pub(crate) cold: Vec<(Key, Option<ConversationId>, Zeroizing<Vec<u8>>)>,
     /// Names to delete besides.
     pub(crate) deleted: Vec<super::Name>,
+    /// Conversations in which something that waited is tried again.
+    pub(super) retries: BTreeSet<ConversationId>,
+    pub(super) retrying: bool,
     /// What the driver says of the network.
     pub(crate) network: bool,
     pub(crate) next_connection: u32,
@@ -100,8 +103,8 @@ pub(crate) struct Waits {
     pub(crate) posting: bool,
     /// Assignment asked for on this connection.
     pub(crate) assigning: bool,
-    /// The peer's newest certificates were asked for on this connection.
-    pub(crate) renewing: bool,
+    /// The peer's newest certificates are not asked for before this mono time.
+    pub(crate) renew_at: u64,
     /// Prekeys asked for on this connection.
     pub(crate) fetching: BTreeSet<DeviceKeyHash>,
     /// Since when a counter gap of a device stands, mono ms.

@@ -15,6 +15,8 @@ use super::state::Engine;
 use super::{LinkState, Problem, problem as say};
 use crate::vault::{Corrupt, Key};
 
+/// A peer's certificates are asked for again after this long, ms.
+const RENEW_AGAIN: u64 = 10 * 60 * 1000;
 /// Warnings before a certificate ends, ms.
 const WARN_BEFORE: u64 = 5 * 24 * 60 * 60 * 1000;
 
@@ -170,12 +172,14 @@ impl Engine {
         }
     }
 
-    /// The peer's certificate may have been renewed meanwhile: asked for once on each connection.
+    /// The peer's certificate may have been renewed meanwhile: asked for on each connection, and every ten minutes.
     fn fetch_certificate(&mut self, cx: &mut Cx<'_>, id: ConversationId, device: DeviceKeyHash) {
-        let Some(c) = self.conversations.get_mut(&id).filter(|c| !c.waits.renewing) else { return };
+        let Some(c) = self.conversations.get_mut(&id).filter(|c| c.waits.renew_at <= cx.now.mono_ms) else {
+            return;
+        };
         let hash = c.record.device;
         let Some(online) = self.devices.get_mut(&hash).and_then(|d| d.link.online_mut()) else { return };
-        c.waits.renewing = true;
+        c.waits.renew_at = cx.now.mono_ms + RENEW_AGAIN;
         let req = online.request(Request::Certificate(id), cx.now.mono_ms);
         self.send(cx, hash, FetchCertificate { req, conversation: id, device });
     }

@@ -69,6 +69,8 @@ pub struct Relay {
     pub store_epoch: u32,
     /// How it misbehaves.
     pub mischief: Mischief,
+    /// Answer to every envelope, instead of storing it.
+    pub refuse_sends: Option<Code>,
     /// Told with each welcome.
     pub limits: Limits,
     /// Sent with each welcome.
@@ -112,6 +114,7 @@ impl Relay {
             org,
             store_epoch: 1,
             mischief: Mischief::default(),
+            refuse_sends: None,
             limits: Limits { attachment: 1 << 20, mailbox_ttl: TTL },
             revocations: None,
             preferred: Vec::new(),
@@ -203,6 +206,11 @@ impl Relay {
         self.append(to, item);
     }
 
+    /// Drops every stored item, as after the TTL.
+    pub fn forget_items(&mut self) {
+        self.mailboxes.values_mut().for_each(|mailbox| mailbox.items.clear());
+    }
+
     /// The governed state of a conversation, as a malicious relay knows it too.
     pub fn governance(&self, id: &ConversationId) -> Option<&Governance> {
         self.conversations.get(id)?.governance.as_ref()
@@ -251,6 +259,9 @@ impl Relay {
                 self.assign_waiting();
             }
             ToRelay::Send(frame) => {
+                if let Some(code) = self.refuse_sends {
+                    return self.refuse(connection, frame.req, code);
+                }
                 self.store_envelope(frame.message);
                 self.say(connection, Done { req: frame.req });
             }

@@ -3,7 +3,8 @@
 use chacha20::ChaCha20Rng;
 use sealdesk_client::MessageState;
 use sealdesk_client::testing::World;
-use sealdesk_protocol::conversation::content::{Content, Kind, StaleEpoch};
+use sealdesk_protocol::conversation::Head;
+use sealdesk_protocol::conversation::content::{Content, Kind, StaleEpoch, first_head, next_head};
 use sealdesk_protocol::crypto::certificate::DEVICE_LIFE;
 use sealdesk_protocol::crypto::handshake::Preamble;
 use sealdesk_protocol::crypto::identity::{DeviceSecret, mailbox_of};
@@ -21,6 +22,8 @@ struct Raw {
     id: ConversationId,
     session: Session,
     rng: ChaCha20Rng,
+    /// The customer's first content: its profile.
+    profile: Vec<u8>,
 }
 
 impl Raw {
@@ -46,15 +49,19 @@ impl Raw {
         let verified = preamble.verify(&initiator).unwrap();
         let now = world.now().wall_ms;
         let accepted = Session::accept(&secret, &verified, &pair, None, &|_| false, &first, now).unwrap();
-        let mut session = accepted.session;
+        let (mut session, profile) = (accepted.session, accepted.opened.content);
         let hello = session.decrypt(&second, now).unwrap().content;
-        (Self { world, customer, id, session, rng }, hello)
+        (Self { world, customer, id, session, rng, profile }, hello)
     }
 
     fn say(&mut self, kind: &Kind) {
+        self.say_with(kind, Vec::new());
+    }
+
+    fn say_with(&mut self, kind: &Kind, heads: Vec<Head>) {
         let governance = self.world.relay.governance(&self.id).unwrap().clone();
         let roster = governance.current().roster_hash;
-        let content = Content::new(0, 1, Vec::new(), kind).encode().unwrap();
+        let content = Content::new(0, 1, heads, kind).encode().unwrap();
         let envelope = self.session.encrypt(&content, 1, roster, &mut self.rng).unwrap();
         let device = self.world.clients[self.customer].engine.own_device(&self.id).unwrap();
         self.world.relay.inject(mailbox_of(&device), Item::Envelope(envelope.encode()));
@@ -82,6 +89,31 @@ fn read_marks_and_typing_of_a_device_without_acceptance_claim_nothing() {
     let (mut raw, _) = Raw::new(41);
     raw.say(&Kind::Read(2));
     assert_eq!(raw.world.texts(raw.customer, &raw.id)[0].2, MessageState::Sent, "read is what was delivered");
+}
+
+#[test]
+fn receipts_of_a_device_without_acceptance_do_not_empty_the_outbox() {
+    let (mut raw, hello) = Raw::new(43);
+    let device = raw.world.clients[raw.customer].engine.own_device(&raw.id).unwrap();
+    let head = next_head(&next_head(&first_head(&raw.id, &device), 1, &raw.profile), 2, &hello);
+    raw.say_with(&Kind::Receipt(()), vec![Head { device, counter: 2, hash: head }]);
+    assert_eq!(
+        raw.world.texts(raw.customer, &raw.id)[0].2,
+        MessageState::Sent,
+        "not delivered to anybody who accepted"
+    );
+    // It never accepts: the next agent gets everything.
+    raw.world.relay.substitute_chain = None;
+    raw.world.relay.substitute_bundle = None;
+    raw.world.add_agent("nils", "Nils");
+    raw.world.pass(2_000);
+    let id = raw.id;
+    let nils = raw.world.clients.len() - 1;
+    raw.world.relay.preferred = vec![raw.world.clients[nils].engine.agent_public().unwrap().hash()];
+    raw.world.relay.reassign(&id);
+    raw.world.pass(10_000);
+    assert_eq!(raw.world.texts(nils, &id).iter().map(|t| t.1.as_str()).collect::<Vec<_>>(), ["hello"]);
+    assert_eq!(raw.world.texts(raw.customer, &id)[0].2, MessageState::Delivered);
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! A customer made by hand, who can say anything to an agent's engine.
 
 use chacha20::ChaCha20Rng;
+use sealdesk_client::Command;
 use sealdesk_client::testing::World;
 use sealdesk_protocol::conversation::ConsentReceipt;
 use sealdesk_protocol::conversation::Governance;
@@ -77,8 +78,15 @@ pub(crate) fn open_statement(
 
 impl Raw {
     pub(crate) fn new(seed: u64) -> Self {
+        Self::with(seed, false)
+    }
+
+    /// With an agent who accepts by hand, or by itself.
+    pub(crate) fn with(seed: u64, manual: bool) -> Self {
         let mut world = World::new(seed);
         let agent = world.add_agent("mira", "Mira");
+        let availability = Command::SetAvailability { available: true, capacity: 5, manual };
+        world.clients[agent].command(availability);
         world.pass(2_000);
         let mut rng = rng(seed + 500);
         let secret = DeviceSecret::generate(&mut rng);

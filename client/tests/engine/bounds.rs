@@ -1,0 +1,177 @@
+//! What one customer or a lying relay can make a device keep, and what never gets lost by it.
+
+use sealdesk_client::MessageState;
+use sealdesk_client::testing::World;
+use sealdesk_protocol::conversation::VerifiedStatement;
+use sealdesk_protocol::conversation::statements::{Action, Statement};
+use sealdesk_protocol::crypto::certificate::Revoked;
+use sealdesk_protocol::crypto::identity::DeviceSecret;
+use sealdesk_protocol::ids::RosterHash;
+use sealdesk_protocol::session::{Binding, Session};
+use sealdesk_protocol::testing::{handle, rng};
+use sealdesk_protocol::wire::{Code, Item, StatementItem};
+
+use crate::raw::Raw;
+
+const DAY: u64 = 24 * 60 * 60 * 1000;
+
+#[test]
+fn one_generation_is_one_session() {
+    let mut raw = Raw::new(80);
+    raw.say(&Raw::text(1, "first"));
+    let device = raw.world.clients[raw.agent].engine.agent_public().unwrap();
+    let bundle = raw.world.relay.bundle(&device.hash()).unwrap();
+    let bundle = bundle.verify(&device, raw.world.now().wall_ms).unwrap();
+    let statement = raw.governance.current().statement;
+    let binding = Binding { conversation: raw.id, statement, generation: 0 };
+    let second = Session::initiate(&raw.secret, &bundle, binding, &mut raw.rng).unwrap();
+    let first = core::mem::replace(&mut raw.session, second);
+    raw.say(&Raw::text(2, "in a second session"));
+    assert_eq!(raw.problems(), ["set_aside"]);
+    raw.session = first;
+    raw.say(&Raw::text(2, "second"));
+    assert_eq!(raw.shown(), ["first", "second"]);
+}
+
+#[test]
+fn contents_that_wait_are_bounded_in_bytes() {
+    let mut raw = Raw::new(81);
+    let long = "x".repeat(39 * 1024);
+    for counter in 2..40 {
+        let content = Raw::text(counter, &long).encode().unwrap();
+        let envelope = raw.seal_for(&content, 2, RosterHash([9; 32]));
+        let mailbox = raw.world.clients[raw.agent].engine.agent_public().unwrap().mailbox();
+        raw.world.relay.inject(mailbox, Item::Envelope(envelope.encode()));
+    }
+    raw.world.pass(5_000);
+    let refused = raw.problems().len();
+    assert!((10..20).contains(&refused), "1 MiB of 38 waits, the rest is set aside: {refused}");
+}
+
+/// Statements of one customer whose predecessor is missing, as many as one may keep waiting, do not push out another's.
+#[test]
+fn one_customer_does_not_push_out_what_others_wait_for() {
+    let mut raw = Raw::new(82);
+    let mailbox = raw.world.clients[raw.agent].engine.agent_public().unwrap().mailbox();
+    let orphan = |signer: &DeviceSecret, conversation, time| {
+        let current = sealdesk_protocol::ids::StatementHash([7; 32]);
+        let action = Action::Close { current, heads: Vec::new() };
+        let root = raw.world.org.root_hash();
+        let statement = Statement {
+            root,
+            conversation,
+            epoch: 1,
+            signer: signer.hash(),
+            time,
+            expires: u64::MAX,
+            action,
+        };
+        Item::Statement(StatementItem { statement: statement.sign(signer), agent: None, consent: None })
+    };
+    let stranger = DeviceSecret::generate(&mut rng(5));
+    let other = sealdesk_protocol::ids::ConversationId([3; 32]);
+    let mut items = vec![orphan(&raw.secret, raw.id, 0)];
+    items.extend((0..400).map(|time| orphan(&stranger, other, time)));
+    items.into_iter().for_each(|item| raw.world.relay.inject(mailbox, item));
+    raw.world.pass(20_000);
+    // What is over the bound was quarantined; the first customer goes on.
+    raw.say(&Raw::text(1, "still here"));
+    assert_eq!(raw.shown(), ["still here"]);
+}
+
+#[test]
+fn a_long_chain_in_reverse_is_applied_without_nesting() {
+    let mut raw = Raw::new(83);
+    let device = raw.world.clients[raw.agent].engine.agent_public().unwrap();
+    let mut governance = raw.governance.clone();
+    let mut chain = Vec::new();
+    for epoch in 2..=250 {
+        let other = DeviceSecret::generate(&mut rng(1_000 + u64::from(epoch)));
+        let (name, listed) = if epoch % 2 == 0 { ("nils", other.public()) } else { ("mira", device) };
+        let roster =
+            sealdesk_protocol::conversation::Roster::of(raw.secret.public(), handle(name), listed).unwrap();
+        let statement = Statement {
+            root: raw.world.org.root_hash(),
+            conversation: raw.id,
+            epoch,
+            signer: raw.secret.hash(),
+            time: 0,
+            expires: u64::MAX,
+            action: Action::Reassign { previous: governance.current().statement, roster },
+        }
+        .sign(&raw.secret);
+        let verified = VerifiedStatement::verify(&statement, &raw.secret.public()).unwrap();
+        // Reassignment needs that nobody accepted; the agent's engine by hand has not.
+        governance.apply(&verified, None).unwrap();
+        chain.push(statement);
+    }
+    let mailbox = device.mailbox();
+    for statement in chain.into_iter().rev() {
+        let item = StatementItem { statement, agent: None, consent: None };
+        raw.world.relay.inject(mailbox, Item::Statement(item));
+    }
+    raw.world.pass(20_000);
+    let view = raw.world.clients[raw.agent].engine.conversation(&raw.id).unwrap();
+    assert!(
+        view.epoch == 250 || view.epoch == 1,
+        "all or, when the agent had accepted, none: {}",
+        view.epoch
+    );
+}
+
+#[test]
+fn a_content_that_expired_or_was_refused_is_sent_again_and_those_after_it_arrive() {
+    let (mut world, agent, customer, id) = World::talking(84);
+    world.clients[agent].input(sealdesk_client::Input::Online(false));
+    world.settle();
+    world.say(customer, id, "anybody?");
+    world.pass(2_000);
+    world.relay.forget_items();
+    world.clock += 31 * DAY;
+    world.pass(2 * 60 * 60_000);
+    assert_eq!(world.texts(customer, &id)[0].2, MessageState::Undelivered);
+    let device = world.clients[agent].engine.agent_public().unwrap();
+    let mut body = world.org.certificate("mira", "Mira", &["support"], device);
+    body.not_before = world.now().wall_ms;
+    body.not_after = body.not_before + 10 * DAY;
+    let chain = world.org.chain(&body);
+    world.clients[agent].command(sealdesk_client::Command::InstallCertificate { chain: chain.clone() });
+    world.relay.renewed = Some(chain);
+    world.clients[agent].input(sealdesk_client::Input::Online(true));
+    world.say(customer, id, "and now?");
+    world.pass(3 * 60 * 60_000);
+    let texts: Vec<String> = world.texts(agent, &id).into_iter().map(|t| t.1).collect();
+    assert_eq!(texts, ["anybody?", "and now?"]);
+    let states: Vec<MessageState> = world.texts(customer, &id).into_iter().map(|t| t.2).collect();
+    assert_eq!(states, [MessageState::Delivered, MessageState::Delivered]);
+}
+
+#[test]
+fn one_refused_envelope_does_not_end_a_conversation() {
+    let (mut world, agent, customer, id) = World::talking(85);
+    world.relay.refuse_sends = Some(Code::TooLarge);
+    world.say(customer, id, "refused once");
+    world.pass(2_000);
+    assert_eq!(world.texts(customer, &id)[0].2, MessageState::Undelivered);
+    world.relay.refuse_sends = None;
+    world.say(customer, id, "after it");
+    world.pass(20 * 60_000);
+    let texts: Vec<String> = world.texts(agent, &id).into_iter().map(|t| t.1).collect();
+    assert_eq!(texts, ["refused once", "after it"]);
+}
+
+#[test]
+fn revocations_survive_a_restart_with_an_older_org_json() {
+    let (mut world, _, customer, _) = World::talking(86);
+    let before = world.org.verified();
+    let now = world.org.now;
+    world.org.revoke(4, now, vec![Revoked::Device(DeviceSecret::generate(&mut rng(1)).hash())]);
+    let newer = world.org.verified();
+    assert_eq!(newer.revocations().number(), 4);
+    world.clients[customer].command(sealdesk_client::Command::UpdateOrg { org: Box::new(newer) });
+    world.settle();
+    world.clients[customer].set_org(before);
+    let now = world.now();
+    let refused = world.clients[customer].reopen(now);
+    assert!(matches!(refused, Err(sealdesk_client::Corrupt::OrganisationRollback)), "{refused:?}");
+}
