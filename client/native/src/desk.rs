@@ -35,7 +35,7 @@ pub struct Desk {
     rng: SystemRng,
     start: Instant,
     wake_at: Option<u64>,
-    /// Of creating or opening, not performed yet.
+    /// Decided before the driver ran, to be performed after its first step.
     first: Vec<Output>,
 }
 
@@ -112,16 +112,22 @@ impl Desk {
         Ok(self.engine.page(&self.vault.rows(&names)?)?)
     }
 
-    /// Performs a command that needs no network, and returns what the engine says to it.
+    /// Performs a command that needs no network, and returns what the engine says to it. Everything else that it decided
+    /// waits for the next step, whose outputs are performed.
     ///
     /// # Errors
     /// [`VaultError`].
     pub fn command(&mut self, command: sealdesk_client::Command) -> Result<Option<Event>, VaultError> {
-        let outputs = self.step(vec![Input::User { id: 0, command }])?;
-        Ok(outputs.into_iter().find_map(|output| match output {
-            Output::Event(event @ (Event::Done { id: 0, .. } | Event::Failed { id: 0, .. })) => Some(event),
-            _ => None,
-        }))
+        let mut answer = None;
+        for output in self.step(vec![Input::User { id: 0, command }])? {
+            match output {
+                Output::Event(event @ (Event::Done { id: 0, .. } | Event::Failed { id: 0, .. })) => {
+                    answer = Some(event);
+                }
+                output => self.first.push(output),
+            }
+        }
+        Ok(answer)
     }
 
     /// After a commit that failed: drops engine, outputs and database.
@@ -141,5 +147,43 @@ impl Fallen {
         let vault = vault::reopen(&self.home, self.fence)?;
         self.fence = vault.fence();
         Desk::open(vault, self.key.duplicate(), self.org.clone(), owner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use sealdesk_client::Command;
+    use sealdesk_protocol::testing::TestOrg;
+
+    #[test]
+    fn what_a_command_decides_besides_its_answer_is_performed_later() {
+        let home = tempfile::tempdir().unwrap();
+        let mut org = TestOrg::new(1, clock::wall_ms());
+        let mut rng = random::system().unwrap();
+        let (vault, key) = vault::create(home.path(), &org.root_hash(), None, &mut rng).unwrap();
+        let mut desk = Desk::open(vault, key, org.verified(), Owner::Agent).unwrap();
+        let chain = org.agent_chain("mira", "Mira", desk.engine().agent_public().unwrap());
+        let answer = desk.command(Command::InstallCertificate { chain }).unwrap();
+        assert!(matches!(answer, Some(Event::Done { .. })), "{answer:?}");
+        // With the certificate the device connects.
+        let outputs = desk.step(Vec::new()).unwrap();
+        assert!(outputs.iter().any(|o| matches!(o, Output::Connect(_))), "{outputs:?}");
+    }
+
+    #[test]
+    fn a_desk_that_fell_rises_from_what_is_durable() {
+        let home = tempfile::tempdir().unwrap();
+        let org = TestOrg::new(1, clock::wall_ms());
+        let mut rng = random::system().unwrap();
+        let (vault, key) = vault::create(home.path(), &org.root_hash(), None, &mut rng).unwrap();
+        let mut desk = Desk::open(vault, key, org.verified(), Owner::Customer).unwrap();
+        let notice = org.settings.notices[0].hash();
+        let topic = org.settings.topics[0].id.clone();
+        desk.command(Command::Open { topic, language: "en".into(), notice }).unwrap();
+        let before = desk.engine().conversations();
+        let desk = desk.fall().rise(Owner::Customer).unwrap();
+        assert_eq!(desk.engine().conversations(), before);
+        assert_eq!(before.len(), 1);
     }
 }
