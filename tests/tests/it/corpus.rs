@@ -73,7 +73,7 @@ fn the_corpus_holds_every_seed() {
         }
         assert!(
             fs::read(&path).is_ok_and(|stored| stored == bytes),
-            "{} is stale or missing",
+            "{} is stale or missing; SEALDESK_WRITE_CORPUS=1 writes it",
             path.display()
         );
     }
