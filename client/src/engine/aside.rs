@@ -99,6 +99,8 @@ pub(crate) enum SetAsideReason {
 const MAX_ASIDE: usize = 1_024;
 /// Most of one conversation: one customer does not push out what others wait for.
 const MAX_ASIDE_EACH: usize = 300;
+/// Most that name conversations which this device does not hold.
+const MAX_ASIDE_UNKNOWN: usize = 64;
 /// Most bytes of one conversation.
 const MAX_ASIDE_BYTES: usize = 1 << 20;
 /// Quarantined items of one device; above it the oldest are overwritten.
@@ -112,7 +114,13 @@ impl Engine {
         };
         let beside = device.aside.values().filter(|a| a.conversation == conversation);
         let (count, bytes) = beside.fold((0, 0), |(n, sum), a| (n + 1, sum + a.item.bytes().len()));
+        // An honest relay delivers the open statement first: what names a conversation that is not held here shares one
+        // small budget, so that invented names fill nothing.
+        let held = |id: &ConversationId| self.conversations.contains_key(id);
+        let unknown = !held(&conversation)
+            && device.aside.values().filter(|a| !held(&a.conversation)).count() >= MAX_ASIDE_UNKNOWN;
         let full = device.aside.len() >= MAX_ASIDE
+            || unknown
             || count >= MAX_ASIDE_EACH
             || bytes + item.bytes().len() > MAX_ASIDE_BYTES;
         if full {

@@ -64,7 +64,7 @@ impl Engine {
         // From the stored list on: a list that may not follow it does not take its place.
         let stored = meta.revocations.as_ref().and_then(|list| Revocations::verify(list, org.pins()).ok());
         let revocations = stored.unwrap_or_default().newest(org.revocations().clone());
-        if revocations.number() < meta.floor.revocations {
+        if revocations.number() < meta.floor.revocations || org.check_issuer(&revocations).is_err() {
             return Err(Corrupt::OrganisationRollback);
         }
         let devices = load_devices(&mut rows)?;

@@ -68,19 +68,25 @@ impl Engine {
 
     /// A newer org.json, never an older one.
     pub(super) fn update_org(&mut self, cx: &mut Cx<'_>, id: u64, org: VerifiedOrg) {
+        let refused = |error: &dyn core::fmt::Display| {
+            problem(
+                "org_refused",
+                Fault::Organisation,
+                format!("{error}."),
+                "Fetch org.json again from the organisation.",
+            )
+        };
         if let Err(error) = accept_org(&self.meta, &org) {
-            return cx.failed(
-                id,
-                problem(
-                    "org_refused",
-                    Fault::Organisation,
-                    format!("{error}."),
-                    "Fetch org.json again from the organisation.",
-                ),
-            );
+            return cx.failed(id, refused(&error));
+        }
+        // A file that leaves the revocation list out does not bring a revoked issuer back.
+        if let Err(error) = org.check_issuer(&self.revocations) {
+            return cx.failed(id, refused(&error));
         }
         self.revocations = core::mem::take(&mut self.revocations).newest(org.revocations().clone());
         self.meta.floor = self.meta.floor.raise(org.floor());
+        // A list that was not taken does not raise the floor.
+        self.meta.floor.revocations = self.revocations.number();
         self.org = org;
         self.mark(Key::Meta);
         for hash in self.device_names() {
