@@ -4,7 +4,7 @@
 //! telling the senders costs nothing.
 
 use std::fs::File;
-use std::io::Write;
+use std::io::{Seek, Write};
 use std::path::Path;
 use std::time::Instant;
 
@@ -12,9 +12,19 @@ use crate::error::Error;
 
 pub(crate) const NAME: &str = "plain file, group fdatasync";
 
+/// Whether the file grows, or lies there in its full length and is overwritten.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Layout {
+    /// What a plain log does; the file system also writes down the file's new length each time.
+    Append,
+    /// The most that the disk gives.
+    Overwrite,
+}
+
 /// Messages a second for `total` messages of `size` bytes from `senders`.
 pub(crate) fn durable_per_second(
     folder: &Path,
+    layout: Layout,
     senders: usize,
     total: usize,
     size: usize,
@@ -23,6 +33,12 @@ pub(crate) fn durable_per_second(
     let mut file = File::create(&path).map_err(Error::machine("create the peer's file"))?;
     let group = vec![0xA5; senders * size];
     let groups = total.div_ceil(senders).max(1);
+    if layout == Layout::Overwrite {
+        for _ in 0..groups {
+            file.write_all(&group).map_err(Error::machine("lay out the peer's file"))?;
+        }
+        file.sync_all().and_then(|()| file.rewind()).map_err(Error::machine("lay out the peer's file"))?;
+    }
     let begin = Instant::now();
     for _ in 0..groups {
         file.write_all(&group).map_err(Error::machine("write the peer's file"))?;
@@ -41,10 +57,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_file_is_gone_afterwards() {
+    fn both_layouts_have_a_rate_and_leave_nothing_behind() {
         let folder = tempfile::tempdir().expect("folder");
-        let rate = durable_per_second(folder.path(), 4, 40, 2900).expect("rate");
-        assert!(rate > 0.0);
+        for layout in [Layout::Append, Layout::Overwrite] {
+            let rate = durable_per_second(folder.path(), layout, 4, 40, 2900).expect("rate");
+            assert!(rate > 0.0);
+        }
         assert_eq!(std::fs::read_dir(folder.path()).expect("folder").count(), 0);
     }
 }
