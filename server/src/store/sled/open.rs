@@ -129,8 +129,10 @@ impl SledStore {
             }
             (None, None) => {
                 tree.insert(meta("format"), &FORMAT.to_be_bytes()).map_err(failed)?;
-                tree.insert(meta("epoch"), &1u64.to_be_bytes()).map_err(failed)?;
-                1
+                // Not 1: a store that begins anew where another was lost has to look new to every client (§9.6).
+                let epoch = (crate::clock::now_ms() / 1_000).clamp(1, u64::from(u32::MAX));
+                tree.insert(meta("epoch"), &epoch.to_be_bytes()).map_err(failed)?;
+                u32::try_from(epoch).map_err(|_| StoreError::Corrupt("store epoch"))?
             }
             (format, _) => {
                 return Err(StoreError::Open(format!(

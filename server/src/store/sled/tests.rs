@@ -216,3 +216,11 @@ async fn survives_kill_9() {
     }
     assert_eq!(acknowledged.len(), 32);
 }
+
+#[tokio::test]
+async fn a_store_that_begins_anew_has_an_epoch_of_its_own() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(&folder.path().join("store"), QUOTA);
+    let now = u32::try_from(crate::clock::now_ms() / 1_000).unwrap();
+    assert!(store.epoch() + 60 > now && store.epoch() <= now, "seconds: {}", store.epoch());
+}
