@@ -6,12 +6,13 @@ use sealdesk_tests::company::Company;
 use sealdesk_tests::connection::Connection;
 use sealdesk_tests::device::Device;
 use sealdesk_tests::pair::Pair;
-use sealdesk_tests::relay::Relay;
+use sealdesk_tests::process::RelayProcess;
+use sealdesk_tests::relay::{Door, Relay};
 use sealdesk_tests::talk::post;
 use sealdesk_tests::{Site, now_ms, until};
 
 /// The relay's answer to an authentication.
-async fn verdict(relay: &Relay, make: impl FnOnce(&Connection) -> Authenticate) -> Result<(), Code> {
+async fn verdict(relay: &impl Door, make: impl FnOnce(&Connection) -> Authenticate) -> Result<(), Code> {
     let mut connection = Connection::dial(relay).await;
     let frame = make(&connection);
     connection.send(frame).await;
@@ -156,31 +157,34 @@ async fn a_revoked_agent_is_cut_off_and_does_not_come_back() {
 #[tokio::test]
 async fn an_org_json_that_goes_back_or_is_forged_does_not_replace_the_one_in_force() {
     let mut company = Company::new(26);
-    let relay = Relay::start(&company, |_| {}).await;
+    let relay = RelayProcess::start(&company, |_| {}).await;
     let mira = company.agent("mira");
     company.org.revoke(1, now_ms(), vec![Revoked::Device(mira.hash())]);
     company.change(|_| {});
-    until(async || {
-        (verdict(&relay, |c| mira.answer(&c.challenge)).await == Err(Code::Revoked)).then_some(())
-    })
-    .await;
+    let of_mira = async || verdict(&relay, |c| mira.answer(&c.challenge)).await;
+    until(async || (of_mira().await == Err(Code::Revoked)).then_some(())).await;
 
-    // The older file without the revocation, and another organisation's file: both refused, the relay goes on.
-    let revocations = company.org.revocations.take();
+    // A file without the revocation, another organisation's file, and none at all: refused, and the relay goes on.
+    let in_force = company.org.revocations.take();
+    let foreign = Company::new(99);
     company.change(|_| {});
-    let sam = company.agent("sam");
-    for file in [company.org_json(), Company::new(99).org_json()] {
-        let text = std::fs::read(file).unwrap_or_default();
+    let bad = [
+        std::fs::read(company.org_json()).unwrap(),
+        std::fs::read(foreign.org_json()).unwrap(),
+        b"{".to_vec(),
+    ];
+    for (n, text) in bad.iter().enumerate() {
         std::fs::write(company.org_json(), text).unwrap();
-        // The relay looks every two seconds: a newer good file is what shows that it has looked.
-        assert_eq!(verdict(&relay, |c| mira.answer(&c.challenge)).await, Err(Code::Revoked));
+        until(async || (relay.log().matches("org.json is not used").count() > n).then_some(())).await;
+        assert_eq!(of_mira().await, Err(Code::Revoked), "bad file {n}");
     }
-    company.org.revocations = revocations;
+    company.org.revocations = in_force;
+    let sam = company.agent("sam");
     company.org.revoke(2, now_ms(), vec![Revoked::Device(mira.hash()), Revoked::Device(sam.hash())]);
     company.change(|_| {});
-    until(async || (verdict(&relay, |c| sam.answer(&c.challenge)).await == Err(Code::Revoked)).then_some(()))
-        .await;
-    assert_eq!(verdict(&relay, |c| mira.answer(&c.challenge)).await, Err(Code::Revoked));
+    let of_sam = async || verdict(&relay, |c| sam.answer(&c.challenge)).await;
+    until(async || (of_sam().await == Err(Code::Revoked)).then_some(())).await;
+    assert_eq!(of_mira().await, Err(Code::Revoked));
 }
 
 #[tokio::test]
