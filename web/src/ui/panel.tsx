@@ -100,13 +100,13 @@ function ReaderRow({ reader }: { reader: Reader }) {
       <div>
         <p class="reader-name">
           {reader.me ? t('yourDevice') : <bdi>{name || t('someone')}</bdi>}
-          {!reader.me && <span class="tag"><Icon name="shield" />{t('verified')}</span>}
+          {!reader.me && name && <span class="tag"><Icon name="shield" />{t('verified')}</span>}
         </p>
         {!reader.me && (
           <p class="muted">
             {reader.agent && <bdi>@{reader.agent}</bdi>}
-            {reader.agent && ' · '}
-            {t(reader.role === 'supervisor' ? 'supervisorRole' : 'agentRole')}
+            {reader.agent && reader.current && ' · '}
+            {reader.current && t(reader.role === 'supervisor' ? 'supervisorRole' : 'agentRole')}
           </p>
         )}
         {reader.newDevice && <p class="caution">{t('newDevice')}</p>}
