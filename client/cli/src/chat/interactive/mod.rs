@@ -95,6 +95,7 @@ pub(crate) async fn run(session: Session) -> Result<(), Error> {
         offline: false,
     };
     chat.greet().await?;
+    chat.screen.next(chat.prompt());
     loop {
         tokio::select! {
             biased;
@@ -108,7 +109,7 @@ pub(crate) async fn run(session: Session) -> Result<(), Error> {
                     if let Flow::Quit = chat.typed(&typed).await? {
                         break;
                     }
-                    chat.screen.next();
+                    chat.screen.next(chat.prompt());
                 }
                 Some(Key::End) | None => break,
             },
@@ -149,6 +150,15 @@ impl Chat {
             (Owner::Customer, None) => self.ask_consent(self.session.topic.clone()),
             (Owner::Agent, None) => self.screen.say("Waiting for customers.", Style::Faint),
             (_, Some(_)) => Ok(()),
+        }
+    }
+
+    /// An agent sees to whom the next line goes.
+    fn prompt(&self) -> String {
+        let at = self.current.and_then(|id| self.numbers.iter().position(|n| *n == id));
+        match (self.session.owner, at) {
+            (Owner::Agent, Some(at)) => format!("[{}] > ", at + 1),
+            _ => "> ".into(),
         }
     }
 

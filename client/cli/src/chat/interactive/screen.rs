@@ -26,7 +26,7 @@ pub(super) struct Screen {
     printer: Printer,
     colours: bool,
     /// The editor reads its next line when it is told to: a line that ends the chat leaves the terminal as it was.
-    go: std::sync::mpsc::Sender<()>,
+    go: std::sync::mpsc::Sender<String>,
     #[cfg(unix)]
     _before: Option<restore::Before>,
 }
@@ -88,13 +88,14 @@ impl Screen {
         let mut editor = DefaultEditor::with_config(config).map_err(failed)?;
         let printer = editor.create_external_printer().map_err(failed)?;
         spawn(move || {
-            loop {
-                let key = match editor.readline("> ") {
+            while let Ok(prompt) = next.recv() {
+                let prompt: String = prompt;
+                let key = match editor.readline(&prompt) {
                     Ok(line) => Key::Line(line),
                     Err(_) => Key::End,
                 };
                 let end = matches!(key, Key::End);
-                if keys.blocking_send(key).is_err() || end || next.recv().is_err() {
+                if keys.blocking_send(key).is_err() || end {
                     return;
                 }
             }
@@ -109,9 +110,9 @@ impl Screen {
         Ok((screen, receiver))
     }
 
-    /// A line was dealt with: the next one may be typed.
-    pub(super) fn next(&self) {
-        let _ = self.go.send(());
+    /// The next line may be typed, after this prompt.
+    pub(super) fn next(&self, prompt: String) {
+        let _ = self.go.send(prompt);
     }
 
     /// Text in a style, for a line to print.
