@@ -19,7 +19,15 @@ use crate::own::{Exported, document, file_in, folder_beside, safety};
 
 impl Chat {
     pub(super) async fn typed(&mut self, typed: &str) -> Result<Flow, Error> {
-        let result = match typed::parse(typed) {
+        let parsed = typed::parse(typed);
+        let directed = matches!(parsed, Typed::Text(_) | Typed::File(_) | Typed::Close | Typed::Accept);
+        if directed && self.prompted.is_some() && self.prompted != self.current {
+            // The selected conversation ended while the line was typed: nothing goes to somebody else unseen.
+            let said = "Another conversation is selected since this line was begun, so nothing was sent. \
+                        The arrow up brings the line back; the prompt names to whom it would go.";
+            return self.screen.say(said, Style::Warning).map(|()| Flow::On);
+        }
+        let result = match parsed {
             Typed::Quit => return Ok(Flow::Quit),
             Typed::Empty => Ok(()),
             Typed::Wrong(why) => return self.screen.say(&why, Style::Warning).map(|()| Flow::On),

@@ -58,6 +58,8 @@ struct Chat {
     /// Conversations in the order of their numbers.
     numbers: Vec<ConversationId>,
     current: Option<ConversationId>,
+    /// The one that the prompt names, below which a line is being typed.
+    prompted: Option<ConversationId>,
     /// A notice that was shown and waits for /agree, and what it is for.
     consent: Option<(Handle, NoticeHash)>,
     waiting: Vec<WaitingEntry>,
@@ -88,6 +90,7 @@ pub(crate) async fn run(session: Session) -> Result<(), Error> {
         shown: BTreeMap::new(),
         numbers: Vec::new(),
         current: None,
+        prompted: None,
         consent: None,
         waiting: Vec::new(),
         files: BTreeMap::new(),
@@ -95,7 +98,8 @@ pub(crate) async fn run(session: Session) -> Result<(), Error> {
         offline: false,
     };
     chat.greet().await?;
-    chat.screen.next(chat.prompt());
+    let prompt = chat.prompt();
+    chat.screen.next(prompt);
     loop {
         tokio::select! {
             biased;
@@ -109,7 +113,8 @@ pub(crate) async fn run(session: Session) -> Result<(), Error> {
                     if let Flow::Quit = chat.typed(&typed).await? {
                         break;
                     }
-                    chat.screen.next(chat.prompt());
+                    let prompt = chat.prompt();
+                    chat.screen.next(prompt);
                 }
                 Some(Key::End) | None => break,
             },
@@ -154,7 +159,8 @@ impl Chat {
     }
 
     /// An agent sees to whom the next line goes.
-    fn prompt(&self) -> String {
+    fn prompt(&mut self) -> String {
+        self.prompted = self.current;
         let at = self.current.and_then(|id| self.numbers.iter().position(|n| *n == id));
         match (self.session.owner, at) {
             (Owner::Agent, Some(at)) => format!("[{}] > ", at + 1),
