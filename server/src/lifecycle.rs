@@ -113,7 +113,12 @@ pub fn open_store(config: &Config) -> Result<SledStore, StoreError> {
         bytes: u64::from(config.limits.mailbox_mib) << 20,
     };
     let folder = config.data.join("store");
-    SledStore::open(&Options { folder, cache_bytes: u64::from(config.store.cache_mib) << 20, quota })
+    SledStore::open(&Options {
+        folder,
+        cache_bytes: u64::from(config.store.cache_mib) << 20,
+        journal_bytes: u64::from(config.store.journal_mib) << 20,
+        quota,
+    })
 }
 
 /// Makes a folder for the relay alone.

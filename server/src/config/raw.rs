@@ -136,6 +136,8 @@ section! {
     StoreLimits {
         /// Page cache.
         cache_mib: u32 = 64,
+        /// Length at which the journal is brought into the store; about twice as much is held in memory.
+        journal_mib: u32 = 32,
         /// Free space below which nothing new is accepted.
         min_free_mib: u32 = 256,
         /// Life of audit entries.

@@ -24,7 +24,7 @@ fn pair(id: u8, expires_ms: u64) -> Prekey {
 
 async fn contents<S: Store>(store: &S, mailbox: MailboxId) -> Vec<(u64, Vec<u8>)> {
     let items = store.read(mailbox, 0, 100, 1 << 20).await.unwrap();
-    items.into_iter().map(|item| (item.seq, item.bytes)).collect()
+    items.into_iter().map(|item| (item.seq, item.bytes.to_vec())).collect()
 }
 
 /// Runs every check. A name that starts with `wide:` asks for the store of the rest of the name, without quotas.

@@ -13,6 +13,7 @@ pub(crate) mod conformance;
 use core::fmt;
 use std::path::Path;
 
+use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use sealdesk_protocol::ids::{BlobId, ConversationId, DeviceKeyHash, MailboxId, PrekeyId};
 use serde::{Deserialize, Serialize};
@@ -80,7 +81,7 @@ pub struct Item {
     /// Position.
     pub seq: u64,
     /// The bytes that were appended.
-    pub bytes: Vec<u8>,
+    pub bytes: Bytes,
 }
 
 impl fmt::Debug for Item {
@@ -258,7 +259,7 @@ pub trait Store: Send + Sync + 'static {
     fn blob(&self, id: BlobId) -> Answer<Option<BlobRecord>>;
     /// Drops what expired by `now_ms`, and audit entries older than `audit_before_ms`; a bounded amount at a time.
     fn sweep(&self, now_ms: u64, audit_before_ms: u64) -> Answer<Swept>;
-    /// Writes a consistent copy to a new file; writes wait meanwhile.
+    /// Writes a consistent copy of all that was asked for before to a new file; writes go on meanwhile.
     fn backup(&self, to: &Path) -> Answer<u64>;
     /// Counts what is held; reads everything, so not for a hot path.
     fn stats(&self) -> Answer<StoreStats>;

@@ -1,26 +1,34 @@
-//! The one writer: groups waiting operations into one atomic batch, makes it durable, then answers them all.
+//! The one writer: groups waiting operations into one atomic write, makes it durable, then answers them all.
 //!
 //! 1. Take every operation that waits (bounded by count and bytes).
-//! 2. Run each against the tree plus what earlier operations of the group wrote.
-//! 3. Publish which positions are about to appear, so that readers do not see them before they are durable: a
-//!    position seen and then lost in a power cut would be given out a second time.
-//! 4. Apply one batch, flush sled, `sync_data` on our own handle (sled's flush is no disk flush on Linux).
+//! 2. Run each against what is durable plus what earlier operations of the group wrote.
+//! 3. Append the group to the [`journal`](super::journal): one write, one `sync_data`.
+//! 4. Show it to readers. They never see what is not durable: a position seen and then lost in a power cut would be
+//!    given out a second time.
 //! 5. Answer everybody.
+//! 6. When the journal is long, put its writes to rest and go on in the other file; the [`keeper`](super::keeper) brings
+//!    them into sled meanwhile.
 //!
 //! An operation refuses before its first write or not at all, so a refusal leaves no trace. A failed write ends
 //! writing for good: what is on disk is then unknown until the store is opened again.
 
-use std::collections::{BTreeMap, HashMap};
-use std::fs::File;
+use std::collections::HashMap;
+use std::iter::Peekable;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
+use bytes::Bytes;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use sealdesk_protocol::ids::MailboxId;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
 
+use super::journal::Journal;
+use super::keeper::Keeper;
+use super::keys;
+use super::layers::{Entry, Layer, Layers};
 use super::mailbox::MailboxState;
 use crate::store::StoreError;
 
@@ -30,67 +38,58 @@ const QUEUE: usize = 2_048;
 const GROUP: usize = 2_048;
 /// Written bytes after which a group is closed.
 const GROUP_BYTES: usize = 8 << 20;
-/// Mailbox states kept in memory; beyond that they are read again from the tree.
+/// Mailbox states kept in memory; beyond that they are read again from the store.
 const CACHED_MAILBOXES: usize = 32_768;
+/// How many times its usual length a journal may reach while the keeper is busy; then writers wait for it.
+const MOST_JOURNALS: u64 = 8;
 
-/// A key and its value.
-pub(super) type Entry = (Vec<u8>, Vec<u8>);
 type Finish = Box<dyn FnOnce(Result<(), StoreError>) + Send>;
 type Operation = Box<dyn FnOnce(&mut Txn<'_>) -> Finish + Send>;
 
-/// What readers and the committer share.
+/// What is asked of the writer.
+enum Request {
+    Run(Operation),
+    /// A consistent copy to this file; answered with the number of records.
+    Backup(PathBuf, oneshot::Sender<Result<u64, StoreError>>),
+}
+
+/// Whether the store can still write.
 #[derive(Debug, Default)]
-pub(super) struct Shared {
-    /// First position of each mailbox that is written but not yet durable.
-    pending: Mutex<HashMap<MailboxId, u64>>,
-    failed: Mutex<Option<StoreError>>,
-}
+pub(super) struct Health(Mutex<Option<StoreError>>);
 
-impl Shared {
-    /// Positions from here on are not durable yet.
-    pub(super) fn not_durable_from(&self, mailbox: &MailboxId) -> u64 {
-        self.pending.lock().unwrap_or_else(PoisonError::into_inner).get(mailbox).copied().unwrap_or(u64::MAX)
+impl Health {
+    pub(super) fn check(&self) -> Result<(), StoreError> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone().map_or(Ok(()), Err)
     }
 
-    pub(super) fn health(&self) -> Result<(), StoreError> {
-        self.failed.lock().unwrap_or_else(PoisonError::into_inner).clone().map_or(Ok(()), Err)
-    }
-
-    fn fail(&self, error: &StoreError) {
-        *self.failed.lock().unwrap_or_else(PoisonError::into_inner) = Some(error.clone());
-    }
-
-    #[cfg(test)]
-    pub(super) fn announce(&self, mailbox: MailboxId, seq: u64) {
-        self.publish(HashMap::from([(mailbox, seq)]));
-    }
-
-    fn publish(&self, pending: HashMap<MailboxId, u64>) {
-        *self.pending.lock().unwrap_or_else(PoisonError::into_inner) = pending;
+    /// The first failure counts.
+    pub(super) fn fail(&self, error: StoreError) {
+        tracing::error!(%error, "the store cannot write any more: free disk space or check the disk, then restart");
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
     }
 }
 
-/// The tree as an operation sees it: with what its group wrote before.
+/// The store as an operation sees it: with what its group wrote before.
 pub(super) struct Txn<'a> {
-    pub(super) tree: &'a sled::Tree,
+    layers: &'a Layers,
     pub(super) mailboxes: &'a mut HashMap<MailboxId, MailboxState>,
     pub(super) next_audit: &'a mut u64,
-    writes: BTreeMap<Vec<u8>, Option<Vec<u8>>>,
+    writes: Layer,
     pending: HashMap<MailboxId, u64>,
     bytes: usize,
 }
 
 impl Txn<'_> {
-    pub(super) fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+    pub(super) fn get(&self, key: &[u8]) -> Result<Option<Bytes>, StoreError> {
         match self.writes.get(key) {
             Some(written) => Ok(written.clone()),
-            None => Ok(self.tree.get(key).map_err(failed)?.map(|value| value.to_vec())),
+            None => self.layers.get(key),
         }
     }
 
     pub(super) fn put(&mut self, key: Vec<u8>, value: Vec<u8>) {
         self.bytes += key.len() + value.len();
-        self.writes.insert(key, Some(value));
+        self.writes.insert(key, Some(value.into()));
     }
 
     pub(super) fn remove(&mut self, key: Vec<u8>) {
@@ -100,19 +99,33 @@ impl Txn<'_> {
 
     /// Up to `limit` entries whose keys start with `prefix`, in order.
     pub(super) fn scan(&self, prefix: &[u8], limit: usize) -> Result<Vec<Entry>, StoreError> {
-        let mut found = BTreeMap::new();
-        for entry in self.tree.scan_prefix(prefix) {
-            let (key, value) = entry.map_err(failed)?;
-            if !self.writes.contains_key(key.as_ref()) {
-                found.insert(key.to_vec(), value.to_vec());
-                if found.len() == limit {
-                    break;
-                }
-            }
+        self.entries(prefix, &keys::after(prefix), limit)
+    }
+
+    /// The entries from one key to before another, in order.
+    pub(super) fn range(&self, (from, before): (Vec<u8>, Vec<u8>)) -> Result<Vec<Entry>, StoreError> {
+        self.entries(&from, &before, usize::MAX)
+    }
+
+    fn entries(&self, from: &[u8], before: &[u8], limit: usize) -> Result<Vec<Entry>, StoreError> {
+        if from >= before {
+            return Ok(Vec::new());
         }
-        let written = self.writes.range(prefix.to_vec()..).take_while(|(key, _)| key.starts_with(prefix));
-        found.extend(written.filter_map(|(key, value)| Some((key.clone(), value.clone()?))));
-        Ok(found.into_iter().take(limit).collect())
+        let bounds = (std::ops::Bound::Included(from), std::ops::Bound::Excluded(before));
+        let mut written = self.writes.range::<[u8], _>(bounds).peekable();
+        if written.peek().is_none() {
+            return self.layers.entries(from, before, limit);
+        }
+        // What the group removed does not count against the limit.
+        let removed = written.clone().filter(|(_, value)| value.is_none()).count();
+        let mut found: Layer = self
+            .layers
+            .entries(from, before, limit.saturating_add(removed))?
+            .into_iter()
+            .map(|(key, value)| (key, Some(value)))
+            .collect();
+        found.extend(written.map(|(key, value)| (key.clone(), value.clone())));
+        Ok(found.into_iter().filter_map(|(key, value)| Some((key, value?))).take(limit).collect())
     }
 
     /// First position that becomes visible with this group.
@@ -129,33 +142,37 @@ impl Txn<'_> {
 /// The handle to the committer thread.
 #[derive(Debug)]
 pub(super) struct Committer {
-    queue: Option<mpsc::Sender<Operation>>,
+    queue: Option<mpsc::Sender<Request>>,
     thread: Option<JoinHandle<()>>,
-    pub(super) shared: Arc<Shared>,
+}
+
+/// What the committer thread works with.
+#[derive(Debug)]
+pub(super) struct Writer {
+    pub(super) layers: Arc<Layers>,
+    pub(super) journal: Journal,
+    pub(super) keeper: Keeper,
+    pub(super) health: Arc<Health>,
+    pub(super) next_audit: u64,
+    /// Length at which the journal turns.
+    pub(super) journal_bytes: u64,
 }
 
 impl Committer {
-    /// Starts the thread. `disk` is our own handle to sled's file.
-    pub(super) fn start(
-        tree: sled::Tree,
-        db: sled::Db,
-        disk: File,
-        next_audit: u64,
-    ) -> std::io::Result<Self> {
-        let (queue, mut operations) = mpsc::channel::<Operation>(QUEUE);
-        let shared = Arc::new(Shared::default());
-        let theirs = Arc::clone(&shared);
+    /// Starts the thread.
+    pub(super) fn start(mut writer: Writer) -> std::io::Result<Self> {
+        let (queue, mut requests) = mpsc::channel::<Request>(QUEUE);
         let thread = std::thread::Builder::new().name("store-committer".into()).spawn(move || {
-            let mut writer = Writer { tree, db, disk, mailboxes: HashMap::new(), next_audit, shared: theirs };
+            let mut mailboxes = HashMap::new();
             let mut waiting = Vec::with_capacity(GROUP);
-            while operations.blocking_recv_many(&mut waiting, GROUP) > 0 {
+            while requests.blocking_recv_many(&mut waiting, GROUP) > 0 {
                 let mut group = waiting.drain(..).peekable();
                 while group.peek().is_some() {
-                    writer.commit(&mut group);
+                    writer.commit(&mut mailboxes, &mut group);
                 }
             }
         })?;
-        Ok(Self { queue: Some(queue), thread: Some(thread), shared })
+        Ok(Self { queue: Some(queue), thread: Some(thread) })
     }
 
     /// Runs `operation` in the next group; the future resolves when its writes are durable.
@@ -167,16 +184,30 @@ impl Committer {
         F: FnOnce(&mut Txn<'_>) -> Result<T, StoreError> + Send + 'static,
     {
         let (answer, answered) = oneshot::channel();
-        let boxed: Operation = Box::new(move |txn| {
+        let operation: Operation = Box::new(move |txn| {
             let outcome = operation(txn);
             Box::new(move |durable| {
                 // A caller that went away does not need the answer.
                 let _ = answer.send(durable.and(outcome));
             })
         });
+        self.ask(Request::Run(operation), answered)
+    }
+
+    /// Writes a consistent copy to a new file, of everything that was asked for before. Writers go on meanwhile.
+    pub(super) fn backup(&self, to: PathBuf) -> BoxFuture<'static, Result<u64, StoreError>> {
+        let (answer, answered) = oneshot::channel();
+        self.ask(Request::Backup(to, answer), answered)
+    }
+
+    fn ask<T: Send + 'static>(
+        &self,
+        request: Request,
+        answered: oneshot::Receiver<Result<T, StoreError>>,
+    ) -> BoxFuture<'static, Result<T, StoreError>> {
         let stopped = || StoreError::Failed("the store has stopped".into());
         let queued = match &self.queue {
-            Some(queue) => queue.try_send(boxed).map_err(|error| (queue.clone(), error)),
+            Some(queue) => queue.try_send(request).map_err(|error| (queue.clone(), error)),
             None => return core::future::ready(Err(stopped())).boxed(),
         };
         async move {
@@ -204,74 +235,70 @@ impl Drop for Committer {
     }
 }
 
-struct Writer {
-    tree: sled::Tree,
-    db: sled::Db,
-    disk: File,
-    mailboxes: HashMap<MailboxId, MailboxState>,
-    next_audit: u64,
-    shared: Arc<Shared>,
-}
-
 impl Writer {
-    fn commit(&mut self, operations: &mut impl Iterator<Item = Operation>) {
-        if let Err(error) = self.shared.health() {
-            operations.for_each(|operation| {
-                let mut txn = empty(&self.tree, &mut self.mailboxes, &mut self.next_audit);
-                operation(&mut txn)(Err(error.clone()));
-            });
-            return;
+    /// One group, up to the first backup.
+    fn commit(
+        &mut self,
+        mailboxes: &mut HashMap<MailboxId, MailboxState>,
+        requests: &mut Peekable<impl Iterator<Item = Request>>,
+    ) {
+        let healthy = self.health.check();
+        if mailboxes.len() > CACHED_MAILBOXES {
+            mailboxes.clear();
         }
-        if self.mailboxes.len() > CACHED_MAILBOXES {
-            self.mailboxes.clear();
-        }
-        let mut txn = empty(&self.tree, &mut self.mailboxes, &mut self.next_audit);
+        let (writes, pending) = (Layer::new(), HashMap::new());
+        let (layers, next_audit) = (Arc::clone(&self.layers), &mut self.next_audit);
+        let mut txn = Txn { layers: &layers, mailboxes, next_audit, writes, pending, bytes: 0 };
         let mut finished = Vec::new();
-        for operation in operations {
-            finished.push(operation(&mut txn));
-            if txn.bytes > GROUP_BYTES {
+        let mut backup = None;
+        for request in requests {
+            match request {
+                Request::Run(operation) => finished.push(operation(&mut txn)),
+                Request::Backup(to, answer) => backup = Some((to, answer)),
+            }
+            if txn.bytes > GROUP_BYTES || backup.is_some() {
                 break;
             }
         }
-        let (writes, pending) = (txn.writes, txn.pending);
-        let durable = if writes.is_empty() { Ok(()) } else { self.persist(writes, pending) };
-        if let Err(error) = &durable {
-            tracing::error!(%error, "the store cannot write any more: free disk space or check the disk, then restart");
-            self.shared.fail(error);
-        }
+        let writes = txn.writes;
+        let durable = healthy.and_then(|()| {
+            let stored = if writes.is_empty() { Ok(()) } else { self.store(writes) };
+            stored.inspect_err(|error| self.health.fail(error.clone()))
+        });
         finished.into_iter().for_each(|finish| finish(durable.clone()));
+        if let Some((to, answer)) = backup {
+            match durable.and_then(|()| self.turn()) {
+                Ok(()) => self.keeper.back_up(to, answer),
+                // The caller may be gone.
+                Err(error) => drop(answer.send(Err(error))),
+            }
+        } else if durable.is_ok() {
+            self.turn_when_long();
+        }
     }
 
-    fn persist(
-        &self,
-        writes: BTreeMap<Vec<u8>, Option<Vec<u8>>>,
-        pending: HashMap<MailboxId, u64>,
-    ) -> Result<(), StoreError> {
-        let mut batch = sled::Batch::default();
-        for (key, value) in writes {
-            match value {
-                Some(value) => batch.insert(key, value),
-                None => batch.remove(key),
-            }
-        }
-        self.shared.publish(pending);
-        self.tree.apply_batch(batch).map_err(failed)?;
-        self.db.flush().map_err(failed)?;
-        self.disk.sync_data().map_err(|error| StoreError::Failed(error.to_string()))?;
-        self.shared.publish(HashMap::new());
+    fn store(&mut self, writes: Layer) -> Result<(), StoreError> {
+        self.journal.append(&writes).map_err(|error| StoreError::Failed(error.to_string()))?;
+        self.layers.show(writes);
         Ok(())
     }
-}
 
-fn empty<'a>(
-    tree: &'a sled::Tree,
-    mailboxes: &'a mut HashMap<MailboxId, MailboxState>,
-    next_audit: &'a mut u64,
-) -> Txn<'a> {
-    Txn { tree, mailboxes, next_audit, writes: BTreeMap::new(), pending: HashMap::new(), bytes: 0 }
-}
+    /// Turns the journal when it is long and the keeper has time, or when it is far too long.
+    fn turn_when_long(&mut self) {
+        let length = self.journal.length();
+        let due = length > self.journal_bytes && self.keeper.is_idle();
+        if (due || length > self.journal_bytes * MOST_JOURNALS)
+            && let Err(error) = self.turn()
+        {
+            self.health.fail(error);
+        }
+    }
 
-/// A sled error during operation: the machine's fault, final.
-pub(super) fn failed(error: sled::Error) -> StoreError {
-    StoreError::Failed(error.to_string())
+    /// Puts the written layer to rest and goes on in the other file, once the keeper is through with that one.
+    fn turn(&mut self) -> Result<(), StoreError> {
+        self.keeper.wait()?;
+        self.journal.turn().map_err(|error| StoreError::Failed(error.to_string()))?;
+        self.keeper.bring_down(self.layers.rest());
+        Ok(())
+    }
 }

@@ -98,11 +98,27 @@ pub(super) fn is_first_piece(key: &[u8]) -> bool {
     key.len() == ITEM_LEN
 }
 
-/// Everything of a mailbox from one position to another, both included, with all pieces.
-pub(super) fn items(mailbox: &MailboxId, from: u64, to: u64) -> core::ops::RangeInclusive<Vec<u8>> {
-    let mut end = item(mailbox, to);
-    end.push(u8::MAX);
-    item(mailbox, from)..=end
+/// Everything of a mailbox from one position to another, both included, with all pieces: first key, and the key behind
+/// the last.
+pub(super) fn items(mailbox: &MailboxId, from: u64, to: u64) -> (Vec<u8>, Vec<u8>) {
+    let behind = match to.checked_add(1) {
+        Some(next) => item(mailbox, next),
+        None => after(&key(prefix::ITEM, &[mailbox.as_bytes()])),
+    };
+    (item(mailbox, from), behind)
+}
+
+/// The first key behind all that start with `prefix`.
+pub(super) fn after(prefix: &[u8]) -> Vec<u8> {
+    let mut behind = prefix.to_vec();
+    while let Some(last) = behind.pop() {
+        // Keys start with a letter, so there is always a byte left to raise.
+        if last < u8::MAX {
+            behind.push(last + 1);
+            break;
+        }
+    }
+    behind
 }
 
 /// The number at the end of a key.

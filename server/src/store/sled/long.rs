@@ -9,7 +9,9 @@
 //! key | n   piece n, from 1
 //! ```
 
-use super::committer::{Entry, Txn};
+use bytes::{Bytes, BytesMut};
+
+use super::committer::Txn;
 use crate::store::StoreError;
 
 /// Largest stored value, bytes: 17 of them and their keys fit into 128 KiB.
@@ -46,11 +48,15 @@ pub(super) fn remove(txn: &mut Txn<'_>, key: &[u8]) -> Result<(), StoreError> {
 }
 
 /// Puts the pieces together; none if there is no value.
-pub(super) fn join(pieces: Vec<Entry>) -> Option<Vec<u8>> {
+pub(super) fn join(pieces: Vec<Bytes>) -> Option<Bytes> {
     let mut pieces = pieces.into_iter();
-    let (_, mut whole) = pieces.next()?;
-    pieces.for_each(|(_, piece)| whole.extend_from_slice(&piece));
-    Some(whole)
+    let first = pieces.next()?;
+    if pieces.len() == 0 {
+        return Some(first);
+    }
+    let mut whole = BytesMut::from(first);
+    pieces.for_each(|piece| whole.extend_from_slice(&piece));
+    Some(whole.freeze())
 }
 
 fn piece_number(key: &[u8], piece: &[u8]) -> usize {

@@ -12,9 +12,10 @@
 
 use std::collections::{HashMap, VecDeque};
 
+use bytes::Bytes;
 use sealdesk_protocol::ids::MailboxId;
 
-use super::committer::{Txn, failed};
+use super::committer::Txn;
 use super::keys::{self, prefix};
 use super::long;
 use super::value::{split_number, with_number};
@@ -60,8 +61,13 @@ impl MailboxState {
     }
 }
 
+/// An item's bytes, behind expiry and id.
+pub(super) fn item_bytes(mut value: Bytes) -> Option<Bytes> {
+    (value.len() >= ITEM_HEAD).then(|| value.split_off(ITEM_HEAD))
+}
+
 /// Expiry, id and bytes of an item's first piece.
-pub(super) fn split_item(value: &[u8]) -> Option<(u64, ItemId, &[u8])> {
+fn split_item(value: &[u8]) -> Option<(u64, ItemId, &[u8])> {
     let (expires_ms, rest) = split_number(value)?;
     let (id, bytes) = rest.split_first_chunk::<16>()?;
     Some((expires_ms, *id, bytes))
@@ -77,13 +83,12 @@ fn item_of(value: &[u8]) -> Result<(u64, ItemId, &[u8]), StoreError> {
     split_item(value).ok_or(StoreError::Corrupt("item"))
 }
 
-fn id_entries(record: &[u8]) -> Result<impl DoubleEndedIterator<Item = (u64, ItemId)>, StoreError> {
+fn id_entries(record: &[u8]) -> Result<impl Iterator<Item = (u64, ItemId)>, StoreError> {
     let (_, entries) = split_number(record).ok_or(StoreError::Corrupt("acknowledged ids"))?;
-    let entries = entries.chunks_exact(ID_ENTRY).filter_map(|entry| {
+    Ok(entries.chunks_exact(ID_ENTRY).filter_map(|entry| {
         let (seq, id) = split_number(entry)?;
         Some((seq, id.try_into().ok()?))
-    });
-    Ok(entries.collect::<Vec<_>>().into_iter())
+    }))
 }
 
 fn load(txn: &Txn<'_>, mailbox: &MailboxId) -> Result<MailboxState, StoreError> {
@@ -95,8 +100,7 @@ fn load(txn: &Txn<'_>, mailbox: &MailboxId) -> Result<MailboxState, StoreError> 
     };
     let (ids, acknowledged) = (HashMap::new(), VecDeque::new());
     let mut state = MailboxState { first, next, items: 0, bytes: 0, bucket: 0, ids, acknowledged };
-    for entry in txn.tree.range(keys::items(mailbox, first, u64::MAX)) {
-        let (key, value) = entry.map_err(failed)?;
+    for (key, value) in txn.range(keys::items(mailbox, first, u64::MAX))? {
         if keys::is_first_piece(&key) {
             let seq = keys::item_seq(&key);
             state.next = state.next.max(seq + 1);
@@ -106,14 +110,10 @@ fn load(txn: &Txn<'_>, mailbox: &MailboxId) -> Result<MailboxState, StoreError> 
         state.items += items;
         state.bytes += bytes;
     }
-    for entry in txn.tree.scan_prefix(keys::acknowledged_ids(mailbox)).rev() {
-        let (_, record) = entry.map_err(failed)?;
-        for (seq, id) in id_entries(&record)?.rev() {
+    for (_, record) in txn.scan(&keys::acknowledged_ids(mailbox), usize::MAX)? {
+        for (seq, id) in id_entries(&record)? {
             state.ids.insert(id, seq);
-            state.acknowledged.push_front(id);
-        }
-        if state.acknowledged.len() >= REMEMBERED {
-            break;
+            state.remember(id);
         }
     }
     Ok(state)
@@ -194,8 +194,7 @@ pub(super) fn ack(txn: &mut Txn<'_>, mailbox: MailboxId, up_to: u64) -> Result<(
         return Ok(());
     }
     let mut gone: Vec<(u64, ItemId, u64)> = Vec::new();
-    for entry in txn.tree.range(keys::items(&mailbox, first, up_to)) {
-        let (key, value) = entry.map_err(failed)?;
+    for (key, value) in txn.range(keys::items(&mailbox, first, up_to))? {
         if keys::is_first_piece(&key) {
             let (expires_ms, id, _) = item_of(&value)?;
             gone.push((keys::item_seq(&key), id, expires_ms));
@@ -204,7 +203,7 @@ pub(super) fn ack(txn: &mut Txn<'_>, mailbox: MailboxId, up_to: u64) -> Result<(
         let state = state(txn, &mailbox)?;
         state.items = state.items.saturating_sub(items);
         state.bytes = state.bytes.saturating_sub(bytes);
-        txn.remove(key.to_vec());
+        txn.remove(key);
     }
     for record in gone.chunks(IDS_A_RECORD) {
         let expires_ms = record.iter().map(|(_, _, expires_ms)| *expires_ms).max().unwrap_or_default();

@@ -3,10 +3,14 @@
 use std::fs::{File, TryLockError};
 use std::io::{Read, Seek, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::SledStore;
-use super::committer::Committer;
+use super::committer::{Committer, Health, Writer};
+use super::journal::{self, JournalError};
+use super::keeper::{Disk, Keeper};
 use super::keys::{self, prefix};
+use super::layers::{Layers, failed};
 use crate::store::{Quota, StoreError};
 
 /// Version of the layout on disk.
@@ -16,6 +20,9 @@ const SEGMENT_BYTES: usize = 512 << 10;
 /// sled's background flush, milliseconds; durability does not depend on it.
 const FLUSH_EVERY_MS: u64 = 500;
 
+/// Usual length of a journal. Twice as much is kept in memory and on disk at most times.
+pub const JOURNAL_BYTES: u64 = 32 << 20;
+
 /// How to open a store.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -23,6 +30,8 @@ pub struct Options {
     pub folder: PathBuf,
     /// Page cache in bytes.
     pub cache_bytes: u64,
+    /// Length at which the journal's writes are brought into sled, [`JOURNAL_BYTES`].
+    pub journal_bytes: u64,
     /// Quota of every mailbox.
     pub quota: Quota,
 }
@@ -107,7 +116,10 @@ impl SledStore {
         let lock = lock(&options.folder)?;
         let db = database(&options.folder, options.cache_bytes)?;
         let tree: sled::Tree = (*db).clone();
-        let failed = |error: sled::Error| StoreError::Open(format!("the store cannot be read: {error}"));
+        let failed = |error: sled::Error| match failed(error) {
+            StoreError::Failed(text) => StoreError::Open(format!("the store cannot be read: {text}")),
+            other => other,
+        };
         let number = |name: &str| -> Result<Option<u64>, StoreError> {
             let Some(stored) = tree.get(meta(name)).map_err(failed)? else { return Ok(None) };
             let bytes: [u8; 8] =
@@ -141,16 +153,39 @@ impl SledStore {
                 )));
             }
         };
-        db.flush().map_err(failed)?;
-        let disk = File::open(options.folder.join("db"))
-            .and_then(|file| file.sync_data().map(|()| file))
-            .map_err(|error| StoreError::Open(format!("cannot flush the store to disk: {error}")))?;
-        note_made(&options.folder)
+        let file = File::open(options.folder.join("db"))
+            .map_err(|error| StoreError::Open(format!("cannot open the store's file: {error}")))?;
+        let (folder, disk) = (&options.folder, Disk { db: db.clone(), file });
+        // Whatever was accepted and had not reached sled. The journal goes on in the older file once it has.
+        let found = journal::read(folder, epoch.into()).map_err(unreadable)?;
+        disk.bring_down(&found.layer)?;
+        let journal = found.begin(folder, epoch.into()).map_err(unreadable)?;
+        note_made(folder)
             .map_err(|error| StoreError::Open(format!("cannot write beside the store: {error}")))?;
         let last_audit = tree.scan_prefix([prefix::AUDIT]).next_back().transpose().map_err(failed)?;
         let next_audit = last_audit.map_or(0, |(key, _)| keys::trailing_number(&key)) + 1;
-        let committer = Committer::start(tree.clone(), db.clone(), disk, next_audit)
-            .map_err(|error| StoreError::Open(format!("cannot start the store's thread: {error}")))?;
-        Ok(Self { committer, tree, db, epoch, quota: options.quota, _lock: lock })
+        let (layers, health) = (Arc::new(Layers::over(tree)), Arc::new(Health::default()));
+        let threads = |error| StoreError::Open(format!("cannot start the store's threads: {error}"));
+        let keeper = Keeper::start(disk, Arc::clone(&layers), Arc::clone(&health), epoch).map_err(threads)?;
+        let committer = Committer::start(Writer {
+            layers: Arc::clone(&layers),
+            journal,
+            keeper,
+            health: Arc::clone(&health),
+            next_audit,
+            journal_bytes: options.journal_bytes,
+        })
+        .map_err(threads)?;
+        Ok(Self { committer, layers, db, health, epoch, quota: options.quota, _lock: lock })
     }
+}
+
+/// What to do about a journal that cannot be read.
+fn unreadable(error: JournalError) -> StoreError {
+    let remedy = match &error {
+        JournalError::File(..) => "check the folder's owner, the disk and the free space",
+        JournalError::Damaged(_) => "restore a backup (`sealdesk-relay restore`)",
+        JournalError::Foreign(_) => "put back the store's own files, or restore a backup",
+    };
+    StoreError::Open(format!("the store's journal cannot be read: {error}; {remedy}"))
 }

@@ -14,8 +14,15 @@ const FAR: u64 = u64::MAX / 4;
 /// Folder in which the child of the kill -9 test writes.
 const CHILD_FOLDER: &str = "SEALDESK_TEST_STORE";
 
+/// So short that it turns many times in each test.
+const JOURNAL: u64 = 8 << 10;
+
+fn options(folder: &Path, quota: Quota) -> Options {
+    Options { folder: folder.to_path_buf(), cache_bytes: 8 << 20, journal_bytes: JOURNAL, quota }
+}
+
 fn open(folder: &Path, quota: Quota) -> SledStore {
-    SledStore::open(&Options { folder: folder.to_path_buf(), cache_bytes: 8 << 20, quota }).unwrap()
+    SledStore::open(&options(folder, quota)).unwrap()
 }
 
 const WIDE: Quota = Quota { items: 1 << 40, bytes: 1 << 40 };
@@ -35,8 +42,7 @@ fn a_store_in_use_names_its_holder() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("store");
     let _held = open(&path, QUOTA);
-    let options = Options { folder: path, cache_bytes: 8 << 20, quota: QUOTA };
-    let error = SledStore::open(&options).unwrap_err().to_string();
+    let error = SledStore::open(&options(&path, QUOTA)).unwrap_err().to_string();
     assert!(error.contains(&format!("in use by process {}", std::process::id())), "{error}");
     assert!(error.contains("stop that relay first"), "{error}");
 }
@@ -46,8 +52,7 @@ fn an_unusable_folder_is_named() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("file");
     std::fs::write(&file, b"no folder").unwrap();
-    let options = Options { folder: file.join("store"), cache_bytes: 8 << 20, quota: QUOTA };
-    let error = SledStore::open(&options).unwrap_err().to_string();
+    let error = SledStore::open(&options(&file.join("store"), QUOTA)).unwrap_err().to_string();
     assert!(error.contains("file"), "{error}");
 }
 
@@ -102,18 +107,92 @@ async fn a_damaged_backup_is_refused_before_anything_is_written() {
     );
 }
 
-/// Readers never see a position that a power cut could take back: what is not durable is announced before it is
-/// applied, and hidden.
+/// A backup holds all that was stored before it was asked for, and nothing later; writers go on meanwhile.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn readers_see_durable_items_only() {
+async fn a_backup_is_of_one_moment_while_writers_go_on() {
     let folder = tempfile::tempdir().unwrap();
+    let copy = folder.path().join("copy");
     let store = Arc::new(open(&folder.path().join("store"), WIDE));
     let mailbox = MailboxId([1; 16]);
-    store.append(Append { mailbox, id: [0; 16], bytes: vec![0], expires_ms: FAR }).await.unwrap();
-    store.committer.shared.announce(mailbox, 1);
+    let append = |n: u64| {
+        let mut id = [0; 16];
+        id[..8].copy_from_slice(&n.to_be_bytes());
+        store.append(Append { mailbox, id, bytes: vec![7; 500], expires_ms: FAR })
+    };
+    for n in 0..200 {
+        append(n).await.unwrap();
+    }
+    store.ack(mailbox, 50).await.unwrap();
+    let backup = store.backup(&copy);
+    let later = futures_util::future::join_all((200..400).map(append));
+    let (backup, later) = tokio::join!(backup, later);
+    backup.unwrap();
+    assert!(later.into_iter().all(|stored| stored.is_ok()));
+    let restored = folder.path().join("restored");
+    restore(&copy, &restored).unwrap();
+    let copied = open(&restored, WIDE).read(mailbox, 0, usize::MAX, usize::MAX).await.unwrap();
+    assert_eq!(copied.iter().map(|item| item.seq).collect::<Vec<_>>(), (51..=200).collect::<Vec<_>>());
+    assert_eq!(store.read(mailbox, 0, usize::MAX, usize::MAX).await.unwrap().len(), 350);
+}
+
+/// What came and went before the journal was long never reaches sled; what stays does.
+#[tokio::test]
+async fn what_was_delivered_in_time_costs_sled_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("store");
+    let store = SledStore::open(&Options { journal_bytes: 1 << 20, ..options(&path, WIDE) }).unwrap();
+    let (quick, slow) = (MailboxId([1; 16]), MailboxId([2; 16]));
+    for n in 0..100u8 {
+        for mailbox in [quick, slow] {
+            store
+                .append(Append { mailbox, id: [n; 16], bytes: vec![n; 500], expires_ms: FAR })
+                .await
+                .unwrap();
+        }
+        store.ack(quick, u64::from(n) + 1).await.unwrap();
+    }
+    store.backup(&folder.path().join("copy")).await.unwrap();
+    let items = store.db.scan_prefix([prefix::ITEM]).keys().map(|key| key.unwrap());
+    let owners: Vec<u8> = items.map(|key| key[1]).collect();
+    assert_eq!(owners, vec![2; 100]);
+    assert_eq!(store.stats().await.unwrap().items, 100);
+}
+
+/// What was acknowledged after it had reached sled is gone after a restart too.
+#[tokio::test]
+async fn an_acknowledged_item_does_not_come_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("store");
+    let wide = Options { journal_bytes: 1 << 20, ..options(&path, WIDE) };
+    let store = SledStore::open(&wide).unwrap();
+    let mailbox = MailboxId([1; 16]);
+    store.append(Append { mailbox, id: [1; 16], bytes: vec![1; 600], expires_ms: FAR }).await.unwrap();
+    store.backup(&folder.path().join("copy")).await.unwrap();
+    assert_eq!(store.db.scan_prefix([prefix::ITEM]).count(), 1, "a backup brings everything into sled");
+    store.ack(mailbox, 1).await.unwrap();
+    drop(store);
+    let store = SledStore::open(&wide).unwrap();
     assert_eq!(store.read(mailbox, 0, 10, 1_000).await.unwrap(), []);
-    store.append(Append { mailbox, id: [1; 16], bytes: vec![1], expires_ms: FAR }).await.unwrap();
-    assert_eq!(store.read(mailbox, 0, 10, 1_000).await.unwrap().len(), 2);
+    assert_eq!(store.db.scan_prefix([prefix::ITEM]).count(), 0);
+}
+
+/// A store whose journal misses something that was acknowledged does not open, and says what to do.
+#[tokio::test]
+async fn a_damaged_journal_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("store");
+    let store = SledStore::open(&Options { journal_bytes: 1 << 20, ..options(&path, WIDE) }).unwrap();
+    for n in 0..3u8 {
+        let item = Append { mailbox: MailboxId([1; 16]), id: [n; 16], bytes: vec![n; 600], expires_ms: FAR };
+        store.append(item).await.unwrap();
+    }
+    drop(store);
+    let journal = path.join("journal-0");
+    let mut bytes = std::fs::read(&journal).unwrap();
+    bytes[1_000] ^= 1;
+    std::fs::write(&journal, bytes).unwrap();
+    let error = SledStore::open(&options(&path, WIDE)).unwrap_err().to_string();
+    assert!(error.contains("journal-0 is damaged; restore a backup"), "{error}");
 }
 
 /// What sled does not flush stays empty, however large the items and records are.

@@ -85,7 +85,7 @@ pub(super) fn write_backup(tree: &sled::Tree, epoch: u32, to: &Path) -> Result<u
     out.put(&u64::from(epoch).to_be_bytes()).map_err(at(to))?;
     let mut records = 0;
     for entry in tree.iter() {
-        let (key, value) = entry.map_err(super::committer::failed)?;
+        let (key, value) = entry.map_err(super::layers::failed)?;
         for part in [&key, &value] {
             let length = u32::try_from(part.len()).map_err(|_| StoreError::Corrupt("a record's length"))?;
             out.put(&length.to_be_bytes()).map_err(at(to))?;
@@ -122,7 +122,7 @@ pub fn restore(from: &Path, folder: &Path) -> Result<(u64, u64), BackupError> {
         std::fs::remove_dir_all(&unfinished).map_err(at(&unfinished))?;
     }
     let db = database(&unfinished, CACHE_BYTES)?;
-    let fail = |error| BackupError::Store(super::committer::failed(error));
+    let fail = |error| BackupError::Store(super::layers::failed(error));
     let mut batch = sled::Batch::default();
     let mut records = 0;
     while let Some((key, value)) = next_record(&mut input).map_err(at(from))? {
