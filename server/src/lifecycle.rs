@@ -149,9 +149,12 @@ async fn open(config: Config, shutdown: watch::Receiver<bool>) -> Result<Relay, 
     for (id, stored) in store.open_conversations().await? {
         routing.note(id, &record::decode(&stored.bytes)?);
     }
+    let registry = Arc::new(Registry::default());
+    let connected = Arc::clone(&registry);
+    store.watch(Box::new(move |mailbox| connected.wake(mailbox)));
     Ok(Relay {
         limits: Arc::new(Limits::new(&config.limits)),
-        registry: Registry::default(),
+        registry,
         metrics: Metrics::default(),
         router: Notify::new(),
         low_space: AtomicBool::new(false),

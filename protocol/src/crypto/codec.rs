@@ -2,7 +2,7 @@
 
 use alloc::vec::Vec;
 
-use serde::{Serialize, de::DeserializeOwned};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use zeroize::Zeroizing;
 
 /// The bytes are no such value: too long, malformed, or followed by more.
@@ -24,7 +24,7 @@ pub(crate) fn encode_onto<T: Serialize>(value: &T, out: Vec<u8>) -> Vec<u8> {
 }
 
 /// Decodes a whole value of at most `max` bytes.
-pub(crate) fn decode<T: DeserializeOwned>(bytes: &[u8], max: usize) -> Result<T, Malformed> {
+pub(crate) fn decode<'a, T: Deserialize<'a>>(bytes: &'a [u8], max: usize) -> Result<T, Malformed> {
     if bytes.len() > max {
         return Err(Malformed);
     }

@@ -68,6 +68,72 @@ pub struct Envelope {
     pub body: Vec<u8>,
 }
 
+/// What a relay reads of an envelope.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EnvelopeHead {
+    /// The recipient device's mailbox.
+    pub mailbox: MailboxId,
+    /// Which envelope of its sender.
+    pub id: EnvelopeId,
+    /// Kept or not.
+    pub class: Class,
+}
+
+/// [`Envelope`], borrowed from its bytes.
+#[derive(Deserialize)]
+struct Parts<'a> {
+    mailbox: MailboxId,
+    id: EnvelopeId,
+    #[expect(dead_code, reason = "decoded to get at what follows")]
+    session: SessionId,
+    class: Class,
+    #[serde(borrow)]
+    preamble: Option<&'a serde_bytes::Bytes>,
+    #[serde(borrow)]
+    chain: &'a serde_bytes::Bytes,
+    #[expect(dead_code, reason = "decoded to get at what follows")]
+    #[serde(with = "serde_bytes")]
+    nonce: [u8; 24],
+    #[serde(borrow)]
+    header: &'a serde_bytes::Bytes,
+    #[serde(borrow)]
+    body: &'a serde_bytes::Bytes,
+}
+
+/// Lengths of an envelope's parts, bytes.
+struct Lengths {
+    preamble: Option<usize>,
+    chain: usize,
+    header: usize,
+    body: usize,
+}
+
+impl Lengths {
+    fn fit(&self, class: Class) -> bool {
+        let bucket = self.body.checked_sub(TAG_LEN);
+        match class {
+            Class::Store => {
+                self.chain == CHAIN_LEN
+                    && self.header == HEADER_LEN
+                    && bucket.is_some_and(|size| BUCKETS.contains(&size))
+                    && self.preamble.is_none_or(|len| len <= MAX_PREAMBLE)
+            }
+            Class::Ephemeral => {
+                self.chain == 0 && self.header == 0 && bucket == Some(BUCKETS[0]) && self.preamble.is_none()
+            }
+        }
+    }
+}
+
+/// The bytes behind the version, after the size check.
+fn body(bytes: &[u8]) -> Result<&[u8], EnvelopeError> {
+    if bytes.len() > MAX_ENVELOPE {
+        return Err(EnvelopeError::TooLarge(bytes.len()));
+    }
+    let (version, body) = bytes.split_first().ok_or(EnvelopeError::Malformed)?;
+    if *version == ENVELOPE_VERSION { Ok(body) } else { Err(EnvelopeError::Version(*version)) }
+}
+
 /// The bytes are no envelope. At fault: the sender, or the relay.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum EnvelopeError {
@@ -83,6 +149,25 @@ pub enum EnvelopeError {
 }
 
 impl Envelope {
+    /// What a relay reads of an envelope. Refuses what [`Envelope::decode`] refuses, and copies nothing.
+    ///
+    /// # Errors
+    /// [`EnvelopeError`].
+    pub fn head(bytes: &[u8]) -> Result<EnvelopeHead, EnvelopeError> {
+        let parts: Parts<'_> =
+            codec::decode(body(bytes)?, MAX_ENVELOPE).map_err(|_| EnvelopeError::Malformed)?;
+        let lengths = Lengths {
+            preamble: parts.preamble.map(|p| p.len()),
+            chain: parts.chain.len(),
+            header: parts.header.len(),
+            body: parts.body.len(),
+        };
+        if !lengths.fit(parts.class) {
+            return Err(EnvelopeError::Malformed);
+        }
+        Ok(EnvelopeHead { mailbox: parts.mailbox, id: parts.id, class: parts.class })
+    }
+
     /// `version | postcard`. Retries send these very bytes.
     pub fn encode(&self) -> Vec<u8> {
         let parts = self.chain.len() + self.header.len() + self.body.len();
@@ -96,34 +181,15 @@ impl Envelope {
     /// # Errors
     /// [`EnvelopeError`].
     pub fn decode(bytes: &[u8]) -> Result<Self, EnvelopeError> {
-        if bytes.len() > MAX_ENVELOPE {
-            return Err(EnvelopeError::TooLarge(bytes.len()));
-        }
-        let (version, body) = bytes.split_first().ok_or(EnvelopeError::Malformed)?;
-        if *version != ENVELOPE_VERSION {
-            return Err(EnvelopeError::Version(*version));
-        }
-        let envelope: Self = codec::decode(body, MAX_ENVELOPE).map_err(|_| EnvelopeError::Malformed)?;
-        if envelope.is_well_formed() { Ok(envelope) } else { Err(EnvelopeError::Malformed) }
-    }
-
-    fn is_well_formed(&self) -> bool {
-        let bucket = self.body.len().checked_sub(TAG_LEN);
-        let preamble = self.preamble.as_ref().map(|p| p.len());
-        match self.class {
-            Class::Store => {
-                self.chain.len() == CHAIN_LEN
-                    && self.header.len() == HEADER_LEN
-                    && bucket.is_some_and(|size| BUCKETS.contains(&size))
-                    && preamble.is_none_or(|len| len <= MAX_PREAMBLE)
-            }
-            Class::Ephemeral => {
-                self.chain.is_empty()
-                    && self.header.is_empty()
-                    && bucket == Some(BUCKETS[0])
-                    && preamble.is_none()
-            }
-        }
+        let envelope: Self =
+            codec::decode(body(bytes)?, MAX_ENVELOPE).map_err(|_| EnvelopeError::Malformed)?;
+        let lengths = Lengths {
+            preamble: envelope.preamble.as_ref().map(|p| p.len()),
+            chain: envelope.chain.len(),
+            header: envelope.header.len(),
+            body: envelope.body.len(),
+        };
+        if lengths.fit(envelope.class) { Ok(envelope) } else { Err(EnvelopeError::Malformed) }
     }
 
     /// Hash of the encoded envelope, by which a repetition is known (`seen`, §5).

@@ -175,6 +175,32 @@ fn envelope_sizes_tell_the_bucket_only() {
     );
 }
 
+/// A relay and a recipient refuse the same bytes, and read the same of those that they take.
+#[test]
+fn the_head_is_of_the_envelope_that_decodes() {
+    let (mut world, mut customer, _) = World::established(12);
+    let stored = customer.encrypt(b"x", EPOCH, ROSTER, &mut world.rng).unwrap();
+    let typing = customer.encrypt_ephemeral(b"x", &mut world.rng).unwrap();
+    for envelope in [stored, typing] {
+        let bytes = envelope.encode();
+        let agree = |bytes: &[u8]| {
+            let decoded = Envelope::decode(bytes).map(|e| (e.mailbox, e.id, e.class));
+            assert_eq!(Envelope::head(bytes).map(|e| (e.mailbox, e.id, e.class)), decoded);
+            decoded.is_ok()
+        };
+        assert!(agree(&bytes));
+        for at in 0..bytes.len() {
+            agree(&bytes[..at]);
+            for bit in 0..8 {
+                let mut bent = bytes.clone();
+                bent[at] ^= 1 << bit;
+                agree(&bent);
+            }
+        }
+        assert!(!agree(&[&bytes[..], &[0]].concat()) && !agree(&vec![1; 70_000]));
+    }
+}
+
 #[test]
 fn malformed_envelopes_are_refused() {
     let (mut world, mut customer, _) = World::established(11);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use futures_util::FutureExt;
 use sealdesk_protocol::crypto::kdf::sha256;
 use sealdesk_protocol::ids::DeviceKeyHash;
-use sealdesk_protocol::wire::envelope::{Class, Envelope};
+use sealdesk_protocol::wire::envelope::{Class, Envelope, EnvelopeHead};
 use sealdesk_protocol::wire::{Ack, Addressed, Code, Ephemeral, Item, Send, SendEphemeral};
 
 use super::record::Loaded;
@@ -18,19 +18,24 @@ use crate::store::{Append, DeviceRecord};
 
 /// By what a repetition is known: sender and envelope. The sender chooses the envelope's id, so alone it could be the id
 /// of a statement or of somebody else's envelope, and keep that from being stored.
-fn item_id(from: &DeviceKeyHash, envelope: &Envelope) -> Result<[u8; 16], Code> {
-    let hash = sha256(&[&from.0[..], &envelope.id.0].concat());
+fn item_id(from: &DeviceKeyHash, envelope: &EnvelopeHead) -> Result<[u8; 16], Code> {
+    let mut of = [0; 32 + 16];
+    of[..32].copy_from_slice(&from.0);
+    of[32..].copy_from_slice(&envelope.id.0);
+    let hash = sha256(&of);
     hash.first_chunk().copied().ok_or(Code::Internal)
 }
 
 /// Checks form, class and address of an envelope, and makes the item to store.
 pub(super) fn item(from: &DeviceKeyHash, message: Addressed, expires_ms: u64) -> Result<Append, Code> {
-    let envelope = Envelope::decode(&message.envelope).map_err(|_| Code::Malformed)?;
+    let envelope = Envelope::head(&message.envelope).map_err(|_| Code::Malformed)?;
     if envelope.mailbox != message.to || envelope.class != Class::Store {
         return Err(Code::Malformed);
     }
     let id = item_id(from, &envelope)?;
-    let bytes = postcard::to_allocvec(&Item::Envelope(message.envelope)).map_err(|_| Code::Internal)?;
+    // Variant and length take a few bytes more.
+    let room = Vec::with_capacity(message.envelope.len() + 8);
+    let bytes = postcard::to_extend(&Item::Envelope(message.envelope), room).map_err(|_| Code::Internal)?;
     Ok(Append { mailbox: message.to, id, bytes, expires_ms })
 }
 
@@ -41,14 +46,13 @@ fn append(relay: &Arc<Relay>, from: DeviceKeyHash, loaded: &Loaded, frame: Send)
         return Err(Code::NotListed);
     }
     let item = item(&from, frame.message, relay.expiry(now_ms()))?;
-    let (relay, req, to) = (Arc::clone(relay), frame.req, item.mailbox);
+    let (relay, req) = (Arc::clone(relay), frame.req);
     let stored = relay.store.append(item);
     Ok(async move {
         Some(match stored.await {
             Ok(stored) => {
                 if stored.fresh {
                     relay.metrics.envelopes_stored.up();
-                    relay.registry.wake(&to);
                 }
                 done(req)
             }
@@ -81,7 +85,7 @@ impl Session {
     /// Forwards an ephemeral envelope to a connected recipient; anything wrong with it just ends it.
     pub(super) async fn forward(&self, frame: &SendEphemeral) {
         let Ok(Some(loaded)) = self.relay.conversation(frame.conversation).await else { return };
-        let Ok(envelope) = Envelope::decode(&frame.message.envelope) else { return };
+        let Ok(envelope) = Envelope::head(&frame.message.envelope) else { return };
         let to = frame.message.to;
         let fits = envelope.class == Class::Ephemeral && envelope.mailbox == to;
         if !fits || !loaded.may_write(&self.who.hash, &to) {

@@ -54,7 +54,7 @@ pub struct Relay {
     /// Rates and numbers.
     pub limits: Arc<Limits>,
     /// Who is connected.
-    pub registry: Registry,
+    pub registry: Arc<Registry>,
     /// Which conversation goes to whom.
     pub routing: Routing,
     /// Conversations in use.

@@ -218,7 +218,6 @@ impl Session {
         let relay = &self.relay;
         let Change { record, effect } = change;
         let appends = appends(relay, loaded, &record, &frame.statement, statement, frame.envelopes.clone())?;
-        let mailboxes: Vec<MailboxId> = appends.iter().map(|append| append.mailbox).collect();
         let event = Event::Statement {
             conversation: frame.conversation,
             action: statement.get().action.name().into(),
@@ -244,7 +243,6 @@ impl Session {
         };
         relay.routing.note(frame.conversation, &record);
         relay.conversations.keep(frame.conversation, swapped.version, record);
-        mailboxes.iter().for_each(|mailbox| relay.registry.wake(mailbox));
         relay.metrics.statements.up();
         match effect {
             Effect::Opened => relay.metrics.conversations_opened.up(),

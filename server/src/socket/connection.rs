@@ -2,8 +2,8 @@
 //!
 //! 1. Wait for a frame, for mail, for a stored request, or for too long a silence.
 //! 2. Take what else is ready, so that many small frames share one write.
-//! 3. `Send` and `Ack` go to the committer and are answered when durable, several at a time; every other request is
-//!    carried out before the next frame is read.
+//! 3. `Send` goes to the committer and is answered when durable, several at a time; acknowledgements are gathered, one at
+//!    a time is under way; every other request is carried out before the next frame is read.
 //! 4. Deliver one bounded batch of the mailbox; more follows in the next round. What the client has not read stays in
 //!    the mailbox, not in memory.
 //!
@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use futures_util::{FutureExt, SinkExt, StreamExt};
 use governor::DefaultDirectRateLimiter;
-use sealdesk_protocol::wire::{Ack, Code, FrameError, Reason, ToRelay};
+use sealdesk_protocol::wire::{Ack, Code, FrameError, Reason, ToClient, ToRelay};
 use tokio::time::{Duration, Instant};
 use tokio_tungstenite::tungstenite::{Error as SocketError, Message};
 
@@ -32,8 +32,10 @@ const MAX_ROUND: usize = 32;
 /// Items and bytes delivered in one round.
 const BATCH_ITEMS: usize = 64;
 const BATCH_BYTES: usize = 128 * 1024;
-/// Refused frames in a row after which a client is cut off.
+/// How many more frames may be refused than are taken, before a client is cut off.
 const MAX_REFUSED: u16 = 1_000;
+/// Unsent bytes after which no further frame of the round is taken.
+const MAX_UNSENT: usize = BATCH_BYTES;
 
 /// An authenticated connection's state.
 pub struct Session {
@@ -51,8 +53,10 @@ pub struct Session {
     cursor: u64,
     /// Highest vault generation noted.
     pub(crate) generation: u64,
-    /// Newest acknowledgement of this round.
+    /// Newest acknowledgement that is not under way.
     ack: Option<Ack>,
+    /// Whether one is.
+    acking: bool,
 }
 
 impl core::fmt::Debug for Session {
@@ -89,13 +93,24 @@ impl Session {
     ) -> Self {
         relay.metrics.devices.up();
         let limiter = relay.limits.connection();
-        Self { relay, who, inbox, permit, limiter, refused: 0, cursor: 0, generation, ack: None }
+        Self {
+            relay,
+            who,
+            inbox,
+            permit,
+            limiter,
+            refused: 0,
+            cursor: 0,
+            generation,
+            ack: None,
+            acking: false,
+        }
     }
 
     /// Whether one more frame is within the rates of connection and device.
     fn within_rates(&mut self) -> bool {
         let within = self.limiter.check().is_ok() && self.relay.limits.device_frame(&self.who.hash).is_ok();
-        self.refused = if within { 0 } else { self.refused.saturating_add(1) };
+        self.refused = if within { self.refused.saturating_sub(1) } else { self.refused.saturating_add(1) };
         within
     }
 }
@@ -125,7 +140,7 @@ async fn drive(socket: &mut Socket, session: &mut Session) -> End {
         tokio::select! {
             biased;
             () = inbox.notified() => {}
-            answer = pending.next(), if !pending.is_empty() => out.extend(answer.as_ref().map(encode)),
+            answer = pending.next(), if !pending.is_empty() => answered(session, answer, &mut out),
             message = socket.next(), if pending.len() < MAX_PENDING => {
                 (quiet_since, pinged) = (Instant::now(), false);
                 if let Err(end) = take(session, message, &mut pending, &mut out).await {
@@ -146,7 +161,7 @@ async fn drive(socket: &mut Socket, session: &mut Session) -> End {
             }
         }
         for _ in 0..MAX_ROUND {
-            if pending.len() >= MAX_PENDING {
+            if pending.len() >= MAX_PENDING || unsent(&out) > MAX_UNSENT {
                 break;
             }
             let Some(message) = socket.next().now_or_never() else { break };
@@ -155,11 +170,15 @@ async fn drive(socket: &mut Socket, session: &mut Session) -> End {
                 return with_rest(end, &mut out);
             }
         }
-        if let Some(stored) = session.ack.take().and_then(|ack| session.acknowledge(ack)) {
-            pending.push(stored);
-        }
         while let Some(answer) = pending.ready() {
-            out.extend(answer.as_ref().map(encode));
+            answered(session, answer, &mut out);
+        }
+        // However many a client sends: one write at a time, of the newest.
+        if !session.acking
+            && let Some(stored) = session.ack.take().and_then(|ack| session.acknowledge(ack))
+        {
+            session.acking = true;
+            pending.push(stored);
         }
         let waiting = inbox.take();
         out.extend(waiting.frames);
@@ -180,6 +199,18 @@ async fn drive(socket: &mut Socket, session: &mut Session) -> End {
         if out.capacity() > 0 && pending.is_empty() {
             out = Vec::new();
         }
+    }
+}
+
+fn unsent(out: &[Vec<u8>]) -> usize {
+    out.iter().map(Vec::len).sum()
+}
+
+/// What was under way is done: an answer for the client, or an acknowledgement, which has none.
+fn answered(session: &mut Session, answer: Option<ToClient>, out: &mut Vec<Vec<u8>>) {
+    match answer {
+        Some(answer) => out.push(encode(&answer)),
+        None => session.acking = false,
     }
 }
 
@@ -228,17 +259,21 @@ fn admit(
         Some(Ok(Message::Close(_)) | Err(_)) | None => return Err(End::Gone),
     };
     session.relay.metrics.frames_in.up();
+    let within = session.within_rates();
+    if session.refused > MAX_REFUSED {
+        return Err(violation(Code::RateLimited));
+    }
     let frame = match ToRelay::decode(&bytes) {
         Ok(frame) => frame,
         // A newer client may ask for more than this relay knows: said, and no reason to part.
         Err(FrameError::Unknown(_)) => {
-            out.push(encode(&error(None, Code::Unsupported)));
+            out.push(encode(&error(None, if within { Code::Unsupported } else { Code::RateLimited })));
             return Ok(None);
         }
         Err(FrameError::TooLarge(_)) => return Err(violation(Code::TooLarge)),
         Err(_) => return Err(violation(Code::Malformed)),
     };
-    // Acknowledgements are gathered instead: refusing one would only cause the same items to be sent again.
+    // Gathered also above the rate: refusing one would only cause the same items to be sent again.
     if let ToRelay::Ack(ack) = frame {
         session.ack = Some(match session.ack.take() {
             Some(before) if before.up_to > ack.up_to => before,
@@ -246,11 +281,8 @@ fn admit(
         });
         return Ok(None);
     }
-    if !session.within_rates() {
+    if !within {
         session.relay.metrics.rate_limited.up();
-        if session.refused > MAX_REFUSED {
-            return Err(violation(Code::RateLimited));
-        }
         out.push(encode(&error(request_number(&frame), Code::RateLimited)));
         return Ok(None);
     }
@@ -317,7 +349,7 @@ fn deliver_frame(store_epoch: u32, seq: u64, item: &[u8]) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use sealdesk_protocol::wire::{Deliver, Item, Position, ToClient};
+    use sealdesk_protocol::wire::{Deliver, Item, Position};
 
     #[test]
     fn a_delivery_is_the_frame_of_the_table() {

@@ -213,10 +213,16 @@ pub struct StoreStats {
     pub disk_bytes: u64,
 }
 
+/// Told of mailboxes that have something new.
+pub type Watcher = Box<dyn Fn(&MailboxId) + Send + Sync>;
+
 /// The relay's durable memory.
 pub trait Store: Send + Sync + 'static {
     /// Changes when older data came back (restore): positions of other epochs mean nothing (§9.6).
     fn epoch(&self) -> u32;
+    /// Names who is told of each mailbox with something new, once it is durable, whoever still waits for the answer. A hint:
+    /// what counts is what [`Store::read`] finds. The first watcher stays.
+    fn watch(&self, watcher: Watcher);
     /// Appends in order; idempotent by item id, at least while the item is here and until some thousand later ones
     /// were acknowledged. Refused with `MailboxFull` above the quota.
     fn append(&self, item: Append) -> Answer<Appended>;

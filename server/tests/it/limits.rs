@@ -179,3 +179,21 @@ async fn endless_refused_frames_end_the_connection() {
     let _ = client.socket.flush().await;
     assert_eq!(client.goodbye().await, Reason::Violation);
 }
+
+/// Also of frames that this relay does not know, and at the rates that are the default: 200 a second.
+#[tokio::test]
+async fn a_flood_of_unknown_frames_ends_the_connection() {
+    let relay = TestRelay::with(|raw, _| {
+        raw.limits.frames_per_second = 200;
+        raw.limits.device_frames_per_second = 200;
+    })
+    .await;
+    let mut client: Client = relay.customer().await;
+    for _ in 0..5_000 {
+        if client.socket.feed(Message::Binary(vec![0x0f].into())).await.is_err() {
+            break;
+        }
+    }
+    let _ = client.socket.flush().await;
+    assert_eq!(client.goodbye().await, Reason::Violation);
+}

@@ -1,8 +1,10 @@
 //! Send, deliver, acknowledge.
 
+use futures_util::SinkExt;
 use sealdesk_protocol::ids::MailboxId;
 use sealdesk_protocol::wire::envelope::Class;
-use sealdesk_protocol::wire::{Ack, Code, Position, SendEphemeral, ToClient};
+use sealdesk_protocol::wire::{Ack, Code, Position, Send, SendEphemeral, ToClient, ToRelay};
+use tokio_tungstenite::tungstenite::Message;
 
 use crate::client::{Party, Talk, envelope};
 use crate::harness::TestRelay;
@@ -45,6 +47,50 @@ async fn in_order_at_least_once_until_acknowledged() {
     agent.publish(1).await;
     let mut agent = agent.reconnect(relay.address, Party::Agent(chain)).await;
     assert!(agent.silent(is_delivery).await, "acknowledged: gone");
+}
+
+/// The recipient hears of it, whatever became of the sender's connection.
+#[tokio::test]
+async fn a_message_wakes_its_recipient_when_the_sender_is_gone() {
+    let relay = TestRelay::start().await;
+    let (mut customer, mut agent) = (relay.customer().await, relay.agent("mira").await);
+    let talk = Talk::opened(&relay.organisation, &mut customer, &mut agent, "mira").await;
+    let message = envelope(agent.mailbox(), Class::Store);
+    let req = customer.number();
+    // Sent and closed in one go: the relay takes both in the same round.
+    let frames = [
+        Message::Binary(
+            ToRelay::from(Send { req, conversation: talk.id, message: message.clone() })
+                .encode()
+                .unwrap()
+                .into(),
+        ),
+        Message::Close(None),
+    ];
+    for frame in frames {
+        customer.socket.feed(frame).await.unwrap();
+    }
+    customer.socket.flush().await.unwrap();
+    drop(customer);
+    assert_eq!(agent.delivered_envelope().await, message.envelope);
+}
+
+/// Whatever a client acknowledges, one write of the newest is under way at a time.
+#[tokio::test]
+async fn a_flood_of_acknowledgements_costs_few_writes() {
+    let relay = TestRelay::start().await;
+    let (mut customer, mut agent) = (relay.customer().await, relay.agent("mira").await);
+    let talk = Talk::opened(&relay.organisation, &mut customer, &mut agent, "mira").await;
+    customer.send_envelope(&talk, envelope(agent.mailbox(), Class::Store)).await.unwrap();
+    let delivered = agent.delivered().await;
+    for generation in 1..=600 {
+        let ack = ToRelay::from(Ack { up_to: delivered.position, vault_generation: generation });
+        agent.socket.feed(Message::Binary(ack.encode().unwrap().into())).await.unwrap();
+    }
+    agent.socket.flush().await.unwrap();
+    agent.publish(1).await;
+    let acks = relay.metric("acks").await;
+    assert!((1..=200).contains(&acks), "{acks} of 600");
 }
 
 #[tokio::test]

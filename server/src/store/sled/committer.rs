@@ -5,7 +5,7 @@
 //! 3. Append the group to the [`journal`](super::journal): one write, one `sync_data`.
 //! 4. Show it to readers. They never see what is not durable: a position seen and then lost in a power cut would be
 //!    given out a second time.
-//! 5. Answer everybody.
+//! 5. Answer everybody, and tell the watcher of each mailbox with something new.
 //! 6. When the journal is long, put its writes to rest and go on in the other file; the [`keeper`](super::keeper) brings
 //!    them into sled meanwhile.
 //!
@@ -15,7 +15,7 @@
 use std::collections::HashMap;
 use std::iter::Peekable;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread::JoinHandle;
 
 use bytes::Bytes;
@@ -30,7 +30,7 @@ use super::keeper::Keeper;
 use super::keys;
 use super::layers::{Entry, Layer, Layers};
 use super::mailbox::MailboxState;
-use crate::store::StoreError;
+use crate::store::{StoreError, Watcher};
 
 /// Operations waiting at most; senders then wait their turn.
 const QUEUE: usize = 2_048;
@@ -147,7 +147,6 @@ pub(super) struct Committer {
 }
 
 /// What the committer thread works with.
-#[derive(Debug)]
 pub(super) struct Writer {
     pub(super) layers: Arc<Layers>,
     pub(super) journal: Journal,
@@ -156,6 +155,7 @@ pub(super) struct Writer {
     pub(super) next_audit: u64,
     /// Length at which the journal turns.
     pub(super) journal_bytes: u64,
+    pub(super) watcher: Arc<OnceLock<Watcher>>,
 }
 
 impl Committer {
@@ -260,11 +260,15 @@ impl Writer {
                 break;
             }
         }
-        let writes = txn.writes;
+        let (writes, appeared) = (txn.writes, txn.pending);
         let durable = healthy.and_then(|()| {
             let stored = if writes.is_empty() { Ok(()) } else { self.store(writes) };
             stored.inspect_err(|error| self.health.fail(error.clone()))
         });
+        // Before the answers: recipients shall not wait for the senders' tasks, which may be gone.
+        if let (Ok(()), Some(watcher)) = (&durable, self.watcher.get()) {
+            appeared.keys().for_each(watcher);
+        }
         finished.into_iter().for_each(|finish| finish(durable.clone()));
         if let Some((to, answer)) = backup {
             match durable.and_then(|()| self.turn()) {

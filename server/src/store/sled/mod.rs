@@ -31,7 +31,7 @@ mod tests;
 use std::fs::File;
 use std::ops::ControlFlow;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use futures_util::FutureExt;
@@ -43,24 +43,30 @@ use self::layers::Layers;
 use self::value::{split_number, with_number};
 use super::{
     Answer, Append, Appended, AuditEntry, BlobRecord, DeviceRecord, Item, Keep, Prekey, Quota, Store,
-    StoreError, StoreStats, Swap, Swapped, Swept, Versioned,
+    StoreError, StoreStats, Swap, Swapped, Swept, Versioned, Watcher,
 };
 
 pub use self::open::{JOURNAL_BYTES, Options};
 pub use self::transfer::{BackupError, restore};
 
 /// See the module's text.
-#[derive(Debug)]
 pub struct SledStore {
     // Dropped first: it waits for its queue to become durable.
     committer: Committer,
     layers: Arc<Layers>,
     db: sled::Db,
     health: Arc<Health>,
+    watcher: Arc<OnceLock<Watcher>>,
     epoch: u32,
     quota: Quota,
     /// Exclusive use of the folder, released when the process ends or this is dropped.
     _lock: File,
+}
+
+impl core::fmt::Debug for SledStore {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("SledStore").field("epoch", &self.epoch).finish_non_exhaustive()
+    }
 }
 
 impl SledStore {
@@ -204,6 +210,10 @@ fn audit(txn: &mut Txn<'_>, entry: &AuditEntry) -> u64 {
 impl Store for SledStore {
     fn epoch(&self) -> u32 {
         self.epoch
+    }
+
+    fn watch(&self, watcher: Watcher) {
+        let _ = self.watcher.set(watcher);
     }
 
     fn append(&self, item: Append) -> Answer<Appended> {

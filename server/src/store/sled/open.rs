@@ -165,6 +165,7 @@ impl SledStore {
         let last_audit = tree.scan_prefix([prefix::AUDIT]).next_back().transpose().map_err(failed)?;
         let next_audit = last_audit.map_or(0, |(key, _)| keys::trailing_number(&key)) + 1;
         let (layers, health) = (Arc::new(Layers::over(tree)), Arc::new(Health::default()));
+        let watcher = Arc::default();
         let threads = |error| StoreError::Open(format!("cannot start the store's threads: {error}"));
         let keeper = Keeper::start(disk, Arc::clone(&layers), Arc::clone(&health), epoch).map_err(threads)?;
         let committer = Committer::start(Writer {
@@ -174,9 +175,10 @@ impl SledStore {
             health: Arc::clone(&health),
             next_audit,
             journal_bytes: options.journal_bytes,
+            watcher: Arc::clone(&watcher),
         })
         .map_err(threads)?;
-        Ok(Self { committer, layers, db, health, epoch, quota: options.quota, _lock: lock })
+        Ok(Self { committer, layers, db, health, watcher, epoch, quota: options.quota, _lock: lock })
     }
 }
 
