@@ -9,6 +9,7 @@
 //! fingerprint    the safety number that people compare
 //! conversation   roster, statements and their rules, consent, content, padding
 //! org            org.json: what a client pins
+//! generation     a device's signed word for its vault's generation
 //! enrolment      invitation and request of an agent's device
 //! wire           the relay's frames and the envelope
 //! ```
@@ -27,6 +28,7 @@ pub mod conversation;
 pub mod crypto;
 pub mod enrolment;
 pub mod fingerprint;
+pub mod generation;
 pub mod ids;
 pub mod org;
 pub mod secret;

@@ -11,6 +11,7 @@ use std::fmt::Write as _;
 use sealdesk_protocol::crypto::identity::{DeviceSecret, SignedBytes};
 use sealdesk_protocol::crypto::labels;
 use sealdesk_protocol::crypto::prekeys::{PrekeyBundle, PrekeyKind, PrekeySecret, SignedPrekey};
+use sealdesk_protocol::generation::SignedGeneration;
 use sealdesk_protocol::ids::*;
 use sealdesk_protocol::testing::{TestOrg, handle, rng};
 use sealdesk_protocol::wire::*;
@@ -26,6 +27,10 @@ fn signed(device: &DeviceSecret) -> SignedBytes {
     SignedBytes::sign(labels::STATEMENT, &(1u8, 2u8), device)
 }
 
+fn generation(device: &DeviceSecret) -> SignedGeneration {
+    SignedGeneration::sign("relay.test", device, 300)
+}
+
 fn to_relay() -> Vec<ToRelay> {
     let device = DeviceSecret::generate(&mut rng(1));
     let chain = TestOrg::new(1, NOW).agent_chain("mira", "Mira", device.public());
@@ -36,7 +41,7 @@ fn to_relay() -> Vec<ToRelay> {
             protocol: 1,
             party: Party::Agent(chain),
             device: device.public(),
-            vault_generation: 300,
+            vault: generation(&device),
             signature: [5; 64],
         }),
         Ping { nonce: 6 }.into(),
@@ -62,7 +67,7 @@ fn to_relay() -> Vec<ToRelay> {
         Claim { req: 12, conversation }.into(),
         ToRelay::Send(Send { req: 13, conversation, message: message.clone() }),
         SendEphemeral { conversation, message }.into(),
-        Ack { up_to: Position { store_epoch: 1, seq: 1 << 40 }, vault_generation: u64::MAX }.into(),
+        Ack { up_to: Position { store_epoch: 1, seq: 1 << 40 }, vault: Some(generation(&device)) }.into(),
         BlobCreate { req: 14, conversation, blob: BlobId([6; 16]), length: 1 << 30, token_hash: [7; 32] }
             .into(),
         BlobWrite { req: 15, blob: BlobId([6; 16]), offset: 32 * 1024, bytes: vec![8; 3] }.into(),
@@ -92,7 +97,7 @@ fn to_client() -> Vec<ToClient> {
         Welcome {
             mailbox: device.public().mailbox(),
             store_epoch: 1,
-            vault_generation: 300,
+            vault: Some(generation(&device)),
             one_time_left: 25,
             last_resort: Some(PrekeyId([4; 32])),
             revocations: revocations.clone(),

@@ -6,6 +6,7 @@ use core::fmt;
 use sealdesk_protocol::crypto::certificate::{CertificateChain, CertificateError, VerifiedCertificate};
 use sealdesk_protocol::crypto::identity::DevicePublic;
 use sealdesk_protocol::crypto::labels;
+use sealdesk_protocol::generation::SignedGeneration;
 use sealdesk_protocol::ids::{DeviceKeyHash, MailboxId};
 use sealdesk_protocol::wire::{AuthBody, Authenticate, Challenge, Code, PROTOCOL_VERSION, Party};
 
@@ -29,8 +30,8 @@ pub struct Authenticated {
     pub hash: DeviceKeyHash,
     /// Its mailbox.
     pub mailbox: MailboxId,
-    /// Generation of its vault.
-    pub vault_generation: u64,
+    /// Generation of its vault, signed by it (§9.2).
+    pub vault: SignedGeneration,
     /// None: a customer.
     pub agent: Option<Box<Agent>>,
 }
@@ -63,11 +64,13 @@ pub fn authenticate(frame: Authenticate, challenge: &Challenge, org: &Org) -> Re
         nonce: challenge.nonce,
         time: challenge.time,
         device: frame.device,
-        vault_generation: frame.vault_generation,
+        vault_generation: frame.vault.claimed(),
     };
     let body = postcard::to_allocvec(&body).map_err(|_| Code::Internal)?;
     let key = frame.device.verify_key();
     key.verify(labels::AUTH, &body, &frame.signature).map_err(|_| Code::BadSignature)?;
+    // Checked before it is kept, so that what is kept can be shown.
+    frame.vault.verify(&challenge.relay, &frame.device).map_err(|_| Code::BadSignature)?;
     let agent = match frame.party {
         Party::Customer => None,
         Party::Agent(chain) => {
@@ -83,7 +86,7 @@ pub fn authenticate(frame: Authenticate, challenge: &Challenge, org: &Org) -> Re
         hash: frame.device.hash(),
         mailbox: frame.device.mailbox(),
         device: frame.device,
-        vault_generation: frame.vault_generation,
+        vault: frame.vault,
         agent,
     })
 }

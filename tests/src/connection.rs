@@ -247,7 +247,7 @@ impl Connection {
 
     /// Acknowledges everything up to a position.
     pub async fn ack(&mut self, up_to: Position) {
-        self.send(Ack { up_to, vault_generation: 0 }).await;
+        self.send(Ack { up_to, vault: None }).await;
     }
 
     /// A ping and its pong: everything sent before has been looked at.

@@ -5,6 +5,7 @@ use sealdesk_protocol::crypto::certificate::{CertificateChain, DAY};
 use sealdesk_protocol::crypto::identity::{DevicePublic, DeviceSecret, SignedBytes};
 use sealdesk_protocol::crypto::labels;
 use sealdesk_protocol::crypto::prekeys::{PrekeyKind, PrekeySecret};
+use sealdesk_protocol::generation::SignedGeneration;
 use sealdesk_protocol::ids::{DeviceKeyHash, MailboxId};
 use sealdesk_protocol::wire::{
     AuthBody, Authenticate, Challenge, PROTOCOL_VERSION, Party, PublishPrekeys, ToClient,
@@ -83,7 +84,7 @@ impl Device {
             protocol: PROTOCOL_VERSION,
             party: self.party(),
             device: self.public(),
-            vault_generation: 0,
+            vault: SignedGeneration::sign(&challenge.relay, &self.secret, 0),
             signature: *SignedBytes::sign(labels::AUTH, &body, &self.secret).signature(),
         }
     }

@@ -3,6 +3,7 @@
 use sealdesk_protocol::crypto::certificate::Revocations;
 use sealdesk_protocol::crypto::identity::SignedBytes;
 use sealdesk_protocol::crypto::labels;
+use sealdesk_protocol::generation::SignedGeneration;
 use sealdesk_protocol::ids::DeviceKeyHash;
 use sealdesk_protocol::wire::{
     Ack, AuthBody, Authenticate, Challenge, Code, PROTOCOL_VERSION, Party, Position, Welcome,
@@ -34,39 +35,40 @@ impl Engine {
 
     /// Answers the challenge, once the step's generation is known.
     pub(super) fn authenticate(&mut self, cx: &mut Cx<'_>, hash: DeviceKeyHash) {
-        let vault_generation = self.vault.generation();
+        let generation = self.vault.generation();
         let Some(device) = self.devices.get_mut(&hash) else { return };
         let Some(challenge) = device.link.challenge.take() else { return };
         let party = match &device.record.chain {
             Some(chain) if device.record.conversation.is_none() => Party::Agent(chain.clone()),
             _ => Party::Customer,
         };
+        let vault = SignedGeneration::sign(&challenge.relay, &device.record.secret, generation);
+        device.link.generation_told = generation;
         let body = AuthBody {
             relay: challenge.relay,
             nonce: challenge.nonce,
             time: challenge.time,
             device: device.public,
-            vault_generation,
+            vault_generation: generation,
         };
         let signature = *SignedBytes::sign(labels::AUTH, &body, &device.record.secret).signature();
-        let frame = Authenticate {
-            protocol: PROTOCOL_VERSION,
-            party,
-            device: device.public,
-            vault_generation,
-            signature,
-        };
+        let frame =
+            Authenticate { protocol: PROTOCOL_VERSION, party, device: device.public, vault, signature };
         self.send(cx, hash, frame);
     }
 
-    /// Tells the relay what is durable here.
+    /// Tells the relay what is durable here, and signs the vault's generation if it rose.
     pub(super) fn acknowledge(&mut self, cx: &mut Cx<'_>, hash: DeviceKeyHash) {
-        let vault_generation = self.vault.generation();
+        let generation = self.vault.generation();
+        let relay = &self.org.settings().relay_name;
         let Some(device) = self.devices.get_mut(&hash) else { return };
         device.link.ack_due = false;
         if device.link.online().is_some() {
             let up_to = device.cursor.position;
-            self.send(cx, hash, Ack { up_to, vault_generation });
+            let vault = (generation > device.link.generation_told)
+                .then(|| SignedGeneration::sign(relay, &device.record.secret, generation));
+            device.link.generation_told = generation;
+            self.send(cx, hash, Ack { up_to, vault });
         }
     }
 
@@ -78,8 +80,12 @@ impl Engine {
             cx.problem(None, problem::bad_frame("the welcome of another device"));
             return self.refused_greeting(cx, hash, Code::Internal);
         }
-        if welcome.vault_generation > generation {
-            return self.found_old_copy(cx, hash);
+        if let Some(told) = welcome.vault.filter(|told| told.claimed() > generation) {
+            match told.verify(&self.org.settings().relay_name, &device.public) {
+                Ok(_) => return self.found_old_copy(cx, hash),
+                // Anybody can name a number.
+                Err(_) => cx.problem(device.record.conversation, problem::unproven_generation()),
+            }
         }
         if device.record.limits != Some(welcome.limits) {
             device.record.limits = Some(welcome.limits);
@@ -124,7 +130,7 @@ impl Engine {
         cx.problem(None, problem::relay_restored(restores));
     }
 
-    /// §9.2: a newer copy of this vault is in use; this one sends nothing any more.
+    /// §9.2: this device's own signature shows that a newer copy of this vault is in use; this one sends nothing any more.
     fn found_old_copy(&mut self, cx: &mut Cx<'_>, hash: DeviceKeyHash) {
         let number = self.devices.get(&hash).and_then(|d| d.link.number());
         cx.out.extend(number.map(Output::Disconnect));

@@ -66,6 +66,8 @@ pub(crate) struct Link {
     pub(super) told: LinkState,
     /// The challenge to answer when the step's generation is known.
     pub(super) challenge: Option<sealdesk_protocol::wire::Challenge>,
+    /// The vault's generation that the relay was told last.
+    pub(super) generation_told: u64,
     /// The mailbox position moved: acknowledge after the commit.
     pub(super) ack_due: bool,
 }
@@ -77,6 +79,7 @@ impl Link {
             failures: 0,
             told: LinkState::Offline,
             challenge: None,
+            generation_told: 0,
             ack_due: false,
         }
     }

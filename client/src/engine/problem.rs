@@ -155,6 +155,15 @@ pub(crate) fn old_copy() -> Problem {
     )
 }
 
+pub(crate) fn unproven_generation() -> Problem {
+    problem(
+        "unproven_generation",
+        Fault::Relay,
+        "The relay claims without proof that a newer copy of this vault is in use; the claim was ignored.",
+        "Nothing is needed here. Tell the organisation: only this device's own signature could prove it.",
+    )
+}
+
 pub(crate) fn set_aside(reason: impl core::fmt::Display) -> Problem {
     problem(
         "set_aside",

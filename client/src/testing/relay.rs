@@ -7,6 +7,7 @@ use sealdesk_protocol::crypto::certificate::{CertificateChain, SignedRevocations
 use sealdesk_protocol::crypto::identity::{DevicePublic, SignedBytes, VerifyKey};
 use sealdesk_protocol::crypto::labels;
 use sealdesk_protocol::crypto::prekeys::{PrekeyBundle, SignedPrekey};
+use sealdesk_protocol::generation::SignedGeneration;
 use sealdesk_protocol::ids::{BlobId, ConversationId, DeviceKeyHash, Handle, MailboxId, PrekeyId};
 use sealdesk_protocol::org::VerifiedOrg;
 use sealdesk_protocol::wire::envelope::{Class, Envelope};
@@ -93,7 +94,7 @@ pub struct Relay {
     pub(super) online: BTreeMap<DeviceKeyHash, Connection>,
     devices: BTreeMap<Connection, DevicePublic>,
     pub(super) agents: BTreeMap<DeviceKeyHash, (DevicePublic, CertificateChain, bool)>,
-    generations: BTreeMap<DeviceKeyHash, u64>,
+    generations: BTreeMap<DeviceKeyHash, SignedGeneration>,
     pub(super) prekeys: BTreeMap<DeviceKeyHash, Prekeys>,
     mailboxes: BTreeMap<MailboxId, Mailbox>,
     owners: BTreeMap<MailboxId, DeviceKeyHash>,
@@ -179,9 +180,24 @@ impl Relay {
         }
     }
 
-    /// Pretends to have seen a later copy of a device's vault.
-    pub fn saw_generation(&mut self, device: &DeviceKeyHash, generation: u64) {
-        self.generations.insert(*device, generation);
+    /// The highest generation that a device signed.
+    pub fn generation(&self, device: &DeviceKeyHash) -> Option<SignedGeneration> {
+        self.generations.get(device).copied()
+    }
+
+    /// Claims to have been told of a generation, as a malicious relay can.
+    pub fn claim_generation(&mut self, device: &DeviceKeyHash, claim: SignedGeneration) {
+        self.generations.insert(*device, claim);
+    }
+
+    /// Whoever shows a higher generation has to have signed it.
+    fn take_generation(&mut self, device: &DevicePublic, vault: SignedGeneration) -> bool {
+        let valid = vault.verify(&self.name, device).is_ok();
+        let kept = self.generations.entry(device.hash()).or_insert(vault);
+        if valid && vault.claimed() > kept.claimed() {
+            *kept = vault;
+        }
+        valid
     }
 
     /// Undelivered and unacknowledged items.
@@ -272,7 +288,10 @@ impl Relay {
                 }
             }
             ToRelay::Ack(ack) => {
-                self.generations.insert(device.hash(), ack.vault_generation);
+                if ack.vault.is_some_and(|vault| !self.take_generation(&device, vault)) {
+                    let error = Error { req: None, code: Code::BadSignature, retry_after: None };
+                    return self.say(connection, error);
+                }
                 if let Some(mailbox) = self.mailboxes.get_mut(&device.mailbox())
                     && ack.up_to.store_epoch == self.store_epoch
                 {
@@ -297,13 +316,16 @@ impl Relay {
             nonce: challenge.nonce,
             time: challenge.time,
             device: frame.device,
-            vault_generation: frame.vault_generation,
+            vault_generation: frame.vault.claimed(),
         };
         let bytes = postcard::to_allocvec(&body).unwrap_or_default();
-        if VerifyKey(frame.device.ed).verify(labels::AUTH, &bytes, &frame.signature).is_err() {
+        let hash = frame.device.hash();
+        let remembered = self.generation(&hash);
+        if VerifyKey(frame.device.ed).verify(labels::AUTH, &bytes, &frame.signature).is_err()
+            || !self.take_generation(&frame.device, frame.vault)
+        {
             return self.say(connection, Error { req: None, code: Code::BadSignature, retry_after: None });
         }
-        let hash = frame.device.hash();
         if let Party::Agent(chain) = frame.party {
             self.agents.insert(hash, (frame.device, chain, true));
         }
@@ -314,14 +336,12 @@ impl Relay {
         }
         self.devices.insert(connection, frame.device);
         self.owners.insert(frame.device.mailbox(), hash);
-        let remembered = self.generations.get(&hash).copied().unwrap_or(0);
-        self.generations.insert(hash, remembered.max(frame.vault_generation));
         let (one_time_left, last_resort) =
             self.prekeys.get(&hash).map_or((0, None), |p| (p.one_time.len() as u16, p.id));
         let welcome = Welcome {
             mailbox: frame.device.mailbox(),
             store_epoch: self.store_epoch,
-            vault_generation: remembered,
+            vault: remembered,
             one_time_left,
             last_resort,
             revocations: self.revocations.clone(),

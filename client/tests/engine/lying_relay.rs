@@ -1,10 +1,11 @@
-//! A relay that brings somebody in, or tells limits that would make a client forget.
+//! A relay that brings somebody in, tells limits that would make a client forget, or claims that a vault is an old copy.
 
 use sealdesk_client::testing::World;
-use sealdesk_client::{Command, MessageState};
+use sealdesk_client::{Command, MessageState, Phase};
 use sealdesk_protocol::conversation::statements::{Action, History, Statement};
 use sealdesk_protocol::crypto::certificate::CertificateChain;
 use sealdesk_protocol::crypto::identity::{DeviceSecret, SignedBytes, mailbox_of};
+use sealdesk_protocol::generation::SignedGeneration;
 use sealdesk_protocol::ids::{ConversationId, StatementHash};
 use sealdesk_protocol::testing::{handle, rng};
 use sealdesk_protocol::wire::{Item, Limits, StatementItem};
@@ -125,4 +126,55 @@ fn what_an_agent_writes_while_its_acceptance_is_on_its_way_follows_it() {
     world.pass(5_000);
     assert_eq!(world.problems(agent), Vec::<&str>::new());
     assert_eq!(world.texts(agent, &id)[1], (true, "at once".into(), MessageState::Delivered));
+}
+
+/// What a relay may make of a genuine proof: a higher number over the same signature.
+fn inflated(genuine: SignedGeneration) -> SignedGeneration {
+    let bytes = postcard::to_allocvec(&genuine).unwrap();
+    let (_, signature): (u64, Vec<u8>) = postcard::from_bytes(&bytes).unwrap();
+    postcard::from_bytes(&postcard::to_allocvec(&(1_000_000u64, signature)).unwrap()).unwrap()
+}
+
+#[test]
+fn a_claim_of_a_newer_copy_without_the_devices_own_proof_changes_nothing() {
+    let stranger = DeviceSecret::generate(&mut rng(67));
+    for forged in [false, true] {
+        let (mut world, agent, customer, id) = World::talking(74);
+        for client in [agent, customer] {
+            let device = world.clients[client].engine.own_device(&id).unwrap();
+            let genuine = world.relay.generation(&device).unwrap();
+            let claim = match forged {
+                false => SignedGeneration::sign(&world.relay.name, &stranger, 1_000_000),
+                true => inflated(genuine),
+            };
+            world.relay.claim_generation(&device, claim);
+        }
+        world.disconnect_all();
+        world.pass(5_000);
+        for client in [agent, customer] {
+            assert_eq!(world.problems(client), ["unproven_generation"]);
+            assert_eq!(world.phase(client, &id), Some(Phase::Active));
+        }
+        world.say(customer, id, "still here?");
+        world.say(agent, id, "still here");
+        world.pass(5_000);
+        let states: Vec<MessageState> = world.texts(customer, &id).iter().map(|text| text.2).collect();
+        assert_eq!(states, [MessageState::Delivered, MessageState::Received]);
+    }
+}
+
+#[test]
+fn an_earlier_proof_shown_again_is_no_claim() {
+    let (mut world, agent, customer, id) = World::talking(75);
+    let device = world.clients[customer].engine.own_device(&id).unwrap();
+    let earlier = world.relay.generation(&device).unwrap();
+    world.say(agent, id, "one");
+    world.pass(5_000);
+    let newer = world.relay.generation(&device).unwrap();
+    assert!(newer.claimed() > earlier.claimed(), "each acknowledgement tells it");
+    world.relay.claim_generation(&device, earlier);
+    world.disconnect_all();
+    world.pass(5_000);
+    assert_eq!(world.problems(customer), Vec::<&str>::new());
+    assert_eq!(world.phase(customer, &id), Some(Phase::Active));
 }

@@ -172,11 +172,14 @@ fn a_restored_relay_gets_everything_unreceipted_again() {
 
 #[test]
 fn an_old_copy_of_a_customers_vault_sends_nothing_and_says_so() {
-    let (mut world, _, customer, id) = World::talking(5);
-    let device = world.clients[customer].engine.own_device(&id).unwrap();
-    world.disconnect_all();
-    let ahead = world.clients[customer].generation + 1_000;
-    world.relay.saw_generation(&device, ahead);
+    let (mut world, agent, customer, id) = World::talking(5);
+    let old = world.clients[customer].rows.clone();
+    for n in 0..5 {
+        world.say(agent, id, &format!("{n}, seen by the newer copy only"));
+        world.pass(5_000);
+    }
+    world.clients[customer].take_over(&old);
+    world.restart(customer);
     let envelopes = world.relay.envelopes.len();
     world.say(customer, id, "from an old copy");
     world.pass(60_000);
@@ -194,10 +197,13 @@ fn an_old_copy_of_a_customers_vault_sends_nothing_and_says_so() {
 
 #[test]
 fn an_old_copy_of_an_agents_vault_becomes_a_new_device() {
-    let (mut world, agent, ..) = World::talking(6);
+    let (mut world, agent, customer, id) = World::talking(6);
     let device = world.clients[agent].engine.agent_public().unwrap();
-    world.disconnect_all();
-    world.relay.saw_generation(&device.hash(), 1_000_000);
+    let old = world.clients[agent].rows.clone();
+    world.say(customer, id, "seen by the newer copy only");
+    world.pass(5_000);
+    world.clients[agent].take_over(&old);
+    world.restart(agent);
     world.pass(60_000);
     let problems = world.problems(agent);
     assert!(problems.contains(&"vault_is_old_copy") && problems.contains(&"enrol_anew"), "{problems:?}");

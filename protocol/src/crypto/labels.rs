@@ -89,6 +89,8 @@ labels! {
     CONSENT = "consent";
     /// Answer to the relay's challenge (§12).
     AUTH = "auth";
+    /// Generation of a device's vault (§9.2).
+    VAULT_GENERATION = "vault-generation";
     /// Customer profile signature, sent inside the session (§3).
     PROFILE = "profile";
     /// Prekey pair (§3).

@@ -10,6 +10,7 @@ use super::frame::frames;
 use super::types::{Item, Limits, Position, WaitingEntry};
 use crate::crypto::certificate::{CertificateChain, SignedRevocations};
 use crate::crypto::prekeys::PrekeyBundle;
+use crate::generation::SignedGeneration;
 use crate::ids::{BlobId, ConversationId, MailboxId, PrekeyId};
 
 frames! {
@@ -56,8 +57,8 @@ pub struct Welcome {
     pub mailbox: MailboxId,
     /// Of the relay's store; a change means a restore (§9.6).
     pub store_epoch: u32,
-    /// Highest vault generation that the relay had seen of this device before this connection.
-    pub vault_generation: u64,
+    /// Highest vault generation that this device had signed for the relay before this connection (§9.2).
+    pub vault: Option<SignedGeneration>,
     /// One-time prekey pairs left.
     pub one_time_left: u16,
     /// The last-resort pair in force.

@@ -9,6 +9,7 @@ use super::frame::frames;
 use super::types::{Addressed, Party, Position};
 use crate::crypto::identity::{DevicePublic, SignedBytes};
 use crate::crypto::prekeys::SignedPrekey;
+use crate::generation::SignedGeneration;
 use crate::ids::{BlobId, ConversationId, DeviceKeyHash, Handle};
 
 /// Most prekey pairs in one [`PublishPrekeys`].
@@ -20,6 +21,7 @@ pub const MAX_BLOB_CHUNK: usize = 32 * 1024 + 16;
 
 frames! {
     /// What a client may send. Each request carries a number of the client's choice (`req`), which the answer repeats.
+    #[expect(clippy::large_enum_variant, reason = "the largest comes once in a connection")]
     ToRelay {
         0x01 Authenticate,
         0x02 Ping,
@@ -48,8 +50,8 @@ pub struct Authenticate {
     pub party: Party,
     /// The device's public keys.
     pub device: DevicePublic,
-    /// Generation of the client's vault; the relay remembers the highest it saw (§9.2).
-    pub vault_generation: u64,
+    /// Generation of the client's vault; the relay keeps the highest, to show it (§9.2).
+    pub vault: SignedGeneration,
     /// Signature over [`AuthBody`](super::AuthBody).
     #[serde(with = "serde_bytes")]
     pub signature: [u8; 64],
@@ -170,8 +172,8 @@ pub struct SendEphemeral {
 pub struct Ack {
     /// Last item stored by the client.
     pub up_to: Position,
-    /// Generation of the vault that holds it.
-    pub vault_generation: u64,
+    /// Generation of the vault that holds it, when it rose since it was told last.
+    pub vault: Option<SignedGeneration>,
 }
 
 /// Announces an attachment. Idempotent. Answer: `BlobStatus`, which tells how much is stored.

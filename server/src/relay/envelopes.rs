@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use futures_util::FutureExt;
+use futures_util::future::ready;
 use sealdesk_protocol::crypto::kdf::sha256;
 use sealdesk_protocol::ids::DeviceKeyHash;
 use sealdesk_protocol::wire::envelope::{Class, Envelope, EnvelopeHead};
@@ -99,19 +100,23 @@ impl Session {
         }
     }
 
-    /// Deletes what the client has stored, and remembers its vault's generation (§9.2). A position of another store
-    /// epoch means nothing here and is ignored (§9.6).
+    /// Deletes what the client has stored, and keeps its vault's generation when it is higher (§9.2): checked first, so
+    /// that what is kept can be shown. A position of another store epoch means nothing here and is ignored (§9.6).
     pub fn acknowledge(&mut self, ack: Ack) -> Option<Pending> {
         if ack.up_to.store_epoch != self.relay.store.epoch() {
             return None;
         }
+        let risen = ack.vault.filter(|vault| vault.claimed() > self.vault.claimed());
+        if risen.is_some_and(|vault| vault.verify(&self.relay.config.name, &self.who.device).is_err()) {
+            return Some(ready(Some(error(None, Code::BadSignature))).boxed());
+        }
         self.relay.metrics.acks.up();
         let acked = self.relay.store.ack(self.who.mailbox, ack.up_to.seq);
-        let noted = (ack.vault_generation > self.generation).then(|| {
-            self.generation = ack.vault_generation;
+        let noted = risen.map(|vault| {
+            self.vault = vault;
             let now = now_ms();
             let day = u32::try_from(now / DAY_MS).unwrap_or(u32::MAX);
-            let record = DeviceRecord { vault_generation: ack.vault_generation, last_seen_day: day };
+            let record = DeviceRecord { vault: Some(vault), last_seen_day: day };
             self.relay.store.put_device(self.who.hash, record, self.relay.forget_device_at(now))
         });
         Some(

@@ -13,6 +13,7 @@ use std::sync::Arc;
 
 use futures_util::{FutureExt, SinkExt, StreamExt};
 use governor::DefaultDirectRateLimiter;
+use sealdesk_protocol::generation::SignedGeneration;
 use sealdesk_protocol::wire::{Ack, Code, FrameError, Reason, ToClient, ToRelay};
 use tokio::time::{Duration, Instant};
 use tokio_tungstenite::tungstenite::{Error as SocketError, Message};
@@ -51,8 +52,8 @@ pub struct Session {
     refused: u16,
     /// Last item sent.
     cursor: u64,
-    /// Highest vault generation noted.
-    pub(crate) generation: u64,
+    /// Highest vault generation that the device signed.
+    pub(crate) vault: SignedGeneration,
     /// Newest acknowledgement that is not under way.
     ack: Option<Ack>,
     /// Whether one is.
@@ -83,28 +84,17 @@ enum End {
 }
 
 impl Session {
-    /// Of a registered device, whose vault was seen at `generation`.
+    /// Of a registered device, whose vault was seen at the generation `vault`.
     pub fn new(
         relay: Arc<Relay>,
         who: Arc<Authenticated>,
         inbox: Arc<Inbox>,
         permit: Permit,
-        generation: u64,
+        vault: SignedGeneration,
     ) -> Self {
         relay.metrics.devices.up();
         let limiter = relay.limits.connection();
-        Self {
-            relay,
-            who,
-            inbox,
-            permit,
-            limiter,
-            refused: 0,
-            cursor: 0,
-            generation,
-            ack: None,
-            acking: false,
-        }
+        Self { relay, who, inbox, permit, limiter, refused: 0, cursor: 0, vault, ack: None, acking: false }
     }
 
     /// Whether one more frame is within the rates of connection and device.
@@ -276,8 +266,8 @@ fn admit(
     // Gathered also above the rate: refusing one would only cause the same items to be sent again.
     if let ToRelay::Ack(ack) = frame {
         session.ack = Some(match session.ack.take() {
-            Some(before) if before.up_to > ack.up_to => before,
-            _ => ack,
+            Some(before) => Ack { up_to: before.up_to.max(ack.up_to), vault: ack.vault.or(before.vault) },
+            None => ack,
         });
         return Ok(None);
     }

@@ -112,8 +112,8 @@ async fn welcome(
     if relay.registry.register(Connected { inbox: Arc::clone(&inbox), who: Arc::clone(&who) }) {
         relay.metrics.replaced.up();
     }
-    let generation = before.vault_generation.max(who.vault_generation);
-    let session = Session::new(Arc::clone(relay), who, inbox, permit, generation);
+    let vault = before.newest(who.vault);
+    let session = Session::new(Arc::clone(relay), who, inbox, permit, vault);
     remember(relay, &session.who, before).await?;
     relay.arrived(&session.who).await?;
     let org = relay.policy.org();
@@ -121,7 +121,8 @@ async fn welcome(
     let welcome = Welcome {
         mailbox: session.who.mailbox,
         store_epoch: relay.store.epoch(),
-        vault_generation: before.vault_generation,
+        // What a relay of another name was told, this one cannot show.
+        vault: before.vault.filter(|told| told.verify(&relay.config.name, &session.who.device).is_ok()),
         one_time_left: u16::try_from(one_time_left).unwrap_or(u16::MAX),
         last_resort: last_resort.map(|(id, _): (PrekeyId, _)| id),
         revocations: org.revocations.clone(),
@@ -142,7 +143,7 @@ async fn welcome(
 async fn remember(relay: &Relay, who: &Authenticated, before: DeviceRecord) -> Result<(), StoreError> {
     let now = now_ms();
     let record = DeviceRecord {
-        vault_generation: before.vault_generation.max(who.vault_generation),
+        vault: Some(before.newest(who.vault)),
         last_seen_day: u32::try_from(now / DAY_MS).unwrap_or(u32::MAX),
     };
     let known = before != DeviceRecord::default() || who.agent.is_some();

@@ -1,6 +1,8 @@
 //! What every store has to do, as one suite over any engine. `open` opens the same store again and again; each time the
 //! one before has been dropped.
 
+use sealdesk_protocol::crypto::identity::DeviceSecret;
+use sealdesk_protocol::generation::SignedGeneration;
 use sealdesk_protocol::ids::{BlobId, ConversationId, DeviceKeyHash, MailboxId, PrekeyId};
 
 use super::*;
@@ -198,7 +200,7 @@ async fn expiry<S: Store>(open: &impl Fn(&str) -> S) {
     store.put_blob(BlobId([1; 16]), blob(1)).await.unwrap();
     store.put_blob(BlobId([2; 16]), blob(1)).await.unwrap();
     store.put_blob(BlobId([2; 16]), blob(9)).await.unwrap();
-    let record = DeviceRecord { vault_generation: 1, last_seen_day: 1 };
+    let record = DeviceRecord { vault: None, last_seen_day: 1 };
     store.put_device(DEVICE, record, HOUR).await.unwrap();
     store.audit_append(AuditEntry { at_ms: 1, bytes: vec![1] }).await.unwrap();
     assert_eq!(store.sweep(HOUR, 0).await.unwrap(), Swept::default());
@@ -216,7 +218,9 @@ async fn expiry<S: Store>(open: &impl Fn(&str) -> S) {
 async fn the_rest<S: Store>(open: &impl Fn(&str) -> S) {
     let store = open("rest");
     let epoch = store.epoch();
-    let record = DeviceRecord { vault_generation: 7, last_seen_day: 20_000 };
+    let device = DeviceSecret::generate(&mut rand_core::UnwrapErr(getrandom::SysRng));
+    let vault = Some(SignedGeneration::sign("relay.test", &device, 7));
+    let record = DeviceRecord { vault, last_seen_day: 20_000 };
     store.put_device(DEVICE, record, FAR).await.unwrap();
     store.put_agent(DEVICE, vec![1], FAR).await.unwrap();
     store.put_agent(DEVICE, vec![2], FAR).await.unwrap();

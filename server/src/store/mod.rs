@@ -9,6 +9,7 @@ pub mod sled;
 
 #[cfg(test)]
 pub(crate) mod conformance;
+mod device;
 
 use core::fmt;
 use std::path::Path;
@@ -17,6 +18,8 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use sealdesk_protocol::ids::{BlobId, ConversationId, DeviceKeyHash, MailboxId, PrekeyId};
 use serde::{Deserialize, Serialize};
+
+pub use device::DeviceRecord;
 
 /// The future of one store operation. The operation is queued when the method is called, so that calls keep their order.
 pub type Answer<T> = BoxFuture<'static, Result<T, StoreError>>;
@@ -152,15 +155,6 @@ pub struct Swapped {
     pub version: u64,
     /// One position for each append, in their order.
     pub positions: Vec<Appended>,
-}
-
-/// What is remembered of a device.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct DeviceRecord {
-    /// Highest vault generation that the device has shown (§9.2).
-    pub vault_generation: u64,
-    /// Day of the last connection, in days since the Unix epoch: no finer, on purpose.
-    pub last_seen_day: u32,
 }
 
 /// One entry of the audit record.

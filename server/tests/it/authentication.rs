@@ -3,16 +3,21 @@
 use futures_util::SinkExt;
 use sealdesk_protocol::crypto::certificate::{DAY, Revoked, certificate_id};
 use sealdesk_protocol::crypto::identity::DeviceSecret;
-use sealdesk_protocol::wire::{Code, Ping, Reason, ToClient, ToRelay};
+use sealdesk_protocol::generation::SignedGeneration;
+use sealdesk_protocol::wire::{Ack, Authenticate, Code, Ping, Position, Reason, ToClient, ToRelay};
 use sealdesk_relay::clock::now_ms;
 use tokio_tungstenite::tungstenite::Message;
 
 use crate::client::{Client, Party, authenticate, challenge, next, socket};
 use crate::harness::TestRelay;
-use crate::organisation::{Organisation, rng};
+use crate::organisation::{Organisation, RELAY_NAME, rng};
 
 fn device() -> DeviceSecret {
     DeviceSecret::generate(&mut rng())
+}
+
+fn generation(device: &DeviceSecret, relay: &str, number: u64) -> SignedGeneration {
+    SignedGeneration::sign(relay, device, number)
 }
 
 async fn refusal(relay: &TestRelay, device: DeviceSecret, party: Party) -> Option<Code> {
@@ -20,7 +25,7 @@ async fn refusal(relay: &TestRelay, device: DeviceSecret, party: Party) -> Optio
 }
 
 /// Sends a bent Authenticate and returns the code and the goodbye.
-async fn bent(relay: &TestRelay, bend: impl Fn(&mut sealdesk_protocol::wire::Authenticate)) -> Code {
+async fn bent(relay: &TestRelay, bend: impl Fn(&mut Authenticate)) -> Code {
     let device = device();
     let mut socket = socket(relay.address).await;
     let challenge = challenge(&mut socket).await;
@@ -38,7 +43,7 @@ async fn a_challenge_is_bound_to_name_nonce_key_and_generation() {
     let relay = TestRelay::start().await;
     let other = device();
     assert_eq!(bent(&relay, |f| f.signature[0] ^= 1).await, Code::BadSignature);
-    assert_eq!(bent(&relay, |f| f.vault_generation += 1).await, Code::BadSignature);
+    assert_eq!(bent(&relay, |f| f.vault = generation(&other, RELAY_NAME, 1)).await, Code::BadSignature);
     assert_eq!(bent(&relay, |f| f.device = other.public()).await, Code::BadSignature);
     assert_eq!(bent(&relay, |f| f.protocol = 99).await, Code::Unsupported);
 
@@ -57,7 +62,16 @@ async fn a_challenge_is_bound_to_name_nonce_key_and_generation() {
     first.send(Message::Binary(ToRelay::from(misdirected).encode().unwrap().into())).await.unwrap();
     let Some(ToClient::Error(error)) = next(&mut first).await else { panic!() };
     assert_eq!(error.code, Code::BadSignature);
-    assert_eq!(relay.metric("auth_failures").await, 6);
+    // The vault's generation: another than the challenge was answered with, and one that another relay was told.
+    for vault in [generation(&other, RELAY_NAME, 2), generation(&other, "other.relay", 1)] {
+        let mut socket = socket(relay.address).await;
+        let challenge = challenge(&mut socket).await;
+        let frame = Authenticate { vault, ..authenticate(&other, Party::Customer, &challenge, 1) };
+        socket.send(Message::Binary(ToRelay::from(frame).encode().unwrap().into())).await.unwrap();
+        let Some(ToClient::Error(error)) = next(&mut socket).await else { panic!() };
+        assert_eq!(error.code, Code::BadSignature);
+    }
+    assert_eq!(relay.metric("auth_failures").await, 8);
 }
 
 #[tokio::test]
@@ -198,12 +212,59 @@ async fn the_vaults_generation_is_remembered() {
     let agent = || Party::Agent(chain.clone());
     let connect = async |generation| {
         let socket = socket(relay.address).await;
-        Client::greet(socket, again(), agent(), generation).await.unwrap().welcome.unwrap().vault_generation
+        let welcome = Client::greet(socket, again(), agent(), generation).await.unwrap().welcome.unwrap();
+        welcome.vault.map_or(0, |vault| vault.verify(RELAY_NAME, &again().public()).unwrap())
     };
     assert_eq!(connect(7).await, 0);
     assert_eq!(connect(3).await, 7, "the old copy is told");
     assert_eq!(connect(8).await, 7, "and did not lower it");
     assert_eq!(connect(8).await, 8);
+
+    // An acknowledgement tells it too, if the device signed it; refused, it acknowledges nothing.
+    let mut client = Client::connect(relay.address, again(), agent()).await;
+    let up_to = Position { store_epoch: client.welcome.take().unwrap().store_epoch, seq: 0 };
+    let stranger = generation(&self::device(), RELAY_NAME, 20);
+    for (vault, acks) in [(stranger, 0), (generation(&again(), RELAY_NAME, 12), 1)] {
+        client.send(Ack { up_to, vault: Some(vault) }).await;
+        if acks == 0 {
+            let refused =
+                |frame: &ToClient| matches!(frame, ToClient::Error(e) if e.code == Code::BadSignature);
+            client.expect(|frame| refused(frame).then_some(())).await;
+        }
+        relay.until_metric("acks", acks).await;
+    }
+    client.publish(1).await;
+    assert_eq!(connect(9).await, 12);
+}
+
+#[tokio::test]
+async fn a_renamed_relay_does_not_show_what_was_signed_for_its_old_name() {
+    let mut relay = TestRelay::start().await;
+    let device = device();
+    let bytes = postcard::to_allocvec(&device).unwrap();
+    let again = || postcard::from_bytes::<DeviceSecret>(&bytes).unwrap();
+    let chain = relay.organisation.chain(&relay.organisation.certificate("mira", &device));
+    let welcome = async |relay: &TestRelay| {
+        let client = Client::connect(relay.address, again(), Party::Agent(chain.clone())).await;
+        client.welcome.unwrap().vault
+    };
+    assert_eq!(welcome(&relay).await, None);
+    assert!(welcome(&relay).await.is_some());
+    relay.stop().await;
+    relay.raw.name = "renamed.relay".into();
+    relay.organisation.settings.relay_name = "renamed.relay".into();
+    relay.rewrite_org();
+    relay.launch().await;
+    let answer = async |relay: &TestRelay| {
+        let mut socket = socket(relay.address).await;
+        let challenge = challenge(&mut socket).await;
+        let frame = authenticate(&again(), Party::Agent(chain.clone()), &challenge, 1);
+        socket.send(Message::Binary(ToRelay::from(frame).encode().unwrap().into())).await.unwrap();
+        let Some(ToClient::Welcome(welcome)) = next(&mut socket).await else { panic!("no welcome") };
+        welcome.vault
+    };
+    assert_eq!(answer(&relay).await, None);
+    assert_eq!(answer(&relay).await, Some(generation(&again(), "renamed.relay", 1)));
 }
 
 #[tokio::test]

@@ -11,6 +11,7 @@ use sealdesk_protocol::conversation::{
 use sealdesk_protocol::crypto::identity::{DeviceSecret, SignedBytes};
 use sealdesk_protocol::crypto::labels;
 use sealdesk_protocol::crypto::prekeys::{PrekeyKind, PrekeySecret, SignedPrekey};
+use sealdesk_protocol::generation::SignedGeneration;
 use sealdesk_protocol::ids::{ConversationId, EnvelopeId, MailboxId, SessionId, StatementHash};
 use sealdesk_protocol::wire::envelope::{CHAIN_LEN, Class, Envelope, HEADER_LEN};
 use sealdesk_protocol::wire::{
@@ -116,7 +117,7 @@ pub fn authenticate(
         protocol: PROTOCOL_VERSION,
         party,
         device: device.public(),
-        vault_generation: generation,
+        vault: SignedGeneration::sign(&challenge.relay, device, generation),
         signature: *SignedBytes::sign(labels::AUTH, &body, device).signature(),
     }
 }
@@ -242,7 +243,7 @@ impl Client {
     }
 
     pub async fn ack(&mut self, deliver: &Deliver) {
-        self.send(Ack { up_to: deliver.position, vault_generation: 1 }).await;
+        self.send(Ack { up_to: deliver.position, vault: None }).await;
     }
 
     pub async fn goodbye(&mut self) -> Reason {

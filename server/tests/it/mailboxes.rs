@@ -101,7 +101,7 @@ async fn positions_of_another_store_epoch_acknowledge_nothing() {
     customer.send_envelope(&talk, envelope(agent.mailbox(), Class::Store)).await.unwrap();
     let delivered = agent.delivered().await;
     let other = Position { store_epoch: delivered.position.store_epoch + 1, seq: delivered.position.seq };
-    agent.send(Ack { up_to: other, vault_generation: 1 }).await;
+    agent.send(Ack { up_to: other, vault: None }).await;
     agent.publish(1).await;
     let chain = relay.organisation.chain(&relay.organisation.certificate("mira", &agent.device));
     let mut agent = agent.reconnect(relay.address, Party::Agent(chain)).await;

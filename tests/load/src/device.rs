@@ -7,6 +7,7 @@ use sealdesk_protocol::crypto::certificate::DAY;
 use sealdesk_protocol::crypto::identity::{DevicePublic, DeviceSecret, SignedBytes};
 use sealdesk_protocol::crypto::labels;
 use sealdesk_protocol::crypto::prekeys::{PrekeyKind, PrekeySecret};
+use sealdesk_protocol::generation::SignedGeneration;
 use sealdesk_protocol::ids::{ConversationId, MailboxId};
 use sealdesk_protocol::testing::{TestOrg, handle};
 use sealdesk_protocol::wire::{
@@ -42,7 +43,7 @@ impl Connection {
             return Err(Error::ours("no challenge came first"));
         };
         let body = AuthBody {
-            relay: challenge.relay,
+            relay: challenge.relay.clone(),
             nonce: challenge.nonce,
             time: challenge.time,
             device: device.public(),
@@ -53,7 +54,7 @@ impl Connection {
             protocol: PROTOCOL_VERSION,
             party,
             device: device.public(),
-            vault_generation: 0,
+            vault: SignedGeneration::sign(&challenge.relay, device, 0),
             signature,
         };
         connection.send(authenticate).await?;

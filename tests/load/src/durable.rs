@@ -198,7 +198,7 @@ async fn receive_one(connection: &mut Connection, open: &mut Open) -> Result<Opt
         Some(frame) => frame?,
         None => {
             if let Some(up_to) = std::mem::take(open).last {
-                connection.send(Ack { up_to, vault_generation: 0 }).await?;
+                connection.send(Ack { up_to, vault: None }).await?;
             }
             connection.next().await?
         }

@@ -41,7 +41,10 @@ async fn only_the_key_that_a_device_claims_opens_its_mailbox() {
         frame
     };
     assert_eq!(verdict(&relay, bent).await, bad);
-    let older_vault = |c: &Connection| Authenticate { vault_generation: 7, ..device.answer(&c.challenge) };
+    let older_vault = |c: &Connection| Authenticate {
+        vault: SignedGeneration::sign(&c.challenge.relay, &device.secret, 7),
+        ..device.answer(&c.challenge)
+    };
     assert_eq!(verdict(&relay, older_vault).await, bad, "the vault's generation is signed");
     let half = |c: &Connection| {
         let mut frame = device.answer(&c.challenge);

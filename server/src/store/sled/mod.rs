@@ -276,13 +276,13 @@ impl Store for SledStore {
     fn device(&self, device: DeviceKeyHash) -> Answer<Option<DeviceRecord>> {
         self.get(&keys::key(prefix::DEVICE, &[device.as_bytes()]), |stored| {
             let (_, record) = split_number(&stored).ok_or(StoreError::Corrupt("device"))?;
-            postcard::from_bytes(record).map_err(|_| StoreError::Corrupt("device"))
+            DeviceRecord::from_stored(record)
         })
     }
 
     fn put_device(&self, device: DeviceKeyHash, record: DeviceRecord, expires_ms: u64) -> Answer<()> {
         self.run(move |txn| {
-            let bytes = postcard::to_allocvec(&record).map_err(|_| StoreError::Corrupt("device"))?;
+            let bytes = record.to_stored()?;
             let key = keys::key(prefix::DEVICE, &[device.as_bytes()]);
             // Written with every acknowledgement: the note is there already most of the time.
             let noted = txn.get(&key)?.and_then(|stored| Some(split_number(&stored)?.0));
