@@ -235,3 +235,13 @@ fn codes_say_who_is_at_fault_and_what_to_do() {
         assert_eq!(postcard::to_allocvec(code).unwrap(), [number], "numbers are fixed");
     }
 }
+
+#[test]
+fn a_refusal_of_a_newer_relay_is_still_a_refusal() {
+    let known = u8::try_from(Code::ALL.len()).unwrap();
+    for number in [known, known + 1, 127] {
+        let frame = [&[0x04u8, 1, 5, number][..], &[0]].concat();
+        let refused = ToClient::Error(Error { req: Some(5), code: Code::Unknown, retry_after: None });
+        assert_eq!(ToClient::decode(&frame), Ok(refused), "{number}");
+    }
+}

@@ -171,7 +171,7 @@ export class Store {
         if (event.on) this.#typingEnds = window.setTimeout(() => this.set({ typing: false }), TYPING_LASTS);
         return { ...state, typing: event.on };
       case 'transfer':
-        return { ...state, transfers: { ...state.transfers, [event.transfer]: event } };
+        return this.#transfer({ ...state, transfers: { ...state.transfers, [event.transfer]: event } }, event);
       case 'problem':
         return alert(state, event.conversation, event.problem, ++this.#lastId);
     }
@@ -203,6 +203,16 @@ export class Store {
     this.#waitingFiles.get(id)?.(null);
     this.#waitingFiles.delete(id);
     return alert({ ...state, busy: state.busy === id ? null : state.busy }, state.current, problem, ++this.#lastId);
+  }
+
+  /** An upload that failed for good comes back as a message of ours to try again; without its file it is told. */
+  #transfer(state: State, { transfer, conversation, state: stage, problem }: Transfer): State {
+    const upload = state.conversations.find((one) => one.id === conversation)?.uploads.find((one) => one.transfer === transfer);
+    if (stage !== 'failed' || !problem || !upload) return state;
+    const file = state.files[transfer];
+    if (!(file instanceof File)) return alert(state, conversation, problem, ++this.#lastId);
+    const failed = { id: ++this.#lastId, conversation, time: upload.time, text: '', file, transfer, problem };
+    return { ...state, pending: [...state.pending, failed] };
   }
 
   /** The worker stopped with an error of its own. */

@@ -56,6 +56,8 @@ pub struct Done {
     pub conversation: Option<ConversationId>,
     /// The message that it made.
     pub message: Option<MessageId>,
+    /// The file that it took over: [`Event::Transfer`] tells its progress, and the message when the relay has it.
+    pub transfer: Option<BlobId>,
 }
 
 /// Starts clients.
@@ -165,7 +167,8 @@ impl Handle {
         self.submit_with(command, FileOf::None).await
     }
 
-    /// Sends a file. The answer says that it is sealed into the spool and will be delivered even if the file is gone.
+    /// Sends a file. The answer says that it is sealed into the spool and will be delivered even if the file is gone; its
+    /// message is written when the relay has all of it.
     ///
     /// # Errors
     /// [`Problem`]: the file cannot be read.

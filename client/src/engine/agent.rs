@@ -89,6 +89,7 @@ impl Engine {
 
     /// The close statement, after what was written before it.
     pub(super) fn run_close(&mut self, cx: &mut Cx<'_>, id: ConversationId) {
+        let uploading = self.is_uploading(&id);
         let Some(c) = self.conversations.get_mut(&id) else { return };
         let Some(governance) = &c.record.governance else { return };
         if !c.record.closing || governance.closed().is_some() || !c.record.pending.is_empty() {
@@ -96,7 +97,7 @@ impl Engine {
         }
         let since = *c.waits.closing_since.get_or_insert(cx.now.mono_ms);
         let unsent = c.counters.sent.max(c.counters.delivered) < c.counters.counter;
-        if unsent && c.may_send() && cx.now.mono_ms < since + CLOSE_AFTER {
+        if (unsent || uploading) && c.may_send() && cx.now.mono_ms < since + CLOSE_AFTER {
             return;
         }
         let current = governance.current().statement;

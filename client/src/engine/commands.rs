@@ -8,7 +8,7 @@ use sealdesk_protocol::wire::Claim;
 use super::context::Cx;
 use super::link::Request;
 use super::records::{Availability, Side};
-use super::state::Engine;
+use super::state::{Conversation, Engine};
 use super::{Command, Event, Problem, problem};
 use crate::vault::Key;
 
@@ -52,8 +52,8 @@ impl Engine {
         }
     }
 
-    /// Why nothing may be written into a conversation now.
-    pub(super) fn check_writable(&self, id: &ConversationId) -> Result<(), Problem> {
+    /// Why nothing can be written into a conversation any more.
+    pub(super) fn check_standing(&self, id: &ConversationId) -> Result<&Conversation, Problem> {
         let conversation = self.conversations.get(id).ok_or_else(problem::unknown_conversation)?;
         if conversation.is_closed() {
             return Err(problem::closed());
@@ -61,13 +61,19 @@ impl Engine {
         if conversation.record.lost {
             return Err(problem::lost());
         }
+        if self.devices.get(&conversation.record.device).is_none_or(|d| d.record.stopped) {
+            return Err(problem::old_copy());
+        }
+        Ok(conversation)
+    }
+
+    /// Why nothing may be written into a conversation now.
+    pub(super) fn check_writable(&self, id: &ConversationId) -> Result<(), Problem> {
+        let conversation = self.check_standing(id)?;
         // An acceptance that is made by itself or was asked for is on its way: what is written waits for it.
         let accepting = !self.meta.availability.manual || conversation.record.accept_wanted;
         if conversation.record.side == Side::Agent && !conversation.may_send() && !accepting {
             return Err(problem::not_accepted());
-        }
-        if self.devices.get(&conversation.record.device).is_none_or(|d| d.record.stopped) {
-            return Err(problem::old_copy());
         }
         if conversation.contents.len() >= MAX_UNRECEIPTED {
             return Err(problem::too_many_waiting());

@@ -92,7 +92,8 @@ pub enum Command {
         /// What; attachments go by [`Command::SendFile`].
         kind: Kind,
     },
-    /// Send a file. Done carries the message when its bytes are sealed into the spool.
+    /// Send a file. Done when its bytes are sealed into the spool and will be delivered; the message is written when the
+    /// relay has all of them, see [`TransferState::Uploaded`](super::TransferState::Uploaded).
     SendFile {
         /// Where.
         conversation: ConversationId,

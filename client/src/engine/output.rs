@@ -256,10 +256,27 @@ pub struct ConversationView {
     pub reassignment_waits: bool,
     /// The returning customer's profile, as hex of its key's hash, when the customer sent one that verified.
     pub profile: Option<String>,
+    /// Own files whose message waits until the relay has them, oldest first.
+    pub uploads: Vec<Upload>,
     /// Own messages up to this counter are on the recipient's device.
     pub delivered: u64,
     /// Own messages up to this counter were read.
     pub read: u64,
+}
+
+/// An own file on its way to the relay. It is safe in the vault; its message follows, or the transfer fails and says so.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Upload {
+    /// Which; [`Event::Transfer`] tells its progress.
+    pub transfer: BlobId,
+    /// Name as the recipient will see it.
+    pub name: String,
+    /// Media type.
+    pub media_type: String,
+    /// Bytes of the file.
+    pub length: u64,
+    /// When it was sent, ms.
+    pub time: u64,
 }
 
 /// What became of a message.
@@ -311,8 +328,8 @@ pub enum TransferState {
     Sealing,
     /// On the way to the relay.
     Uploading,
-    /// At the relay.
-    Uploaded,
+    /// At the relay: the message that refers to it is written in the same batch.
+    Uploaded(MessageId),
     /// On the way from the relay.
     Downloading,
     /// Checked and being opened.

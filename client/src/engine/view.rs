@@ -54,14 +54,18 @@ impl Engine {
     pub fn has_unsent(&self) -> bool {
         self.conversations
             .values()
-            .any(|c| !c.record.lost && c.record.closed_here.is_none() && (c.has_unsent() || c.record.closing))
+            .filter(|c| !c.record.lost && c.record.closed_here.is_none())
+            .any(|c| c.has_unsent() || c.record.closing || self.is_uploading(&c.id()))
     }
 
     /// Whether the relay has everything that was written in this vault: a program may leave then, and the other side
     /// gets it without this device.
     pub fn is_with_relay(&self) -> bool {
         let concerned = |c: &&Conversation| !c.record.lost && c.record.closed_here.is_none();
-        self.conversations.values().filter(concerned).all(|c| c.is_with_relay() && !c.record.closing)
+        self.conversations
+            .values()
+            .filter(concerned)
+            .all(|c| c.is_with_relay() && !c.record.closing && !self.is_uploading(&c.id()))
     }
 
     /// Tells the views that changed.
@@ -94,6 +98,7 @@ impl Engine {
             updated: c.counters.updated,
             reassignment_waits: c.record.offered.is_some() || c.record.unaccepted,
             profile: c.record.profile.map(|key| profile_name(&key)),
+            uploads: self.uploads(&c.id()),
             delivered: c.counters.delivered,
             read: c.counters.read,
         }

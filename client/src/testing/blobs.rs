@@ -17,6 +17,9 @@ impl Relay {
     }
 
     pub(super) fn write_blob(&mut self, connection: Connection, frame: &BlobWrite) {
+        if let Some(code) = self.refuse_writes {
+            return self.refuse(connection, frame.req, code);
+        }
         if let Some(blob) = self.blobs.get_mut(&frame.blob)
             && blob.bytes.len() as u64 == frame.offset
         {
@@ -51,6 +54,11 @@ impl Relay {
             bytes: blob.bytes[start..end].to_vec(),
         };
         self.say(connection, answer);
+    }
+
+    /// Drops every attachment, as after the TTL.
+    pub fn forget_blobs(&mut self) {
+        self.blobs.clear();
     }
 
     /// Flips the last bit of a stored attachment.

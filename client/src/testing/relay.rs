@@ -72,6 +72,8 @@ pub struct Relay {
     pub mischief: Mischief,
     /// Answer to every envelope, instead of storing it.
     pub refuse_sends: Option<Code>,
+    /// Bytes of attachments are refused with this code.
+    pub refuse_writes: Option<Code>,
     /// Told with each welcome.
     pub limits: Limits,
     /// Sent with each welcome.
@@ -116,6 +118,7 @@ impl Relay {
             store_epoch: 1,
             mischief: Mischief::default(),
             refuse_sends: None,
+            refuse_writes: None,
             limits: Limits { attachment: 1 << 20, mailbox_ttl: TTL },
             revocations: None,
             preferred: Vec::new(),

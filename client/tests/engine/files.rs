@@ -1,10 +1,11 @@
 //! Attachments: sealed once, uploaded over interruptions, checked before they are opened.
 
 use sealdesk_client::testing::World;
-use sealdesk_client::{Command, Event, Part, TransferState};
+use sealdesk_client::{Command, Event, Part, Phase, TransferState};
 use sealdesk_protocol::conversation::MessageId;
 use sealdesk_protocol::conversation::content::Kind;
 use sealdesk_protocol::ids::{BlobId, ConversationId};
+use sealdesk_protocol::wire::Code;
 
 const BLOB: BlobId = BlobId([9; 16]);
 
@@ -30,6 +31,24 @@ fn received(world: &World, client: usize, id: &ConversationId) -> Option<Message
     messages.into_iter().find(|m| matches!(m.kind, Kind::Attachment(_)) && !m.mine).map(|m| m.id)
 }
 
+fn uploaded(world: &World, client: usize) -> Option<MessageId> {
+    world.clients[client].events.iter().find_map(|e| match e {
+        Event::Transfer { state: TransferState::Uploaded(message), .. } => Some(*message),
+        _ => None,
+    })
+}
+
+/// Nothing of the file is left at the sender, and the other side never heard of it.
+fn left_nothing(world: &World, [agent, customer]: [usize; 2], id: &ConversationId) {
+    for client in [agent, customer] {
+        let files = world.clients[client].transcript(id).unwrap();
+        assert!(files.iter().all(|m| !matches!(m.kind, Kind::Attachment(_))));
+    }
+    assert!(world.clients[customer].engine.conversation(id).unwrap().uploads.is_empty());
+    assert!(!world.clients[customer].files.contains_key(&(BLOB, Part::Spool)), "the spool is dropped");
+    assert!(world.clients[customer].engine.is_with_relay());
+}
+
 fn failed(world: &World, client: usize) -> Vec<&'static str> {
     let events = world.clients[client].events.iter();
     events
@@ -46,8 +65,9 @@ fn files_of_every_size_arrive_as_they_were() {
         let (mut world, agent, customer, id) = World::talking(seed);
         let command = send(&mut world, customer, id, content(length));
         world.pass(5_000);
-        let done = |e: &Event| matches!(e, Event::Done { id, message: Some(_), .. } if *id == command);
+        let done = |e: &Event| matches!(e, Event::Done { id, .. } if *id == command);
         assert!(world.clients[customer].events.iter().any(done), "{length}");
+        assert_eq!(uploaded(&world, customer), received(&world, agent, &id), "{length}");
         let message = received(&world, agent, &id).unwrap();
         let save = world.clients[agent].command(Command::SaveFile { conversation: id, message });
         world.pass(5_000);
@@ -87,6 +107,101 @@ fn an_upload_goes_on_where_it_stopped() {
     world.pass(10_000);
     assert_eq!(world.clients[agent].files.get(&(BLOB, Part::File)), Some(&content(400_000)));
     assert!(spool.len() > 400_000);
+}
+
+#[test]
+fn the_message_waits_for_its_file_and_nothing_else_does() {
+    let (mut world, agent, customer, id) = World::talking(9);
+    world.relay.refuse_writes = Some(Code::Unavailable);
+    send(&mut world, customer, id, content(100_000));
+    world.say(customer, id, "the bill follows");
+    world.pass(10_000);
+    assert_eq!(world.texts(agent, &id).len(), 1, "texts are not held up");
+    assert_eq!(received(&world, agent, &id), None);
+    assert!(!world.clients[customer].engine.is_with_relay(), "a program stays until the file is there");
+    let view = world.clients[customer].engine.conversation(&id).unwrap();
+    let shown: Vec<(&str, u64)> = view.uploads.iter().map(|u| (u.name.as_str(), u.length)).collect();
+    assert_eq!(shown, [("bill.pdf", 100_000)], "shown at once");
+    // Also after a restart.
+    world.restart(customer);
+    assert_eq!(world.clients[customer].engine.conversation(&id).unwrap().uploads, view.uploads);
+    world.relay.refuse_writes = None;
+    world.pass(10_000);
+    assert_eq!(uploaded(&world, customer), received(&world, agent, &id));
+    let text = world.clients[agent].transcript(&id).unwrap()[0].id;
+    assert!(received(&world, agent, &id).unwrap().counter > text.counter, "counted when it left");
+    assert!(world.clients[customer].engine.conversation(&id).unwrap().uploads.is_empty());
+    assert!(world.clients[customer].engine.is_with_relay());
+}
+
+#[test]
+fn what_the_relay_refuses_for_good_leaves_no_message_and_can_be_tried_again() {
+    for (seed, code) in [(10, Code::BlobTooLarge), (11, Code::Unknown), (12, Code::Conflict)] {
+        let (mut world, agent, customer, id) = World::talking(seed);
+        world.relay.refuse_writes = Some(code);
+        send(&mut world, customer, id, content(100_000));
+        world.pass(120_000);
+        assert_eq!(failed(&world, customer), [code.as_str()]);
+        left_nothing(&world, [agent, customer], &id);
+        world.restart(customer);
+        left_nothing(&world, [agent, customer], &id);
+        world.relay.refuse_writes = None;
+        world.relay.forget_blobs();
+        send(&mut world, customer, id, content(100_000));
+        world.pass(10_000);
+        assert!(received(&world, agent, &id).is_some(), "{code:?}");
+    }
+}
+
+#[test]
+fn a_conversation_that_ends_takes_its_uploads_along() {
+    let (mut world, agent, customer, id) = World::talking(13);
+    world.relay.refuse_writes = Some(Code::Unavailable);
+    send(&mut world, customer, id, content(100_000));
+    world.pass(2_000);
+    world.clients[agent].command(Command::Close { conversation: id });
+    world.pass(30_000);
+    assert_eq!(failed(&world, customer), ["closed"]);
+    left_nothing(&world, [agent, customer], &id);
+}
+
+#[test]
+fn a_spool_that_cannot_be_read_fails_the_upload() {
+    let (mut world, agent, customer, id) = World::talking(14);
+    world.up = false;
+    world.disconnect_all();
+    send(&mut world, customer, id, content(100_000));
+    world.settle();
+    world.clients[customer].files.clear();
+    world.restart(customer);
+    world.up = true;
+    world.pass(60_000);
+    assert_eq!(failed(&world, customer), ["local_file"]);
+    left_nothing(&world, [agent, customer], &id);
+}
+
+#[test]
+fn a_close_waits_for_files_as_long_as_they_move() {
+    let (mut world, agent, customer, id) = World::talking(15);
+    world.relay.refuse_writes = Some(Code::Unavailable);
+    send(&mut world, customer, id, content(100_000));
+    world.clients[customer].command(Command::Close { conversation: id });
+    world.pass(5_000);
+    assert_ne!(world.phase(customer, &id), Some(Phase::Closed));
+    world.relay.refuse_writes = None;
+    world.pass(10_000);
+    assert_eq!(world.phase(agent, &id), Some(Phase::Closed));
+    assert!(received(&world, agent, &id).is_some());
+    assert_eq!(failed(&world, customer), Vec::<&str>::new());
+    // One that does not move is given up.
+    let (mut world, agent, customer, id) = World::talking(16);
+    world.relay.refuse_writes = Some(Code::Unavailable);
+    send(&mut world, customer, id, content(100_000));
+    world.clients[customer].command(Command::Close { conversation: id });
+    world.pass(60_000);
+    assert_eq!(world.phase(agent, &id), Some(Phase::Closed));
+    assert_eq!(failed(&world, customer), ["closed"]);
+    left_nothing(&world, [agent, customer], &id);
 }
 
 #[test]

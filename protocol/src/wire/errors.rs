@@ -35,25 +35,33 @@ macro_rules! codes {
         /// What went wrong, as the relay says it. Append-only.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
         #[non_exhaustive]
-        pub enum Code { $($(#[$doc])* $name,)+ }
+        pub enum Code {
+            $($(#[$doc])* $name,)+
+            /// A code of a newer relay. Read only; never sent.
+            #[serde(other)]
+            Unknown,
+        }
 
         impl Code {
-            /// Every code, in wire order.
+            /// Every code that is sent, in wire order.
             pub const ALL: &'static [Code] = &[$(Code::$name,)+];
 
             /// Stable snake_case name.
             pub fn as_str(self) -> &'static str {
-                match self { $(Self::$name => $text,)+ }
+                match self { $(Self::$name => $text,)+ Self::Unknown => "unknown_code" }
             }
 
             /// Who has to act.
             pub fn fault(self) -> Fault {
-                match self { $(Self::$name => Fault::$fault,)+ }
+                match self { $(Self::$name => Fault::$fault,)+ Self::Unknown => Fault::You }
             }
 
             /// What to do about it, one sentence.
             pub fn hint(self) -> &'static str {
-                match self { $(Self::$name => $hint,)+ }
+                match self {
+                    $(Self::$name => $hint,)+
+                    Self::Unknown => "Update this program: the relay refused for a reason that it does not know yet.",
+                }
             }
         }
     };

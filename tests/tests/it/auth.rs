@@ -1,6 +1,7 @@
 //! Who may connect, and as whom.
 
 use sealdesk_protocol::crypto::certificate::{AgentRole, DAY, Revoked, certificate_id};
+use sealdesk_protocol::generation::SignedGeneration;
 use sealdesk_protocol::wire::{Authenticate, Code, Ping, Reason, ToClient};
 use sealdesk_tests::company::Company;
 use sealdesk_tests::connection::Connection;

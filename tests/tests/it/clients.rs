@@ -54,6 +54,12 @@ async fn files_arrive_as_they_were_sent() {
         })
         .await;
     assert_eq!(file["length"], 200_000);
+    customer
+        .find(|line| {
+            let transfer = line.get("transfer")?;
+            (transfer["state"] == "uploaded" && transfer["message"] == id.as_str()).then_some(())
+        })
+        .await;
     let to = office.text("saved.jpg");
     agent.command(json!({"save": {"message": id, "to": to}})).await;
     assert_eq!(fs::read(office.path("saved.jpg")).unwrap(), bytes);
@@ -88,4 +94,40 @@ async fn what_was_written_offline_arrives_when_both_are_back() {
     customer.restart();
     assert_eq!(customer.hear().await.1, "read all of it");
     customer.receipt(&last, "delivered").await;
+}
+
+#[tokio::test]
+async fn the_end_of_input_waits_for_files_and_what_it_cannot_bring_goes_up_at_the_next_start() {
+    let office = Office::with_agents(&["mira"]).await;
+    let relay = Relay::start(&office, |_| {}).await;
+    let mut agent = Client::agent(&office, &relay.url(), "mira", &[]);
+    let bytes: Vec<u8> = (0..3_000_000u32).map(|n| (n * 31 % 253) as u8).collect();
+    fs::write(office.path("large.bin"), &bytes).unwrap();
+    let file = json!({"send": {"file": office.text("large.bin")}});
+    let received = |line: &serde_json::Value| {
+        let message = line.get("message")?;
+        message.get("file").map(|_| (message["id"].clone(), line["conversation"].clone()))
+    };
+
+    let mut customer = Client::customer(&office, &relay.url(), "carla", &[]);
+    customer.open().await;
+    let done = customer.command(file.clone()).await;
+    assert!(done["done"]["transfer"].is_string(), "{done}");
+    assert_eq!(customer.leave().await, Some(0), "{}", customer.tail());
+    agent.find(received).await;
+
+    // No time to wait: the vault keeps it, the next start brings it.
+    let mut customer = Client::customer(&office, &relay.url(), "dora", &["--drain", "0"]);
+    customer.open().await;
+    customer.command(file).await;
+    fs::remove_file(office.path("large.bin")).unwrap();
+    assert_eq!(customer.leave().await, Some(8), "{}", customer.tail());
+    let mut customer = Client::customer(&office, &relay.url(), "dora", &[]);
+    let ready = customer.kind("ready").await;
+    assert_eq!(ready["conversations"][0]["uploads"][0]["name"], "large.bin", "{ready}");
+    assert_eq!(customer.leave().await, Some(0), "{}", customer.tail());
+    let (message, conversation) = agent.find(received).await;
+    let save = json!({"message": message, "to": office.text("large.out")});
+    agent.command(json!({"save": save, "conversation": conversation})).await;
+    assert_eq!(fs::read(office.path("large.out")).unwrap(), bytes);
 }

@@ -1,7 +1,8 @@
 //! Events, messages and conversations as the objects that web/src/worker/protocol.ts describes.
 
 use sealdesk_client::{
-    ConversationView, Corrupt, Event, LinkState, Message, MessageState, Phase, Problem, Reader, TransferState,
+    ConversationView, Corrupt, Event, LinkState, Message, MessageState, Phase, Problem, Reader,
+    TransferState, Upload,
 };
 use sealdesk_protocol::conversation::content::{Attachment, Text};
 use sealdesk_protocol::conversation::{Kind, Role};
@@ -79,7 +80,7 @@ fn transfer_state(state: &TransferState) -> (&'static str, Option<JsValue>) {
     match state {
         TransferState::Sealing => ("sealing", None),
         TransferState::Uploading => ("uploading", None),
-        TransferState::Uploaded => ("uploaded", None),
+        TransferState::Uploaded(_) => ("uploaded", None),
         TransferState::Downloading => ("downloading", None),
         TransferState::Opening => ("opening", None),
         TransferState::Saved => ("saved", None),
@@ -108,7 +109,19 @@ pub(crate) fn conversation(view: &ConversationView) -> JsValue {
         .with("delivered", number(view.delivered))
         .with("read", number(view.read))
         .with("reassignmentWaits", view.reassignment_waits)
+        .with("uploads", list(view.uploads.iter().map(upload)))
         .into()
+}
+
+/// A file without its message yet.
+fn upload(upload: &Upload) -> Fields {
+    Fields::new()
+        .with("kind", "file")
+        .with("transfer", upload.transfer.to_string())
+        .with("name", upload.name.as_str())
+        .with("mediaType", upload.media_type.as_str())
+        .with("length", number(upload.length))
+        .with("time", number(upload.time))
 }
 
 fn reader(reader: &Reader) -> Fields {

@@ -4,7 +4,7 @@ import { clock, dateAndTime, pieces, plain } from '../display';
 import { t } from '../i18n';
 import type { Key } from '../i18n';
 import type { Pending, Store, Transfer } from '../store';
-import type { Message, MessageState } from '../worker/protocol';
+import type { Message, MessageState, Upload } from '../worker/protocol';
 import { FileCard } from './file';
 import { Icon } from './icons';
 import type { IconName } from './icons';
@@ -122,6 +122,22 @@ export function PendingBubble({ store, pending, transfer }: { store: Store; pend
           <button type="button" class="quiet" onClick={() => store.discard(pending)}>{t('discard')}</button>
         </div>
       )}
+    </div>
+  );
+}
+
+/** A file of ours that the relay does not have yet: safe here, on its way. */
+export function UploadBubble({ upload, file, transfer }: { upload: Upload; file: Blob | undefined; transfer: Transfer | undefined }) {
+  return (
+    <div class="message mine begins ends" data-state="waiting">
+      <p class="vh">{t('you')}:</p>
+      <div class="bubble">
+        <FileCard body={upload} blob={file} transfer={transfer} fetch={file && (() => Promise.resolve(file))} />
+        <p class="meta">
+          {timeOf(upload.time)}
+          <StateMark state="waiting" />
+        </p>
+      </div>
     </div>
   );
 }

@@ -22,7 +22,8 @@ interface Props {
   body: FileBody;
   blob: Blob | undefined;
   transfer: Transfer | undefined;
-  fetch: () => Promise<Blob | null>;
+  /** None: nobody has the bytes but the vault's spool. */
+  fetch: (() => Promise<Blob | null>) | undefined;
 }
 
 export function FileCard({ body, blob, transfer, fetch }: Props) {
@@ -40,7 +41,7 @@ export function FileCard({ body, blob, transfer, fetch }: Props) {
           <bdi class="file-name">{name}</bdi>
           <span class="file-size">{stage ? t(stage) : words}</span>
         </span>
-        {!stage && (
+        {!stage && fetch && (
           <span class="file-actions">
             {offersPicture && (
               <button type="button" class="file-button" onClick={() => void fetch()}>{t('fileShow')}</button>

@@ -5,7 +5,7 @@ import { dayName, dayOf } from '../display';
 import { t } from '../i18n';
 import type { Pending, State, Store } from '../store';
 import type { Conversation, Hex, Message, MessageState } from '../worker/protocol';
-import { Bubble, PendingBubble } from './bubble';
+import { Bubble, PendingBubble, UploadBubble } from './bubble';
 import { Icon } from './icons';
 
 /** Messages of one side closer than this stand together, ms. */
@@ -56,6 +56,7 @@ export function Messages({ store, state: page, conversation, name, typing }: Pro
   const messages = useMemo(() => page.messages.filter(shown), [page.messages]);
   const changed = useMemo(() => changes(page.messages), [page.messages]);
   const pending = page.pending.filter((one) => one.conversation === page.current);
+  const { uploads } = conversation;
   const last = messages[messages.length - 1];
   const lastMine = [...messages].reverse().find((one) => one.mine);
 
@@ -66,13 +67,13 @@ export function Messages({ store, state: page, conversation, name, typing }: Pro
     const first = messages[0]?.place ?? 0;
     if (before.current.first > first && before.current.first > 0 && !atEnd.current) {
       element.scrollTop += element.scrollHeight - before.current.height;
-    } else if (atEnd.current || pending.length > 0) {
+    } else if (atEnd.current || pending.length > 0 || uploads.length > 0) {
       element.scrollTop = element.scrollHeight;
     } else if (last && !last.mine) {
       setBelow(true);
     }
     before.current = { first, height: element.scrollHeight };
-  }, [messages, pending.length, typing]);
+  }, [messages, pending.length, uploads.length, typing]);
 
   useEffect(() => {
     const element = box.current;
@@ -126,6 +127,9 @@ export function Messages({ store, state: page, conversation, name, typing }: Pro
               />
             );
           })}
+          {uploads.map((one) => (
+            <UploadBubble key={`u${one.transfer}`} upload={one} file={page.files[one.transfer]} transfer={page.transfers[one.transfer]} />
+          ))}
           {pending.map((one: Pending) => (
             <PendingBubble key={`p${one.id}`} store={store} pending={one} transfer={page.transfers[one.transfer]} />
           ))}

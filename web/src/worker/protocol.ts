@@ -58,6 +58,14 @@ export interface Conversation {
   /** Own messages up to this counter were read. */
   read: number;
   reassignmentWaits: boolean;
+  /** Own files on their way to the relay; the message follows. */
+  uploads: Upload[];
+}
+
+/** A file that is safe in the vault. (core) */
+export interface Upload extends FileBody {
+  /** ms */
+  time: number;
 }
 
 export type MessageState =

@@ -133,6 +133,7 @@ pub(crate) mod tests {
             updated,
             reassignment_waits: false,
             profile: None,
+            uploads: vec![],
             delivered: 0,
             read: 0,
         }

@@ -101,7 +101,7 @@ impl Outlets {
         match event {
             Event::Done { id, conversation, message } => {
                 let Some(pending) = self.pending.remove(&id) else { return };
-                let done = Done { conversation, message };
+                let done = Done { conversation, message, transfer: pending.source };
                 match pending.target {
                     None => drop(pending.reply.send(Ok(done))),
                     Some(transfer) => self.job(Job::Finish {

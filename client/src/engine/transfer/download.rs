@@ -13,7 +13,7 @@ use super::{Downloading, MAX_TRANSFERS, Opening, PIPELINE, Stage, Transfer};
 
 const CHUNK: u64 = MAX_BLOB_CHUNK as u64;
 /// How often an attachment that the relay does not have yet is asked for.
-pub(super) const PATIENCE: u32 = 60;
+pub(super) const PATIENCE: u32 = 5;
 
 impl Engine {
     pub(in super::super) fn save_file(

@@ -1,7 +1,8 @@
 //! Files on their way (§8).
 //!
-//! Up: file -> sealed in chunks into the spool, once -> the message that refers to it leaves -> the spool's bytes go to the
-//! relay, from where it says it stopped -> the spool is dropped when the message is receipted.
+//! Up: file -> sealed in chunks into the spool, once -> the spool's bytes go to the relay, from where it says it stopped ->
+//! the relay has all of them: the message that refers to them is written and leaves -> the spool is dropped when the message
+//! is receipted. What cannot be uploaded leaves no message behind.
 //! Down: relay -> spool -> hash and length checked -> opened in chunks into the file.
 //!
 //! Sealing and downloading live in memory: after a crash their command is given again. An upload is a row of the vault.
@@ -49,6 +50,8 @@ pub(crate) struct Uploading {
     stored: u64,
     under_way: u64,
     again_at: u64,
+    /// Refusals in a row without progress.
+    refusals: u32,
 }
 
 /// How far a download is.
@@ -158,6 +161,7 @@ impl Engine {
         }
         if transfer.record().is_some() {
             self.mark(Key::Transfer(transfer.conversation, id));
+            self.upload_changed(&transfer.conversation);
         }
         cx.out.push(super::Output::DropSpool(id));
     }
@@ -238,7 +242,9 @@ impl Engine {
             Stage::Uploading(upload) => {
                 upload.under_way = upload.under_way.saturating_sub(1);
                 // Out of step with the relay: ask where to go on.
-                if passing || matches!(code, Code::Conflict | Code::UnknownBlob | Code::Malformed) {
+                let out_of_step = matches!(code, Code::Conflict | Code::UnknownBlob | Code::Malformed);
+                upload.refusals += u32::from(out_of_step);
+                if passing || (out_of_step && upload.refusals <= upload::PATIENCE) {
                     upload.announced = false;
                     upload.again_at = at;
                     return;
@@ -247,7 +253,7 @@ impl Engine {
             Stage::Downloading(download) => {
                 download.under_way = download.under_way.saturating_sub(1);
                 download.tries += 1;
-                // The sender may still be uploading.
+                // A relay that was restored gets it from the sender again.
                 if passing || (code == Code::UnknownBlob && download.tries < download::PATIENCE) {
                     download.asked = download.received;
                     download.again_at = at;

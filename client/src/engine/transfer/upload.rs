@@ -1,6 +1,7 @@
 //! Sealing into the spool, and the spool's way to the relay.
 
 use sealdesk_protocol::attachment::{AttachmentKey, CiphertextHash, Layout};
+use sealdesk_protocol::conversation::MessageId;
 use sealdesk_protocol::conversation::content::{Attachment, Kind, MAX_NAME};
 use sealdesk_protocol::crypto::kdf::sha256;
 use sealdesk_protocol::ids::{BlobId, ConversationId};
@@ -10,11 +11,13 @@ use super::super::context::Cx;
 use super::super::link::Request;
 use super::super::records::{AttachmentRecord, TransferRecord};
 use super::super::state::Engine;
-use super::super::{Event, Output, Part, Problem, TransferState, problem};
+use super::super::{Output, Part, Problem, TransferState, Upload, problem};
 use super::{MAX_TRANSFERS, PIPELINE, Sealing, Stage, Transfer, Uploading};
 use crate::vault::Key;
 
 const CHUNK: u64 = MAX_BLOB_CHUNK as u64;
+/// How often in a row the relay may be out of step with an upload.
+pub(super) const PATIENCE: u32 = 8;
 
 impl Engine {
     #[expect(clippy::too_many_arguments, reason = "the fields of one command")]
@@ -116,8 +119,13 @@ impl Engine {
         if whole { self.sealed_whole(cx, id) } else { self.read_file(cx, id) }
     }
 
-    /// The spool is complete: the message is written, the upload begins.
+    /// The spool is complete: the file is safe in the vault, the upload begins.
     fn sealed_whole(&mut self, cx: &mut Cx<'_>, id: BlobId) {
+        if let Some(problem) =
+            self.transfers.get(&id).and_then(|t| self.check_standing(&t.conversation).err())
+        {
+            return self.fail_transfer(cx, id, problem);
+        }
         let Some(Transfer { conversation, stage: Stage::Sealing(sealing) }) = self.transfers.remove(&id)
         else {
             return;
@@ -136,38 +144,35 @@ impl Engine {
             media_type,
             name,
         };
-        let written = self
-            .check_writable(&conversation)
-            .and_then(|()| self.write_content(cx, conversation, &Kind::Attachment(attachment.clone())));
-        let message = match written {
-            Ok(message) => message,
-            Err(problem) => {
-                cx.out.push(Output::DropSpool(id));
-                return cx.failed(command, problem);
-            }
-        };
-        self.keep_attachment(AttachmentRecord { conversation, message, attachment: attachment.clone() });
         let record = TransferRecord {
             conversation,
             transfer: id,
-            message,
+            message: None,
             attachment,
             time: cx.now.wall_ms,
             uploaded: false,
         };
         self.transfers.insert(id, Transfer::from_record(record));
         self.mark(Key::Transfer(conversation, id));
-        cx.event(Event::Done { id: command, conversation: Some(conversation), message: Some(message) });
+        self.upload_changed(&conversation);
+        cx.done(command, Some(conversation));
         self.tell_transfer(cx, id, 0, TransferState::Uploading);
     }
 
     /// Announces, then reads and sends a few chunks ahead of the relay's answers.
     pub(super) fn run_upload(&mut self, cx: &mut Cx<'_>, id: BlobId) {
+        let Some(transfer) = self.transfers.get(&id) else { return };
+        let standing = self.check_standing(&transfer.conversation).map(drop);
         let Some(Transfer { conversation, stage: Stage::Uploading(upload) }) = self.transfers.get_mut(&id)
         else {
             return;
         };
         let Some(record) = upload.record.as_ref().filter(|r| !r.uploaded) else { return };
+        if record.message.is_none()
+            && let Err(problem) = standing
+        {
+            return self.fail_transfer(cx, id, problem);
+        }
         if upload.again_at > cx.now.mono_ms {
             return;
         }
@@ -233,8 +238,16 @@ impl Engine {
     }
 
     pub(super) fn upload_advanced(&mut self, cx: &mut Cx<'_>, id: BlobId, status: &BlobStatus) {
-        if let Some(Transfer { stage: Stage::Uploading(upload), .. }) = self.transfers.get_mut(&id) {
+        if let Some(Transfer { conversation, stage: Stage::Uploading(upload) }) = self.transfers.get_mut(&id)
+        {
             upload.under_way = upload.under_way.saturating_sub(1);
+            if status.stored > upload.stored {
+                upload.refusals = 0;
+                // A close waits as long as the file moves.
+                if let Some(c) = self.conversations.get_mut(conversation).filter(|c| c.record.closing) {
+                    c.waits.closing_since = Some(cx.now.mono_ms);
+                }
+            }
             upload.stored = upload.stored.max(status.stored);
             if upload.under_way == 0 {
                 // Also when the relay and this device were out of step.
@@ -249,16 +262,73 @@ impl Engine {
         else {
             return;
         };
+        let conversation = *conversation;
         if !status.complete {
             return self.tell_transfer(cx, id, status.stored, TransferState::Uploading);
         }
-        if let Some(record) = &mut upload.record {
-            record.uploaded = true;
+        let Some(record) = &mut upload.record else { return };
+        record.uploaded = true;
+        let (written, attachment) = (record.message, record.attachment.clone());
+        let message = match written.map_or_else(|| self.write_attachment(cx, conversation, attachment), Ok) {
+            Ok(message) => message,
+            Err(problem) => return self.fail_transfer(cx, id, problem),
+        };
+        if let Some(Transfer { stage: Stage::Uploading(upload), .. }) = self.transfers.get_mut(&id)
+            && let Some(record) = &mut upload.record
+        {
+            record.message = Some(message);
         }
-        let conversation = *conversation;
         self.mark(Key::Transfer(conversation, id));
-        self.tell_transfer(cx, id, status.stored, TransferState::Uploaded);
+        self.upload_changed(&conversation);
+        self.tell_transfer(cx, id, status.stored, TransferState::Uploaded(message));
         self.drop_receipted_spools(cx, &conversation);
+    }
+
+    /// The message that refers to a file which the relay has.
+    fn write_attachment(
+        &mut self,
+        cx: &mut Cx<'_>,
+        conversation: ConversationId,
+        attachment: Attachment,
+    ) -> Result<MessageId, Problem> {
+        self.check_writable(&conversation)?;
+        let message = self.write_content(cx, conversation, &Kind::Attachment(attachment.clone()))?;
+        self.keep_attachment(AttachmentRecord { conversation, message, attachment });
+        Ok(message)
+    }
+
+    /// Files of a conversation whose message waits for them, oldest first.
+    pub(in super::super) fn uploads(&self, conversation: &ConversationId) -> Vec<Upload> {
+        let ours = self.transfers.values().filter(|t| t.conversation == *conversation);
+        let waiting = ours.filter_map(Transfer::record).filter(|r| r.message.is_none());
+        let mut uploads: Vec<Upload> = waiting
+            .map(|r| Upload {
+                transfer: r.transfer,
+                name: r.attachment.name.clone(),
+                media_type: r.attachment.media_type.clone(),
+                length: r.attachment.length,
+                time: r.time,
+            })
+            .collect();
+        uploads.sort_by_key(|u| u.time);
+        uploads
+    }
+
+    /// Whether a file has not reached the relay yet.
+    pub(in super::super) fn is_uploading(&self, conversation: &ConversationId) -> bool {
+        self.transfers.values().filter(|t| t.conversation == *conversation).any(|t| match &t.stage {
+            Stage::Sealing(_) => true,
+            Stage::Uploading(upload) => upload.record.as_ref().is_some_and(|r| !r.uploaded),
+            _ => false,
+        })
+    }
+
+    /// The view shows uploads; a close waits for them.
+    pub(super) fn upload_changed(&mut self, conversation: &ConversationId) {
+        if let Some(c) = self.conversations.get_mut(conversation) {
+            c.waits.changed = true;
+            c.waits.attention = true;
+        }
     }
 
     /// Uploads whose message is receipted are done: the spool goes.
@@ -269,7 +339,9 @@ impl Engine {
             .transfers
             .iter()
             .filter(|(_, t)| t.conversation == *conversation)
-            .filter(|(_, t)| t.record().is_some_and(|r| r.uploaded && r.message.counter <= delivered))
+            .filter(|(_, t)| {
+                t.record().is_some_and(|r| r.uploaded && r.message.is_some_and(|m| m.counter <= delivered))
+            })
             .map(|(id, _)| *id)
             .collect();
         for id in done {

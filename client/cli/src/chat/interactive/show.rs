@@ -185,7 +185,7 @@ impl Chat {
 
     fn transfer(&mut self, state: &TransferState, done: u64, total: u64) -> Result<(), Error> {
         match state {
-            TransferState::Uploaded => self.screen.say("The file is at the relay.", Style::Faint),
+            TransferState::Uploaded(_) => self.screen.say("The file is at the relay.", Style::Faint),
             TransferState::Failed(why) => self.problem(&why.clone()),
             TransferState::Uploading | TransferState::Downloading if total > 4 << 20 => {
                 // One line for each quarter of a large file.

@@ -1,7 +1,7 @@
 //! Lines of output: exactly one kind each, with `conversation` and `id` beside it (docs/cli.md).
 
 use sealdesk_client::{
-    ConversationView, LinkState, Message, MessageState, Phase, Problem, Reader, TransferState,
+    ConversationView, LinkState, Message, MessageState, Phase, Problem, Reader, TransferState, Upload,
 };
 use sealdesk_protocol::conversation::content::Text;
 use sealdesk_protocol::conversation::{Kind, Role};
@@ -103,6 +103,17 @@ pub(crate) fn state(view: &ConversationView) -> Value {
         "safety_number": view.safety_number,
         "profile": view.profile,
         "readers": readers(view),
+        "uploads": view.uploads.iter().map(upload).collect::<Vec<_>>(),
+    })
+}
+
+fn upload(u: &Upload) -> Value {
+    json!({
+        "transfer": u.transfer.to_string(),
+        "name": u.name,
+        "type": u.media_type,
+        "length": u.length,
+        "time": u.time,
     })
 }
 
@@ -152,15 +163,17 @@ pub(crate) fn transfer(transfer: &str, state: &TransferState, done: u64, total: 
     let name = match state {
         TransferState::Sealing => "sealing",
         TransferState::Uploading => "uploading",
-        TransferState::Uploaded => "uploaded",
+        TransferState::Uploaded(_) => "uploaded",
         TransferState::Downloading => "downloading",
         TransferState::Opening => "opening",
         TransferState::Saved => "saved",
         TransferState::Failed(_) => "failed",
     };
     let mut body = json!({"transfer": transfer, "state": name, "done": done, "total": total});
-    if let TransferState::Failed(why) = state {
-        body["problem"] = problem(why);
+    match state {
+        TransferState::Failed(why) => body["problem"] = problem(why),
+        TransferState::Uploaded(message) => body["message"] = message_name(message).into(),
+        _ => {}
     }
     body
 }

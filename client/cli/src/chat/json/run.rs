@@ -164,6 +164,9 @@ impl Runner {
                 if let Some(message) = &done.message {
                     body["message"] = message_name(message).into();
                 }
+                if let Some(transfer) = &done.transfer {
+                    body["transfer"] = transfer.to_string().into();
+                }
                 out(&output::line("done", &body, done.conversation.as_ref(), answered.id.as_ref()))
             }
             Err(why) => self.error(answered.id.as_ref(), None, why),

@@ -65,9 +65,9 @@ impl Runner {
             return Ok(());
         }
         let was_closed = before.is_some_and(|b| b.phase == Phase::Closed);
-        // What only counts messages is no change of state.
+        // What only counts messages or files is no change of state.
         let told = |view: &ConversationView| {
-            output::state(&ConversationView { unread: 0, updated: 0, ..view.clone() })
+            output::state(&ConversationView { unread: 0, updated: 0, uploads: Vec::new(), ..view.clone() })
         };
         if before.map(told) != Some(told(&view)) {
             out(&output::line("state", &output::state(&view), Some(&view.id), None))?;
