@@ -132,6 +132,14 @@ impl Engine {
         self.tell_link(cx, hash, state);
     }
 
+    /// The relay passes on the certificates that it was shown at the beginning: a connection under others ends.
+    pub(super) fn present_anew(&mut self, cx: &mut Cx<'_>, hash: DeviceKeyHash) {
+        if let Some(number) = self.devices.get(&hash).and_then(|d| d.link.number()) {
+            cx.out.push(Output::Disconnect(number));
+            self.lost(cx, hash);
+        }
+    }
+
     /// Lets a stopped device connect again, after what stopped it was mended.
     pub(super) fn revive_link(&mut self, hash: &DeviceKeyHash, now: u64) {
         if let Some(device) = self.devices.get_mut(hash)

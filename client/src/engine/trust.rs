@@ -62,6 +62,7 @@ impl Engine {
         device.certificate = Some(verified);
         device.warned = None;
         self.mark(Key::Device(hash));
+        self.present_anew(cx, hash);
         self.revive_link(&hash, cx.now.mono_ms);
         cx.done(id, None);
     }

@@ -11,6 +11,7 @@ mod delivery;
 mod faults;
 mod limits;
 mod malicious;
+mod renewals;
 mod routing;
 mod secrecy;
 mod tls;

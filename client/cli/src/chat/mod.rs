@@ -4,14 +4,17 @@ pub(crate) mod book;
 mod interactive;
 pub mod json;
 mod transcript;
+mod watch;
 
 use std::io::IsTerminal;
+use std::path::Path;
 use std::time::Duration;
 
 use sealdesk_client::{Command, Owner};
 use sealdesk_native::transport::{NetworkOptions, RelayUrl};
 use sealdesk_native::vault;
 use sealdesk_native::{Client, Desk, EventStream, Handle, Options, StartError, random};
+use sealdesk_protocol::crypto::certificate::VerifiedCertificate;
 use sealdesk_protocol::ids::Handle as Id;
 use sealdesk_protocol::org::{Settings, VerifiedOrg};
 
@@ -22,13 +25,17 @@ use crate::home::{self, OpenVault, When};
 use crate::{agent, terminal};
 
 pub(crate) use transcript::find_attachment;
+pub(crate) use watch::Renewed;
 
 /// A chat that runs.
 pub(crate) struct Session {
     pub(crate) owner: Owner,
     pub(crate) handle: Handle,
     pub(crate) events: EventStream,
+    /// The organisation in force.
     pub(crate) org: VerifiedOrg,
+    /// Files that may be renewed meanwhile.
+    pub(crate) watch: watch::Watch,
     pub(crate) relay: String,
     pub(crate) drain: Duration,
     /// The vault's key lies beside it.
@@ -102,7 +109,7 @@ async fn agent_session(args: &AgentChat) -> Result<Session, Error> {
         ));
     }
     let availability = Availability { available: !args.away, capacity: args.capacity, manual: args.manual };
-    let mut session = start(desk, Owner::Agent, &args.relay, args.leave.drain)?;
+    let mut session = start(desk, Owner::Agent, &args.relay, args.leave.drain, args.org.as_deref())?;
     session.availability = availability;
     set_availability(&session.handle, availability).await?;
     Ok(session)
@@ -131,7 +138,7 @@ async fn customer_session(args: &CustomerChat) -> Result<Session, Error> {
     let org = home::org(&folder, &open.root, args.org.as_deref(), When::Now)?;
     let unprotected = vault::key_kept(&folder)? == vault::KeyKept::KeyFile;
     let desk = home::desk(open, org, Owner::Customer)?;
-    let mut session = start(desk, Owner::Customer, &args.relay, args.leave.drain)?;
+    let mut session = start(desk, Owner::Customer, &args.relay, args.leave.drain, args.org.as_deref())?;
     session.unprotected = unprotected;
     session.topic.clone_from(&args.topic);
     session.language.clone_from(&args.language);
@@ -139,7 +146,7 @@ async fn customer_session(args: &CustomerChat) -> Result<Session, Error> {
 }
 
 /// The first org.json that a home sees pins the organisation.
-fn first_time(args: &CustomerChat, folder: &std::path::Path) -> Result<OpenVault, Error> {
+fn first_time(args: &CustomerChat, folder: &Path) -> Result<OpenVault, Error> {
     let path = args.org.as_deref().ok_or_else(|| {
         Error::usage(
             "this home knows no organisation yet",
@@ -171,7 +178,16 @@ pub(crate) fn network(org: &VerifiedOrg, relay: &RelayArgs) -> NetworkOptions {
     NetworkOptions { urls, ca: relay.ca.clone(), insecure_plaintext: relay.insecure_plaintext }
 }
 
-fn start(desk: Desk, owner: Owner, relay: &RelayArgs, drain: u64) -> Result<Session, Error> {
+fn start(
+    desk: Desk,
+    owner: Owner,
+    relay: &RelayArgs,
+    drain: u64,
+    given: Option<&Path>,
+) -> Result<Session, Error> {
+    let until = (owner == Owner::Agent)
+        .then(|| desk.engine().certificate().map_or(0, VerifiedCertificate::valid_until));
+    let watch = watch::Watch::new(desk.home(), given, until);
     let org = desk.engine().org().clone();
     let network = network(&org, relay);
     let name = network.urls.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
@@ -181,6 +197,7 @@ fn start(desk: Desk, owner: Owner, relay: &RelayArgs, drain: u64) -> Result<Sess
         handle,
         events,
         org,
+        watch,
         relay: name,
         drain: Duration::from_secs(drain),
         unprotected: false,

@@ -108,6 +108,10 @@ pub(crate) async fn run(session: Session) -> Result<(), Error> {
                 Some(event) => chat.event(event).await?,
                 None => return Err(chat.ended()),
             },
+            renewal = chat.session.watch.next(&chat.session.org) => {
+                let renewed = chat.session.renew(renewal).await;
+                chat.renewed(&renewed)?;
+            }
             key = keys.recv() => match key {
                 Some(Key::Line(typed)) => {
                     if let Flow::Quit = chat.typed(&typed).await? {

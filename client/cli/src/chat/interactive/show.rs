@@ -8,7 +8,7 @@ use sealdesk_protocol::ids::ConversationId;
 
 use super::{Chat, Style};
 use crate::chat::book::{is_open, peer};
-use crate::chat::transcript;
+use crate::chat::{Renewed, transcript};
 use crate::display::line;
 use crate::error::{Error, Exit};
 use crate::own::{author, words};
@@ -33,6 +33,29 @@ impl Chat {
                 Ok(())
             }
             _ => Ok(()),
+        }
+    }
+
+    /// A file of the home was renewed, or is not usable.
+    pub(super) fn renewed(&mut self, renewed: &Renewed) -> Result<(), Error> {
+        match renewed {
+            Renewed::Org => {
+                let more = match self.session.owner {
+                    Owner::Customer => " /new lists its topics.",
+                    Owner::Agent => "",
+                };
+                self.screen.say(&format!("The organisation's settings were renewed.{more}"), Style::Faint)
+            }
+            Renewed::Certificate(until) => {
+                let said =
+                    format!("This device's certificate was renewed, good until {}.", time::full(*until));
+                self.screen.say(&said, Style::Faint)
+            }
+            Renewed::Refused(why) => self.problem(why),
+            Renewed::Bad(error) => {
+                let said = format!("{} {}", line(&format!("{error}.")), line(&error.hint()));
+                self.screen.say(&said, Style::Warning)
+            }
         }
     }
 

@@ -42,6 +42,11 @@ pub(crate) fn notices(settings: &Settings) -> Value {
     settings.notices.iter().map(notice).collect()
 }
 
+/// What org.json offers, as `ready` shows it too.
+pub(crate) fn organisation(settings: &Settings) -> Value {
+    json!({"organisation": settings.name, "topics": topics(settings), "notices": notices(settings)})
+}
+
 pub(crate) fn problem(problem: &Problem) -> Value {
     json!({"code": problem.code, "fault": problem.fault.as_str(), "text": problem.text, "hint": problem.hint})
 }

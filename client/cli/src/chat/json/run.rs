@@ -110,6 +110,10 @@ impl Runner {
                     Some(event) => self.event(event).await?,
                     None => return Err(self.ended()),
                 },
+                renewal = self.session.watch.next(&self.session.org) => {
+                    let renewed = self.session.renew(renewal).await;
+                    self.renewed(&renewed)?;
+                }
                 came = input.recv() => match came {
                     Some(Came::Line(line)) => self.line(&line).await?,
                     Some(Came::TooLong) => {

@@ -6,6 +6,7 @@ use serde_json::json;
 
 use super::output;
 use super::run::Runner;
+use crate::chat::Renewed;
 use crate::chat::book::{message_name, refused};
 use crate::error::{Error, Exit};
 use crate::terminal::out;
@@ -38,6 +39,17 @@ impl Runner {
             }
             _ => Ok(()),
         }
+    }
+
+    /// A file of the home was renewed, or is not usable.
+    pub(super) fn renewed(&mut self, renewed: &Renewed) -> Result<(), Error> {
+        let (kind, body) = match renewed {
+            Renewed::Org => ("organisation", output::organisation(self.session.settings())),
+            Renewed::Certificate(until) => ("certificate", json!({"until": until})),
+            Renewed::Bad(error) => ("error", output::error(error)),
+            Renewed::Refused(why) => ("error", output::problem(why)),
+        };
+        out(&output::line(kind, &body, None, None))
     }
 
     fn link(&mut self, conversation: Option<&ConversationId>, state: &LinkState) -> Result<(), Error> {

@@ -1,0 +1,206 @@
+//! Files that may be renewed while a chat runs: org.json (the one of `--org` and the home's copy) and an agent's
+//! `certificate`.
+//!
+//! ```text
+//! looked at every second -> changed since the last look, and whole -> verified -> engine -> kept in the home
+//! ```
+//! What does not verify is said once for each state of the file, and changes nothing.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use sealdesk_client::{Command, Problem};
+use sealdesk_native::clock;
+use sealdesk_protocol::crypto::certificate::CertificateChain;
+use sealdesk_protocol::org::{OrgFile, VerifiedOrg};
+use tokio::time::{Interval, MissedTickBehavior};
+
+use super::Session;
+use crate::admin::{org_text, read_org};
+use crate::error::Error;
+use crate::files::CertificateFile;
+use crate::home::{self, When};
+
+/// Between two looks. A file counts when two looks in a row see it alike: whoever writes it may be in the middle.
+const EVERY: Duration = Duration::from_secs(1);
+
+/// Size, time and place of a file: another one, or changed, when these differ.
+type State = Option<(u64, Option<SystemTime>, u64)>;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum What {
+    Org,
+    Certificate,
+}
+
+#[derive(Debug)]
+struct Watched {
+    path: PathBuf,
+    what: What,
+    /// As of the last look.
+    seen: State,
+    /// As of the last time that it was read.
+    read: State,
+}
+
+/// The files of one home.
+#[derive(Debug)]
+pub(crate) struct Watch {
+    home: PathBuf,
+    files: Vec<Watched>,
+    /// What is in force, as text.
+    org: Vec<u8>,
+    /// Until when the installed certificate is valid, ms.
+    until: u64,
+    look: Interval,
+}
+
+/// Something that is newer, or wrong.
+#[derive(Debug)]
+pub(crate) enum Renewal {
+    Org(Box<(VerifiedOrg, OrgFile)>),
+    Certificate(Box<CertificateChain>, u64),
+    /// Changed, and not usable.
+    Bad(Error),
+}
+
+/// What a renewal came to, for the screen or the program.
+#[derive(Debug)]
+pub(crate) enum Renewed {
+    Org,
+    /// Valid until, ms.
+    Certificate(u64),
+    Refused(Problem),
+    Bad(Error),
+}
+
+impl Watch {
+    /// `until`: when the certificate in the vault ends; none for customers, who have none.
+    pub(crate) fn new(home: &Path, given: Option<&Path>, until: Option<u64>) -> Self {
+        let own = home::org_path(home);
+        let orgs = given.map(Path::to_path_buf).filter(|path| *path != own).into_iter().chain([own.clone()]);
+        let certificate = until.map(|_| home.join("certificate"));
+        let watched = |path: PathBuf, what| Watched { path, what, seen: None, read: None };
+        let files = orgs.map(|path| watched(path, What::Org));
+        let files = files.chain(certificate.map(|path| watched(path, What::Certificate))).collect();
+        let org = read_org(&own).map(|file| org_text(&file)).unwrap_or_default();
+        let mut look = tokio::time::interval(EVERY);
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        Self { home: home.into(), files, org, until: until.unwrap_or_default(), look }
+    }
+
+    /// The next file that changed, under the organisation in force. Nothing is lost when the future is dropped.
+    pub(crate) async fn next(&mut self, org: &VerifiedOrg) -> Renewal {
+        loop {
+            self.look.tick().await;
+            for at in 0..self.files.len() {
+                if let Some(what) = self.changed(at)
+                    && let Some(renewal) = self.renewal(at, what, org)
+                {
+                    return renewal;
+                }
+            }
+        }
+    }
+
+    /// Whether a file is to be read: there, other than when it was read, and at rest.
+    fn changed(&mut self, at: usize) -> Option<What> {
+        let file = self.files.get_mut(at)?;
+        let now = state(&file.path);
+        let at_rest = core::mem::replace(&mut file.seen, now) == now;
+        if !at_rest || now.is_none() || now == file.read {
+            return None;
+        }
+        file.read = now;
+        Some(file.what)
+    }
+
+    fn renewal(&self, at: usize, what: What, org: &VerifiedOrg) -> Option<Renewal> {
+        let path = &self.files.get(at)?.path;
+        let found = match what {
+            What::Org => read_org(path).and_then(|file| self.newer_org(file, path, org)),
+            What::Certificate => self.newer_certificate(path, org),
+        };
+        found.unwrap_or_else(|error| Some(Renewal::Bad(error)))
+    }
+
+    fn newer_org(&self, file: OrgFile, path: &Path, org: &VerifiedOrg) -> Result<Option<Renewal>, Error> {
+        if org_text(&file) == self.org {
+            return Ok(None);
+        }
+        let newer = home::verify(&file, &org.root(), &org.floor(), When::Now, path)?;
+        Ok(Some(Renewal::Org(Box::new((newer, file)))))
+    }
+
+    /// A certificate may have been signed by an issuer that only the org.json beside it names.
+    fn newer_certificate(&self, path: &Path, org: &VerifiedOrg) -> Result<Option<Renewal>, Error> {
+        let (file, chain) = CertificateFile::read(path)?;
+        let verified = match chain.verify(org.pins(), org.revocations(), clock::wall_ms()) {
+            Ok(verified) => verified,
+            Err(error) => {
+                return match self.newer_org(file.org, path, org) {
+                    Ok(Some(renewal)) => Ok(Some(renewal)),
+                    _ => Err(error.into()),
+                };
+            }
+        };
+        let until = verified.valid_until();
+        Ok((until > self.until).then(|| Renewal::Certificate(Box::new(chain), until)))
+    }
+
+    /// The certificate's file is looked at again: with the organisation of now it may verify.
+    fn again(&mut self, what: What) {
+        self.files.iter_mut().filter(|file| file.what == what).for_each(|file| file.read = None);
+    }
+}
+
+fn state(path: &Path) -> State {
+    let metadata = std::fs::metadata(path).ok()?;
+    #[cfg(unix)]
+    let place = std::os::unix::fs::MetadataExt::ino(&metadata);
+    #[cfg(not(unix))]
+    let place = 0;
+    Some((metadata.len(), metadata.modified().ok(), place))
+}
+
+impl Session {
+    /// Hands a renewal to the engine; what is taken holds from now on and for the next start.
+    pub(crate) async fn renew(&mut self, renewal: Renewal) -> Renewed {
+        match renewal {
+            Renewal::Bad(error) => Renewed::Bad(error),
+            Renewal::Org(newer) => {
+                let (org, file) = *newer;
+                let command = Command::UpdateOrg { org: Box::new(org.clone()) };
+                match self.handle.command(command).await {
+                    Ok(_) => {
+                        self.watch.org = org_text(&file);
+                        self.watch.again(What::Certificate);
+                        self.org = org;
+                        match home::keep(&self.watch.home, &file) {
+                            Ok(()) => Renewed::Org,
+                            Err(error) => Renewed::Bad(error),
+                        }
+                    }
+                    Err(problem) => self.refused(What::Org, problem),
+                }
+            }
+            Renewal::Certificate(chain, until) => {
+                match self.handle.command(Command::InstallCertificate { chain: *chain }).await {
+                    Ok(_) => {
+                        self.watch.until = until;
+                        Renewed::Certificate(until)
+                    }
+                    Err(problem) => self.refused(What::Certificate, problem),
+                }
+            }
+        }
+    }
+
+    fn refused(&mut self, what: What, problem: Problem) -> Renewed {
+        // A full disk is no fault of the file.
+        if problem.code == "not_stored" {
+            self.watch.again(what);
+        }
+        Renewed::Refused(problem)
+    }
+}

@@ -1,0 +1,98 @@
+//! Files that are renewed while clients run.
+
+use std::fs;
+use std::time::Duration;
+
+use sealdesk_tests::Site;
+use sealdesk_tests::client::Client;
+use sealdesk_tests::office::{Office, succeed};
+use sealdesk_tests::relay::{Door, Relay};
+use serde_json::{Value, json};
+
+/// As an administrator copies a file into a home: beside it, then renamed.
+fn put(office: &Office, from: &str, to: &str) {
+    fs::copy(office.path(from), office.path("copy")).unwrap();
+    fs::rename(office.path("copy"), office.path(to)).unwrap();
+}
+
+fn errors(client: &Client) -> Vec<&Value> {
+    client.seen.iter().filter_map(|line| line.get("error")).collect()
+}
+
+#[tokio::test]
+async fn a_certificate_that_is_renewed_while_chatting_is_taken_over() {
+    let office = Office::with_agents(&["mira"]).await;
+    let relay = Relay::start(&office, |_| {}).await;
+    let mut agent = Client::agent(&office, &relay.url(), "mira", &[]);
+    let mut customer = Client::customer(&office, &relay.url(), "carla", &[]);
+    let conversation = customer.open().await;
+    customer.say("before").await;
+    agent.hear().await;
+
+    // Not one: said once, and nothing changes.
+    fs::write(office.path("mira/certificate"), "no certificate").unwrap();
+    let refused = agent.problem("file").await;
+    assert!(refused["text"].as_str().unwrap().contains("certificate"), "{refused}");
+    tokio::time::sleep(Duration::from_secs(4)).await;
+
+    let (admin, pass) = (office.text("admin"), office.text("admin.pass"));
+    let renewed = office.text("renewed");
+    let approve = ["agent", "approve", "--dir", &admin, "--renew", "mira", "--days", "29", "--out", &renewed];
+    succeed(&[&approve[..], &["--passphrase-file", &pass]].concat()).await;
+    // It ends before the one in the vault: nothing to take over.
+    put(&office, "renewed", "mira/certificate");
+    tokio::time::sleep(Duration::from_secs(4)).await;
+    fs::remove_file(office.path("renewed")).unwrap();
+    let approve = ["agent", "approve", "--dir", &admin, "--renew", "mira", "--days", "30", "--out", &renewed];
+    succeed(&[&approve[..], &["--passphrase-file", &pass]].concat()).await;
+    put(&office, "renewed", "mira/certificate");
+    let until = agent.kind("certificate").await["until"].as_u64().unwrap();
+    assert!(until > sealdesk_tests::now_ms() + 29 * 86_400_000);
+
+    agent.say_in(&conversation, "after").await;
+    assert_eq!(customer.hear().await.1, "after");
+    assert_eq!(errors(&agent).len(), 1, "{}", agent.tail());
+    assert_eq!(agent.seen.iter().filter(|line| line.get("certificate").is_some()).count(), 1);
+}
+
+#[tokio::test]
+async fn a_topic_that_is_added_while_chatting_can_be_opened() {
+    let office = Office::with_agents(&["mira"]).await;
+    let relay = Relay::start(&office, |_| {}).await;
+    let mut agent = Client::agent(&office, &relay.url(), "mira", &[]);
+    let mut customer = Client::customer(&office, &relay.url(), "carla", &[]);
+    customer.kind("ready").await;
+    let (admin, pass) = (office.text("admin"), office.text("admin.pass"));
+    let refused = customer.attempt(json!({"open": {"topic": "returns"}})).await;
+    assert_eq!(refused["error"]["code"], "unknown_topic");
+
+    let old = office.text("old.json");
+    fs::copy(office.org_json(), &old).unwrap();
+    let set =
+        ["org", "set", "--dir", &admin, "--topic", "returns=support:Returns", "--passphrase-file", &pass];
+    succeed(&set).await;
+    // The customer reads the administrator's own file, the agent has a copy in its home.
+    put(&office, "admin/org.json", "mira/org.json");
+    for client in [&mut customer, &mut agent] {
+        let now = client.kind("organisation").await;
+        let topics: Vec<&str> =
+            now["topics"].as_array().unwrap().iter().map(|t| t["id"].as_str().unwrap()).collect();
+        assert!(topics.contains(&"returns"), "{now}");
+    }
+    customer.command(json!({"open": {"topic": "returns"}})).await;
+    customer.say("It does not fit.").await;
+    assert_eq!(agent.hear().await.1, "It does not fit.");
+
+    // An older file is refused, once.
+    put(&office, "old.json", "mira/org.json");
+    agent.problem("untrusted").await;
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    customer.say("Hello?").await;
+    assert_eq!(agent.hear().await.1, "Hello?");
+    assert_eq!(errors(&agent).len(), 1, "{}", agent.tail());
+    // The newer one holds at the next start as well.
+    assert_eq!(customer.leave().await, Some(0));
+    let mut customer = Client::customer(&office, &relay.url(), "carla", &[]);
+    let ready = customer.kind("ready").await;
+    assert!(ready["topics"].to_string().contains("returns"));
+}
