@@ -1,9 +1,9 @@
-//! The files that travel between administrator and agent: invitation, request, certificate. JSON with text fields.
+//! The files that travel between administrator and agent: invitation, request, endorsement, certificate. JSON with text fields.
 
 use std::path::Path;
 
 use sealdesk_native::private_file::{self, Access};
-use sealdesk_protocol::crypto::certificate::CertificateChain;
+use sealdesk_protocol::crypto::certificate::{CertificateChain, Endorsement};
 use sealdesk_protocol::crypto::identity::SignedBytes;
 use sealdesk_protocol::enrolment::SignedInvitation;
 use sealdesk_protocol::ids::Handle;
@@ -37,6 +37,16 @@ pub struct RequestFile {
     /// Whose, for people; the signed part decides.
     pub agent: Handle,
     request: String,
+}
+
+/// `*.endorsement`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EndorsementFile {
+    sealdesk_endorsement: u32,
+    /// Whose, for people; the signed part decides.
+    pub agent: Handle,
+    endorsement: String,
 }
 
 /// `*.certificate`.
@@ -81,6 +91,22 @@ impl RequestFile {
     pub fn read(path: &Path) -> Result<SignedBytes, Error> {
         let file: Self = read(path, "enrolment request", |f: &Self| f.sealdesk_request)?;
         decode(&file.request).ok_or_else(|| malformed(path, "enrolment request"))
+    }
+}
+
+impl EndorsementFile {
+    /// To write.
+    pub fn new(agent: Handle, endorsement: &Endorsement) -> Self {
+        Self { sealdesk_endorsement: 1, agent, endorsement: encode(endorsement) }
+    }
+
+    /// Reads a file; the signature is not verified yet.
+    ///
+    /// # Errors
+    /// [`Error::File`], [`Error::Malformed`].
+    pub fn read(path: &Path) -> Result<Endorsement, Error> {
+        let file: Self = read(path, "endorsement", |f: &Self| f.sealdesk_endorsement)?;
+        decode(&file.endorsement).ok_or_else(|| malformed(path, "endorsement"))
     }
 }
 

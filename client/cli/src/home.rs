@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use sealdesk_client::{Owner, VaultKey};
 use sealdesk_native::private_file::{self, Access};
-use sealdesk_native::vault::{self, KeyKept, Vault};
+use sealdesk_native::vault::{self, KeyKept, Vault, VaultError};
 use sealdesk_native::{Desk, DeskError, clock};
 use sealdesk_protocol::crypto::certificate::IssuerCertificate;
 use sealdesk_protocol::ids::RootHash;
@@ -52,7 +52,14 @@ pub fn open(home: &Path, passphrase_file: Option<&Path>) -> Result<OpenVault, Er
         (KeyKept::KeyFile, None) => None,
         (_, file) => Some(terminal::passphrase(file, &format!("the vault in {}", home.display()))?),
     };
-    let (vault, key, root) = vault::open(home, passphrase.as_ref())?;
+    let (vault, key, root) = match vault::open(home, passphrase.as_ref()) {
+        // A passphrase was set a moment before a crash, and the key's file is still there.
+        Err(VaultError::PassphraseNeeded) => vault::open(
+            home,
+            Some(&terminal::passphrase(None, &format!("the vault in {}", home.display()))?),
+        )?,
+        opened => opened?,
+    };
     Ok(OpenVault { vault, key, root })
 }
 

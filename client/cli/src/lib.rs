@@ -3,12 +3,13 @@
 //! ```text
 //! args       the command line
 //! admin      the administrator's folder: encrypted keys, org.json, records of agents
-//! org        org init, show, set, renew-issuer
-//! agent      agent invite, enroll, approve, install, list, revoke
-//! files      invitation, request, certificate
+//! org        org init, show, set, renew-issuer, rotate-root
+//! agent      agent invite, enroll, endorse, approve, install, list, revoke
+//! files      invitation, request, endorsement, certificate
 //! home       a vault's folder: open it, find its org.json
 //! chat       customer chat, agent chat: for people, and as JSON lines
-//! own        verify, export
+//! own        verify, export, delete
+//! passphrase change the passphrase of a vault or key
 //! display    other people's text on a terminal
 //! terminal   questions and passphrases
 //! error      whose fault, what to do, exit code
@@ -26,6 +27,7 @@ pub mod files;
 pub mod home;
 pub mod org;
 pub mod own;
+pub mod passphrase;
 mod revocation;
 pub mod terminal;
 pub mod time;
@@ -58,6 +60,8 @@ fn run(command: &Command) -> Result<(), Error> {
         Command::Customer(CustomerCommand::Chat(args)) => chat::customer(args),
         Command::Verify(args) => own::verify(args),
         Command::Export(args) => own::export(args),
+        Command::Delete(args) => own::delete(args),
+        Command::Passphrase(args) => passphrase::run(args),
     }
 }
 

@@ -1,5 +1,6 @@
-//! `verify` and `export`: reading one's own vault. Both work without the relay, and after certificates have ended.
+//! `verify`, `export` and `delete`: one's own vault. All work without the relay, and after certificates have ended.
 
+mod delete;
 mod export;
 mod fetch;
 
@@ -16,6 +17,7 @@ use crate::display::line;
 use crate::error::{Error, Exit};
 use crate::{home, terminal, time};
 
+pub use delete::delete;
 pub(crate) use export::{Exported, author, document, words};
 pub(crate) use fetch::{file_in, folder_beside};
 

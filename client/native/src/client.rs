@@ -111,6 +111,7 @@ impl Client {
         let network = Network::new(&options.network)?;
         let (signals, inputs) = mpsc::channel(WAITING);
         let (told, events) = mpsc::unbounded_channel();
+        options.desk.clean_spool()?;
         let home = options.desk.home().to_path_buf();
         let weak = signals.downgrade();
         let jobs = transfers::start(&home, move |input| {

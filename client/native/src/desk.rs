@@ -8,7 +8,9 @@ use sealdesk_protocol::ids::ConversationId;
 use sealdesk_protocol::org::VerifiedOrg;
 
 use crate::clock;
+use crate::private_file::FileError;
 use crate::random::{self, NoRandomness, SystemRng};
+use crate::transfers;
 use crate::vault::{self, Vault, VaultError};
 
 /// Why a vault's engine does not start, or a step was not committed.
@@ -128,6 +130,15 @@ impl Desk {
             }
         }
         Ok(answer)
+    }
+
+    /// Removes from the spool what no transfer of the vault needs: of deleted conversations, and of commands that a crash cut
+    /// off.
+    ///
+    /// # Errors
+    /// [`FileError`].
+    pub fn clean_spool(&self) -> Result<(), FileError> {
+        transfers::clean(self.home(), &self.engine.spools())
     }
 
     /// After a commit that failed: drops engine, outputs and database.

@@ -90,6 +90,24 @@ struct Files {
     spools: HashMap<BlobId, File>,
 }
 
+/// Removes every file of the spool but those of these transfers.
+pub(crate) fn clean(home: &Path, needed: &BTreeSet<BlobId>) -> Result<(), FileError> {
+    let spool = home.join("spool");
+    let entries = match std::fs::read_dir(&spool) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        other => other.map_err(FileError::at(&spool))?,
+    };
+    for entry in entries {
+        let path = entry.map_err(FileError::at(&spool))?.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        // Other people's files are left alone.
+        if name.parse().is_ok_and(|transfer: BlobId| !needed.contains(&transfer)) {
+            std::fs::remove_file(&path).map_err(FileError::at(&path))?;
+        }
+    }
+    Ok(())
+}
+
 /// Starts the thread; it ends when the sender of jobs is dropped.
 pub(crate) fn start(
     home: &Path,

@@ -1,13 +1,14 @@
 //! An agent's device before it is certified (§3): the request that an administrator approves.
 
+use sealdesk_protocol::crypto::certificate::{Endorsement, EndorsementBody, endorse};
 use sealdesk_protocol::crypto::identity::{DevicePublic, DeviceSecret, SignedBytes};
 use sealdesk_protocol::enrolment::EnrolmentRequest;
 use sealdesk_protocol::ids::{DeviceKeyHash, Handle};
 
 use super::context::Cx;
-use super::problem;
 use super::records::StoredOwner;
 use super::state::{Device, Engine};
+use super::{Problem, problem};
 use crate::vault::Key;
 
 /// An agent device's enrolment request; its keys stay in the vault.
@@ -38,6 +39,25 @@ impl Engine {
         };
         let signed = request.sign(&device.record.secret);
         Some(Enrolment { request, signed })
+    }
+
+    /// Vouches for a further device of the same agent, whose request verified and whose code was compared (§3.6).
+    ///
+    /// # Errors
+    /// [`Problem`]: a customer's vault, a device that is not certified now, or a request that is not for it to sign.
+    pub fn endorse(&self, request: &EnrolmentRequest) -> Result<Endorsement, Problem> {
+        let device = self.agent_device().ok_or_else(|| problem::wrong_party("an agent"))?;
+        let certificate = device.certificate.as_ref().ok_or_else(problem::not_certified)?;
+        let ours = request.root == self.meta.root && request.agent == *certificate.agent();
+        if !ours || request.device == device.public {
+            return Err(problem::not_ours_to_endorse());
+        }
+        let body = EndorsementBody {
+            root: self.meta.root,
+            agent: request.agent.clone(),
+            device: request.device.hash(),
+        };
+        Ok(endorse(&device.record.secret, &body))
     }
 
     /// This vault turned out to be an old copy (§9.2): fresh keys, which have to be enrolled anew. Conversations of the device

@@ -200,6 +200,24 @@ pub(crate) fn own_certificate(error: CertificateError) -> Problem {
     )
 }
 
+pub(crate) fn not_certified() -> Problem {
+    problem(
+        "not_certified",
+        Fault::Organisation,
+        "This device has no certificate that is valid now, so its word counts for nothing.",
+        "Install a certificate first, or endorse on another device.",
+    )
+}
+
+pub(crate) fn not_ours_to_endorse() -> Problem {
+    problem(
+        "not_ours_to_endorse",
+        Fault::You,
+        "The request is not of a further device of the agent whom this device belongs to.",
+        "Enrol the new device with an invitation of the same agent, and endorse that request.",
+    )
+}
+
 pub(crate) fn other_device() -> Problem {
     problem(
         "other_device",

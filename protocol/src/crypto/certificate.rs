@@ -282,17 +282,23 @@ fn check_endorsement(certificate: &DeviceCertificate) -> Result<bool, Certificat
     if endorsement.by == certificate.device {
         return Err(CertificateError::Fields);
     }
-    let body = EndorsementBody {
+    endorsement.verify(&EndorsementBody {
         root: certificate.root,
         agent: certificate.agent.clone(),
         device: certificate.device.hash(),
-    };
-    endorsement.by.verify_key().verify(
-        labels::ENDORSEMENT,
-        &super::codec::encode(&body),
-        &endorsement.signature,
-    )?;
+    })?;
     Ok(true)
+}
+
+impl Endorsement {
+    /// Checks that the named device signed this body. Whose device it is, is to be asked besides.
+    ///
+    /// # Errors
+    /// [`CertificateError::Signature`].
+    pub fn verify(&self, body: &EndorsementBody) -> Result<(), CertificateError> {
+        let bytes = super::codec::encode(body);
+        Ok(self.by.verify_key().verify(labels::ENDORSEMENT, &bytes, &self.signature)?)
+    }
 }
 
 /// Signs an endorsement of a further device of the same agent.
@@ -448,7 +454,7 @@ impl Revocations {
     }
 
     /// Whether a device is revoked for good.
-    fn revokes_device(&self, device: &DeviceKeyHash) -> bool {
+    pub fn revokes_device(&self, device: &DeviceKeyHash) -> bool {
         self.revoked.contains(&Revoked::Device(*device))
     }
 

@@ -61,6 +61,25 @@ struct KeyFile {
     sealed: String,
 }
 
+impl KeyKind {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Root => "root key",
+            Self::Issuer => "issuer key",
+        }
+    }
+}
+
+fn malformed(path: &Path, what: &'static str) -> Error {
+    Error::Malformed { path: path.into(), what }
+}
+
+fn read(path: &Path, what: &'static str) -> Result<KeyFile, Error> {
+    let bytes = private_file::read(path, MAX_FILE)?;
+    let file: KeyFile = serde_json::from_slice(&bytes).map_err(|_| malformed(path, what))?;
+    if file.sealdesk_key == FORMAT { Ok(file) } else { Err(malformed(path, what)) }
+}
+
 fn aad(kind: KeyKind, root: &RootHash, serial: u64) -> Vec<u8> {
     let kind = match kind {
         KeyKind::Root => 0u8,
@@ -111,6 +130,22 @@ impl AdminKey {
         Ok(private_file::create(path, &self.seal(passphrase, rng)?, Access::Owner)?)
     }
 
+    /// Which key a file holds, as it says; what it says is proven when it is opened.
+    ///
+    /// # Errors
+    /// [`Error::Malformed`], [`Error::File`].
+    pub fn kind_of(path: &Path) -> Result<KeyKind, Error> {
+        read(path, "key").map(|file| file.kind)
+    }
+
+    /// Root version or issuer serial of a file, as it says.
+    ///
+    /// # Errors
+    /// [`Error::Malformed`], [`Error::File`].
+    pub fn serial_of(path: &Path, kind: KeyKind) -> Result<u64, Error> {
+        read(path, kind.name()).map(|file| file.serial)
+    }
+
     /// Opens a file that has to hold this kind of key.
     ///
     /// # Errors
@@ -120,16 +155,9 @@ impl AdminKey {
         kind: KeyKind,
         passphrase: impl FnOnce() -> Result<Passphrase, Error>,
     ) -> Result<Self, Error> {
-        let malformed = || Error::Malformed {
-            path: path.into(),
-            what: match kind {
-                KeyKind::Root => "root key",
-                KeyKind::Issuer => "issuer key",
-            },
-        };
-        let bytes = private_file::read(path, MAX_FILE)?;
-        let file: KeyFile = serde_json::from_slice(&bytes).map_err(|_| malformed())?;
-        if file.sealdesk_key != FORMAT || file.kind != kind {
+        let malformed = || malformed(path, kind.name());
+        let file = read(path, kind.name())?;
+        if file.kind != kind {
             return Err(malformed());
         }
         let root: RootHash = file.root.parse().map_err(|_| malformed())?;

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! DIR/org.json          public; the relay, the page and the agents get copies
-//! DIR/root.key          encrypted; can be kept elsewhere, only `init` and `renew-issuer` need it
+//! DIR/root.key          encrypted; can be kept elsewhere, only `init`, `renew-issuer` and `rotate-root` need it; root-N.key:
+//!                       older ones
 //! DIR/issuer.key        encrypted; issuer-N.key: older ones
 //! DIR/agents/ID.json    public record of an agent: invitation, devices, certificates
 //! ```
@@ -56,6 +57,11 @@ impl AdminDir {
     /// `issuer.key`.
     pub fn issuer_key(&self) -> PathBuf {
         self.0.join("issuer.key")
+    }
+
+    /// An older version of the root key.
+    pub fn old_root_key(&self, version: u32) -> PathBuf {
+        self.0.join(format!("root-{version}.key"))
     }
 
     /// An older issuer's key.

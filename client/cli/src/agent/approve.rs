@@ -1,17 +1,21 @@
 //! `agent approve`: compare the code, sign the device's certificate; or sign anew for a device that was approved before.
 
+use std::path::Path;
+
 use sealdesk_native::clock;
 use sealdesk_native::private_file::{self, Access};
-use sealdesk_protocol::crypto::certificate::{CertificateChain, DAY, DeviceCertificate, certificate_id};
+use sealdesk_protocol::crypto::certificate::{
+    CertificateChain, DAY, DeviceCertificate, Endorsement, EndorsementBody, certificate_id,
+};
 use sealdesk_protocol::enrolment::{EnrolmentError, EnrolmentRequest, same_code};
 use sealdesk_protocol::ids::Handle;
 
-use crate::admin::record::AgentRecord;
+use crate::admin::record::{AgentRecord, Device};
 use crate::admin::{AdminDir, Issuer};
 use crate::args::AgentApprove;
 use crate::display::line;
 use crate::error::Error;
-use crate::files::{self, CertificateFile, RequestFile};
+use crate::files::{self, CertificateFile, EndorsementFile, RequestFile};
 use crate::{terminal, time};
 
 pub(super) fn run(args: &AgentApprove) -> Result<(), Error> {
@@ -25,7 +29,7 @@ pub(super) fn run(args: &AgentApprove) -> Result<(), Error> {
     let now = clock::wall_ms();
     let (mut record, mut body) = match (&request, &args.renew) {
         (Some(request), _) => from_request(&dir, &issuer, request, args, now)?,
-        (None, Some(agent)) => from_record(&dir, &issuer, agent)?,
+        (None, Some(agent)) => from_record(&dir, &issuer, agent, args.device)?,
         (None, None) => {
             return Err(Error::usage("nothing to approve", "Give --request FILE or --renew AGENT."));
         }
@@ -69,9 +73,15 @@ fn from_request(
     if !belongs {
         return Err(EnrolmentError::Foreign.into());
     }
-    compare(request, args)?;
+    let ask = "Ask the agent in person or by telephone for the code on the new device's screen.";
+    compare(request, &Compared { code: args.code.as_deref(), unchecked: args.unchecked, ask })?;
     let devices = record.devices(&issuer.org);
-    let known = devices.iter().find(|d| d.body.device == request.device).map(|d| d.body.device_number);
+    let known = devices.iter().find(|d| d.body.device == request.device);
+    let endorsement = match &args.endorsement {
+        Some(path) => Some(endorsement(path, issuer, &record, request)?),
+        None => known.and_then(|d| d.body.endorsement.clone()),
+    };
+    let known = known.map(|d| d.body.device_number);
     let highest = devices.iter().map(|d| d.body.device_number).max().unwrap_or(0);
     let body = DeviceCertificate {
         root: issuer.key.root,
@@ -85,7 +95,7 @@ fn from_request(
         serial: 0,
         not_before: 0,
         not_after: 0,
-        endorsement: None,
+        endorsement,
     };
     Ok((record, body))
 }
@@ -94,31 +104,70 @@ fn from_record(
     dir: &AdminDir,
     issuer: &Issuer,
     agent: &Handle,
+    number: Option<u32>,
 ) -> Result<(AgentRecord, DeviceCertificate), Error> {
     let record = dir.record(agent)?;
-    let newest = record.devices(&issuer.org).into_iter().next_back().ok_or_else(|| {
+    let meant = |d: &Device| number.is_none_or(|number| d.body.device_number == number);
+    let found = record.devices(&issuer.org).into_iter().rfind(meant).ok_or_else(|| {
         Error::usage(
-            format!("'{agent}' has no approved device yet"),
-            "Approve a request first: --request FILE.",
+            match number {
+                Some(number) => format!("'{agent}' has no approved device {number}"),
+                None => format!("'{agent}' has no approved device yet"),
+            },
+            "`sealdesk agent list` shows the devices; approve a request first: --request FILE.",
         )
     })?;
-    Ok((record, newest.body))
+    Ok((record, found.body))
 }
 
-fn compare(request: &EnrolmentRequest, args: &AgentApprove) -> Result<(), Error> {
-    if args.unchecked {
+/// The word of another device of the agent that is certified, and not revoked.
+fn endorsement(
+    path: &Path,
+    issuer: &Issuer,
+    record: &AgentRecord,
+    request: &EnrolmentRequest,
+) -> Result<Endorsement, Error> {
+    let endorsement = EndorsementFile::read(path)?;
+    let devices = record.devices(&issuer.org);
+    let by = devices.iter().find(|d| d.body.device == endorsement.by && d.body.device != request.device);
+    let good = by.is_some_and(|d| !issuer.org.revocations().revokes_device(&d.body.device.hash()));
+    if !good {
+        return Err(Error::usage(
+            "the endorsement is of no device of this agent that may vouch",
+            "`sealdesk agent list` shows the agent's devices; endorse on one of them, or leave --endorsement out.",
+        ));
+    }
+    let body = EndorsementBody {
+        root: issuer.key.root,
+        agent: request.agent.clone(),
+        device: request.device.hash(),
+    };
+    endorsement.verify(&body)?;
+    Ok(endorsement)
+}
+
+/// How a comparison code is got.
+pub(super) struct Compared<'a> {
+    pub(super) code: Option<&'a str>,
+    pub(super) unchecked: bool,
+    /// What a person is told before typing it.
+    pub(super) ask: &'a str,
+}
+
+pub(super) fn compare(request: &EnrolmentRequest, how: &Compared<'_>) -> Result<(), Error> {
+    if how.unchecked {
         return Ok(());
     }
-    let typed = match &args.code {
-        Some(code) => code.clone(),
+    let typed = match how.code {
+        Some(code) => code.to_owned(),
         None if terminal::is_interactive() => {
-            eprintln!("Ask {} in person or by telephone for the code on the agent's screen.", request.agent);
+            eprintln!("{}", how.ask);
             terminal::ask("Code", None)?
         }
         None => {
             return Err(Error::usage(
                 "the comparison code is missing",
-                "Give --code CODE as the agent reads it out; --unchecked only when both sides are one machine.",
+                "Give --code CODE as the new device shows it; --unchecked only when both sides are one machine.",
             ));
         }
     };

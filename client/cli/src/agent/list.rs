@@ -43,6 +43,12 @@ fn state(device: &Device, org: &VerifiedOrg, now: u64) -> &'static str {
     }
 }
 
+/// Whether another device vouches for it that is not revoked.
+fn is_endorsed(device: &Device, org: &VerifiedOrg) -> bool {
+    let by = device.body.endorsement.as_ref();
+    by.is_some_and(|e| !org.revocations().revokes_device(&e.by.hash()))
+}
+
 fn names(roles: &[AgentRole]) -> Vec<&'static str> {
     roles.iter().map(role_name).collect()
 }
@@ -57,6 +63,7 @@ fn as_json(record: &AgentRecord, org: &VerifiedOrg, now: u64) -> Value {
             "state": state(d, org, now),
             "not_after": d.body.not_after,
             "serial": d.body.serial,
+            "endorsed": is_endorsed(d, org),
         })
     };
     json!({
@@ -87,11 +94,12 @@ fn as_text(record: &AgentRecord, org: &VerifiedOrg, now: u64) -> String {
     for device in record.devices(org) {
         let hash = device.body.device.hash().to_string();
         out += &format!(
-            "\n  device {}  {}  {}  until {}",
+            "\n  device {}  {}  {}  until {}{}",
             device.body.device_number,
             &hash[..16],
             state(&device, org, now),
-            time::date(device.body.not_after)
+            time::date(device.body.not_after),
+            if is_endorsed(&device, org) { "  endorsed" } else { "" }
         );
     }
     out

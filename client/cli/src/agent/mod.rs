@@ -1,6 +1,7 @@
 //! `sealdesk agent ..`: enrolment. The chat is in [`crate::chat`].
 
 mod approve;
+mod endorse;
 mod enroll;
 mod install;
 mod invite;
@@ -20,6 +21,7 @@ pub fn run(command: &AgentCommand) -> Result<(), Error> {
     match command {
         AgentCommand::Invite(args) => invite::run(args),
         AgentCommand::Enroll(args) => enroll::run(args),
+        AgentCommand::Endorse(args) => endorse::run(args),
         AgentCommand::Approve(args) => approve::run(args),
         AgentCommand::Install(args) => install::run(args),
         AgentCommand::List(args) => list::run(args),

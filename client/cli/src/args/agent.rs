@@ -21,9 +21,15 @@ pub enum AgentCommand {
     #[command(after_help = "Examples:
   sealdesk agent enroll --invitation mira.invitation --home mira --out mira.request")]
     Enroll(AgentEnroll),
+    /// Agent: a device in use signs for a further one, so that customers are shown no new device
+    #[command(after_help = "Examples:
+  sealdesk agent endorse --home mira --request laptop.request --out laptop.endorsement
+  sealdesk agent endorse --home mira --request laptop.request --code 7Q4M-2KXP-9DTW-0HBN --out laptop.endorsement --passphrase-file mira.pass")]
+    Endorse(AgentEndorse),
     /// Administrator: compare the code and sign the device's certificate
     #[command(after_help = "Examples:
   sealdesk agent approve --dir admin --request mira.request --out mira.certificate
+  sealdesk agent approve --dir admin --request laptop.request --endorsement laptop.endorsement --out laptop.certificate
   sealdesk agent approve --dir admin --renew mira --out mira.certificate")]
     Approve(AgentApprove),
     /// Agent: put a certificate into the vault
@@ -92,6 +98,26 @@ pub struct AgentEnroll {
     pub json: bool,
 }
 
+/// `agent endorse`.
+#[derive(Debug, Args)]
+pub struct AgentEndorse {
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "described at its type")]
+    pub home: HomeArgs,
+    /// The new device's request
+    #[arg(long, value_name = "FILE")]
+    pub request: PathBuf,
+    /// The comparison code that the new device shows
+    #[arg(long)]
+    pub code: Option<String>,
+    /// Skip the comparison: only when both homes are on one machine
+    #[arg(long, conflicts_with = "code")]
+    pub unchecked: bool,
+    /// The endorsement's file
+    #[arg(long, value_name = "FILE")]
+    pub out: PathBuf,
+}
+
 /// `agent approve`.
 #[derive(Debug, Args)]
 #[group(id = "what", required = true, multiple = false)]
@@ -102,9 +128,15 @@ pub struct AgentApprove {
     /// The request's file
     #[arg(long, value_name = "FILE", group = "what")]
     pub request: Option<PathBuf>,
-    /// Sign anew for the newest device of this agent
+    /// Sign anew for a device of this agent
     #[arg(long, value_name = "AGENT", group = "what")]
     pub renew: Option<Handle>,
+    /// Which device to renew, by its number; the newest without it
+    #[arg(long, value_name = "N", requires = "renew")]
+    pub device: Option<u32>,
+    /// What `agent endorse` of an earlier device wrote
+    #[arg(long, value_name = "FILE", requires = "request")]
+    pub endorsement: Option<PathBuf>,
     /// The comparison code that the agent reads out
     #[arg(long, conflicts_with = "renew")]
     pub code: Option<String>,

@@ -1,4 +1,4 @@
-//! `.. chat`, `verify`, `export`.
+//! `.. chat`, `verify`, `export`, `delete`.
 
 use std::path::PathBuf;
 
@@ -152,4 +152,21 @@ pub struct ExportArgs {
     #[command(flatten)]
     #[expect(missing_docs, reason = "described at its type")]
     pub relay: RelayArgs,
+}
+
+/// `delete`.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  sealdesk delete --home customer --conversation 1f00
+  sealdesk delete --home mira --conversation 1f00a2 --yes --passphrase-file mira.pass")]
+pub struct DeleteArgs {
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "described at its type")]
+    pub home: HomeArgs,
+    /// Beginning of a conversation's id
+    #[arg(long, value_name = "ID")]
+    pub conversation: String,
+    /// Do not ask
+    #[arg(long)]
+    pub yes: bool,
 }

@@ -3,6 +3,7 @@
 mod agent;
 mod chat;
 mod org;
+mod passphrase;
 mod values;
 
 use clap::{Parser, Subcommand};
@@ -10,6 +11,7 @@ use clap::{Parser, Subcommand};
 pub use agent::*;
 pub use chat::*;
 pub use org::*;
+pub use passphrase::*;
 pub use values::*;
 
 /// End-to-end encrypted support chat: administration, agents and customers on the command line.
@@ -45,4 +47,8 @@ pub enum Command {
     Verify(VerifyArgs),
     /// Own transcript of a conversation
     Export(ExportArgs),
+    /// Destroy a conversation in a vault
+    Delete(DeleteArgs),
+    /// Change the passphrase of a vault or of an administrator's key
+    Passphrase(PassphraseArgs),
 }

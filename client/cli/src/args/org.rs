@@ -33,6 +33,11 @@ pub enum OrgCommand {
   sealdesk org renew-issuer --dir admin
   sealdesk org renew-issuer --dir admin --revoke-old")]
     RenewIssuer(OrgRenewIssuer),
+    /// Make the next version of the root key and sign everything below it anew
+    #[command(after_help = "Examples:
+  sealdesk org rotate-root --dir admin
+  sealdesk org rotate-root --dir admin --passphrase-file admin.pass --new-root-passphrase-file new.pass")]
+    RotateRoot(OrgRotateRoot),
 }
 
 /// Where the passphrases of both keys come from.
@@ -141,6 +146,20 @@ pub struct OrgRenewIssuer {
     /// Revoke the old issuer certificate and everything under it
     #[arg(long)]
     pub revoke_old: bool,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "described at its type")]
+    pub passphrases: AdminPassphrases,
+}
+
+/// `org rotate-root`.
+#[derive(Debug, Args)]
+pub struct OrgRotateRoot {
+    /// The administrator's folder
+    #[arg(long)]
+    pub dir: PathBuf,
+    /// File with the new root key's passphrase; the old one's without it
+    #[arg(long, value_name = "FILE")]
+    pub new_root_passphrase_file: Option<PathBuf>,
     #[command(flatten)]
     #[expect(missing_docs, reason = "described at its type")]
     pub passphrases: AdminPassphrases,

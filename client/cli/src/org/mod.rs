@@ -2,6 +2,7 @@
 
 mod init;
 mod renew;
+mod rotate;
 mod set;
 mod settings;
 mod show;
@@ -19,5 +20,6 @@ pub fn run(command: &OrgCommand) -> Result<(), Error> {
         OrgCommand::Show(args) => show::run(args),
         OrgCommand::Set(args) => set::run(args),
         OrgCommand::RenewIssuer(args) => renew::run(args),
+        OrgCommand::RotateRoot(args) => rotate::run(args),
     }
 }

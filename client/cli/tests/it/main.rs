@@ -6,3 +6,4 @@ mod administration;
 mod chat;
 mod desk;
 mod docs;
+mod keys;

@@ -35,7 +35,7 @@ enum Kept {
     KeyFile,
 }
 
-/// Written once, at creation.
+/// Written at creation, and when the passphrase changes.
 #[derive(Serialize, Deserialize)]
 pub(super) struct Header {
     format: u32,

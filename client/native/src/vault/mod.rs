@@ -115,6 +115,26 @@ pub fn open(home: &Path, passphrase: Option<&Passphrase>) -> Result<(Vault, Vaul
     Ok((vault, key, root))
 }
 
+/// Wraps the vault's key under a new passphrase, in one transaction. A vault without passphrase gets its first.
+///
+/// # Errors
+/// [`VaultError`], or whatever `new` says; the old passphrase opens as before then.
+pub fn change_passphrase<E: From<VaultError>>(
+    home: &Path,
+    old: Option<&Passphrase>,
+    new: impl FnOnce() -> Result<Passphrase, E>,
+    rng: &mut dyn CryptoRng,
+) -> Result<(), E> {
+    let (vault, header) = Vault::open_database(home)?;
+    // The old one has to open it before a new one is asked for.
+    let key = header.key(old, &key_path(home))?;
+    let header = Header::new(&key, &header.root, Some(&new()?), rng)?;
+    vault.replace_header(&header)?;
+    // Cut off before this, the file opens nothing any more.
+    let _ = std::fs::remove_file(key_path(home));
+    Ok(private_file::sync_folder(&key_path(home)).map_err(VaultError::from)?)
+}
+
 /// How the key of the vault in `home` is kept, so that a program knows whether to ask for a passphrase. Reads without
 /// raising the fence.
 ///
@@ -164,6 +184,13 @@ impl Vault {
         let holder = format!("{} {}", std::process::id(), program_name());
         private_file::replace(&holder_path(home), holder.as_bytes(), Access::Owner)?;
         Ok((Self { database, fence, home: home.into() }, header))
+    }
+
+    fn replace_header(&self, header: &Header) -> Result<(), VaultError> {
+        let transaction = self.database.begin_write()?;
+        transaction.open_table(HEADER)?.insert("header", header.encode()?.as_slice())?;
+        transaction.commit()?;
+        Ok(())
     }
 
     /// Counts openings.

@@ -314,6 +314,11 @@ impl Engine {
         uploads
     }
 
+    /// Transfers whose spool is still needed after a restart.
+    pub fn spools(&self) -> std::collections::BTreeSet<BlobId> {
+        self.transfers.values().filter_map(Transfer::record).map(|r| r.transfer).collect()
+    }
+
     /// Whether a file has not reached the relay yet.
     pub(in super::super) fn is_uploading(&self, conversation: &ConversationId) -> bool {
         self.transfers.values().filter(|t| t.conversation == *conversation).any(|t| match &t.stage {
