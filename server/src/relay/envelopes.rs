@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use futures_util::FutureExt;
-use futures_util::future::ready;
 use sealdesk_protocol::crypto::kdf::sha256;
 use sealdesk_protocol::ids::DeviceKeyHash;
 use sealdesk_protocol::wire::envelope::{Class, Envelope, EnvelopeHead};
@@ -102,13 +101,16 @@ impl Session {
 
     /// Deletes what the client has stored, and keeps its vault's generation when it is higher (§9.2): checked first, so
     /// that what is kept can be shown. A position of another store epoch means nothing here and is ignored (§9.6).
-    pub fn acknowledge(&mut self, ack: Ack) -> Option<Pending> {
+    ///
+    /// # Errors
+    /// The generation is not signed by this device; nothing was stored.
+    pub fn acknowledge(&mut self, ack: Ack) -> Result<Option<Pending>, Code> {
         if ack.up_to.store_epoch != self.relay.store.epoch() {
-            return None;
+            return Ok(None);
         }
-        let risen = ack.vault.filter(|vault| vault.claimed() > self.vault.claimed());
+        let risen = ack.vault.filter(|vault| self.is_remembered() && vault.claimed() > self.vault.claimed());
         if risen.is_some_and(|vault| vault.verify(&self.relay.config.name, &self.who.device).is_err()) {
-            return Some(ready(Some(error(None, Code::BadSignature))).boxed());
+            return Err(Code::BadSignature);
         }
         self.relay.metrics.acks.up();
         let acked = self.relay.store.ack(self.who.mailbox, ack.up_to.seq);
@@ -119,19 +121,17 @@ impl Session {
             let record = DeviceRecord { vault: Some(vault), last_seen_day: day };
             self.relay.store.put_device(self.who.hash, record, self.relay.forget_device_at(now))
         });
-        Some(
-            async move {
-                let noted = match noted {
-                    Some(noted) => noted.await,
-                    None => Ok(()),
-                };
-                if let Err(cause) = acked.await.and(noted) {
-                    // The items are delivered again; nothing is lost.
-                    tracing::warn!(%cause, "an acknowledgement was not stored");
-                }
-                None
+        let stored = async move {
+            let noted = match noted {
+                Some(noted) => noted.await,
+                None => Ok(()),
+            };
+            if let Err(cause) = acked.await.and(noted) {
+                // The items are delivered again; nothing is lost.
+                tracing::warn!(%cause, "an acknowledgement was not stored");
             }
-            .boxed(),
-        )
+            None
+        };
+        Ok(Some(stored.boxed()))
     }
 }

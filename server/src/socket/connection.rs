@@ -25,6 +25,7 @@ use crate::auth::Authenticated;
 use crate::limits::Permit;
 use crate::registry::Inbox;
 use crate::relay::Relay;
+use crate::store::DeviceRecord;
 
 /// Requests of one connection that wait for the disk at the same time.
 const MAX_PENDING: usize = 32;
@@ -54,6 +55,8 @@ pub struct Session {
     cursor: u64,
     /// Highest vault generation that the device signed.
     pub(crate) vault: SignedGeneration,
+    /// There was a record of the device when it connected.
+    known: bool,
     /// Newest acknowledgement that is not under way.
     ack: Option<Ack>,
     /// Whether one is.
@@ -84,17 +87,35 @@ enum End {
 }
 
 impl Session {
-    /// Of a registered device, whose vault was seen at the generation `vault`.
+    /// Of a registered device, and what is remembered of it.
     pub fn new(
         relay: Arc<Relay>,
         who: Arc<Authenticated>,
         inbox: Arc<Inbox>,
         permit: Permit,
-        vault: SignedGeneration,
+        before: &DeviceRecord,
     ) -> Self {
         relay.metrics.devices.up();
         let limiter = relay.limits.connection();
-        Self { relay, who, inbox, permit, limiter, refused: 0, cursor: 0, vault, ack: None, acking: false }
+        Self {
+            vault: before.newest(who.vault),
+            known: *before != DeviceRecord::default(),
+            relay,
+            who,
+            inbox,
+            permit,
+            limiter,
+            refused: 0,
+            cursor: 0,
+            ack: None,
+            acking: false,
+        }
+    }
+
+    /// Whether the relay keeps anything of this device. Strangers shall not fill the disk: a customer is remembered from
+    /// the first item on that was delivered to it.
+    pub(crate) fn is_remembered(&self) -> bool {
+        self.known || self.cursor > 0 || self.who.agent.is_some()
     }
 
     /// Whether one more frame is within the rates of connection and device.
@@ -165,10 +186,16 @@ async fn drive(socket: &mut Socket, session: &mut Session) -> End {
         }
         // However many a client sends: one write at a time, of the newest.
         if !session.acking
-            && let Some(stored) = session.ack.take().and_then(|ack| session.acknowledge(ack))
+            && let Some(ack) = session.ack.take()
         {
-            session.acking = true;
-            pending.push(stored);
+            match session.acknowledge(ack) {
+                Ok(Some(stored)) => {
+                    session.acking = true;
+                    pending.push(stored);
+                }
+                Ok(None) => {}
+                Err(code) => out.push(encode(&error(None, code))),
+            }
         }
         let waiting = inbox.take();
         out.extend(waiting.frames);

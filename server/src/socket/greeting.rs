@@ -112,9 +112,8 @@ async fn welcome(
     if relay.registry.register(Connected { inbox: Arc::clone(&inbox), who: Arc::clone(&who) }) {
         relay.metrics.replaced.up();
     }
-    let vault = before.newest(who.vault);
-    let session = Session::new(Arc::clone(relay), who, inbox, permit, vault);
-    remember(relay, &session.who, before).await?;
+    let session = Session::new(Arc::clone(relay), who, inbox, permit, &before);
+    remember(relay, &session, before).await?;
     relay.arrived(&session.who).await?;
     let org = relay.policy.org();
     let limits = &relay.config.limits;
@@ -138,17 +137,15 @@ async fn welcome(
     Ok(written.is_ok().then_some(session))
 }
 
-/// Keeps the highest vault generation (§9.2). A customer without anything stored is not remembered: strangers shall
-/// not fill the disk.
-async fn remember(relay: &Relay, who: &Authenticated, before: DeviceRecord) -> Result<(), StoreError> {
+/// Keeps the highest vault generation (§9.2).
+async fn remember(relay: &Relay, session: &Session, before: DeviceRecord) -> Result<(), StoreError> {
     let now = now_ms();
     let record = DeviceRecord {
-        vault: Some(before.newest(who.vault)),
+        vault: Some(session.vault),
         last_seen_day: u32::try_from(now / DAY_MS).unwrap_or(u32::MAX),
     };
-    let known = before != DeviceRecord::default() || who.agent.is_some();
-    if known && record != before {
-        relay.store.put_device(who.hash, record, relay.forget_device_at(now)).await?;
+    if session.is_remembered() && record != before {
+        relay.store.put_device(session.who.hash, record, relay.forget_device_at(now)).await?;
     }
     Ok(())
 }

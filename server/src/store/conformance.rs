@@ -222,6 +222,8 @@ async fn the_rest<S: Store>(open: &impl Fn(&str) -> S) {
     let vault = Some(SignedGeneration::sign("relay.test", &device, 7));
     let record = DeviceRecord { vault, last_seen_day: 20_000 };
     store.put_device(DEVICE, record, FAR).await.unwrap();
+    let lower = Some(SignedGeneration::sign("relay.test", &device, 5));
+    store.put_device(DEVICE, DeviceRecord { vault: lower, last_seen_day: 1 }, FAR).await.unwrap();
     store.put_agent(DEVICE, vec![1], FAR).await.unwrap();
     store.put_agent(DEVICE, vec![2], FAR).await.unwrap();
     for n in 0..3 {
@@ -232,7 +234,7 @@ async fn the_rest<S: Store>(open: &impl Fn(&str) -> S) {
 
     let store = open("rest");
     assert_eq!(store.epoch(), epoch, "only a restore changes the epoch");
-    assert_eq!(store.device(DEVICE).await.unwrap(), Some(record));
+    assert_eq!(store.device(DEVICE).await.unwrap(), Some(record), "the highest generation stays");
     assert_eq!(store.agents().await.unwrap(), [(DEVICE, vec![2])]);
     let after = store.audit_read(1, 10).await.unwrap();
     assert_eq!(after.iter().map(|(number, _)| *number).collect::<Vec<_>>(), [2, 3]);

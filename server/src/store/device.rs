@@ -27,6 +27,12 @@ impl DeviceRecord {
         self.vault.filter(|before| before.claimed() > now.claimed()).unwrap_or(now)
     }
 
+    /// This record after an earlier one: a connection that was replaced may still tell a lower generation.
+    pub(super) fn after(self, before: &Self) -> Self {
+        let vault = self.vault.map(|now| before.newest(now)).or(before.vault);
+        Self { vault, last_seen_day: self.last_seen_day.max(before.last_seen_day) }
+    }
+
     pub(super) fn to_stored(self) -> Result<Vec<u8>, StoreError> {
         postcard::to_extend(&self, vec![VERSION]).map_err(|_| StoreError::Corrupt("device"))
     }

@@ -243,7 +243,7 @@ pub trait Store: Send + Sync + 'static {
     fn open_conversations(&self) -> Answer<Vec<(ConversationId, Versioned)>>;
     /// What is known of a device.
     fn device(&self, device: DeviceKeyHash) -> Answer<Option<DeviceRecord>>;
-    /// Replaces what is known of a device, until `expires_ms`.
+    /// Notes what is known of a device, until `expires_ms`; its highest generation and latest day stay.
     fn put_device(&self, device: DeviceKeyHash, record: DeviceRecord, expires_ms: u64) -> Answer<()>;
     /// Replaces what routing knows of an agent's device, until `expires_ms`.
     fn put_agent(&self, device: DeviceKeyHash, record: Vec<u8>, expires_ms: u64) -> Answer<()>;

@@ -237,6 +237,21 @@ async fn the_vaults_generation_is_remembered() {
     assert_eq!(connect(9).await, 12);
 }
 
+/// Whoever has nothing here writes nothing here.
+#[tokio::test]
+async fn a_stranger_is_not_remembered() {
+    let relay = TestRelay::start().await;
+    let device = device();
+    let bytes = postcard::to_allocvec(&device).unwrap();
+    let again = || postcard::from_bytes::<DeviceSecret>(&bytes).unwrap();
+    let mut client = Client::connect(relay.address, device, Party::Customer).await;
+    let up_to = Position { store_epoch: client.welcome.take().unwrap().store_epoch, seq: 0 };
+    client.send(Ack { up_to, vault: Some(generation(&again(), RELAY_NAME, 12)) }).await;
+    relay.until_metric("acks", 1).await;
+    let again = Client::connect(relay.address, again(), Party::Customer).await;
+    assert_eq!(again.welcome.unwrap().vault, None);
+}
+
 #[tokio::test]
 async fn a_renamed_relay_does_not_show_what_was_signed_for_its_old_name() {
     let mut relay = TestRelay::start().await;

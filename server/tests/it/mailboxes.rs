@@ -83,8 +83,8 @@ async fn a_flood_of_acknowledgements_costs_few_writes() {
     let talk = Talk::opened(&relay.organisation, &mut customer, &mut agent, "mira").await;
     customer.send_envelope(&talk, envelope(agent.mailbox(), Class::Store)).await.unwrap();
     let delivered = agent.delivered().await;
-    for generation in 1..=600 {
-        let ack = ToRelay::from(Ack { up_to: delivered.position, vault_generation: generation });
+    for _ in 1..=600 {
+        let ack = ToRelay::from(Ack { up_to: delivered.position, vault: None });
         agent.socket.feed(Message::Binary(ack.encode().unwrap().into())).await.unwrap();
     }
     agent.socket.flush().await.unwrap();

@@ -282,10 +282,13 @@ impl Store for SledStore {
 
     fn put_device(&self, device: DeviceKeyHash, record: DeviceRecord, expires_ms: u64) -> Answer<()> {
         self.run(move |txn| {
-            let bytes = record.to_stored()?;
             let key = keys::key(prefix::DEVICE, &[device.as_bytes()]);
+            let stored = txn.get(&key)?;
+            let before = stored.as_deref().and_then(split_number);
+            let remembered = before.and_then(|(_, bytes)| DeviceRecord::from_stored(bytes).ok());
+            let bytes = record.after(&remembered.unwrap_or_default()).to_stored()?;
             // Written with every acknowledgement: the note is there already most of the time.
-            let noted = txn.get(&key)?.and_then(|stored| Some(split_number(&stored)?.0));
+            let noted = before.map(|(noted, _)| noted);
             if noted.map(keys::bucket) != Some(keys::bucket(expires_ms)) {
                 txn.put(keys::expiry(keys::bucket(expires_ms), &key), Vec::new());
             }
