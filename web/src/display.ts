@@ -11,23 +11,27 @@ export const plain = (text: string): string => text.replace(UNSEEN, ' ').replace
 
 const RESERVED = /^(con|prn|aux|nul|com\d|lpt\d)(\.|$)/i;
 
-/** At most `most` characters; a file name keeps its extension. */
+const length = (text: string): number => new TextEncoder().encode(text).length;
+
+/** At most `most` bytes of UTF-8. What is left out is marked, and a file name keeps its extension. */
 export function shorten(name: string, most: number): string {
-  const characters = [...name];
-  if (characters.length <= most) return name;
+  if (length(name) <= most) return name;
   const dot = name.lastIndexOf('.');
-  const extension = dot > 0 ? [...name.slice(dot)].slice(0, 16) : [];
-  return [...characters.slice(0, most - extension.length), ...extension].join('');
+  const end = `…${dot > 0 ? [...name.slice(dot)].slice(0, 16).join('') : ''}`;
+  const start = [...(dot > 0 ? name.slice(0, dot) : name)];
+  let left = most - length(end);
+  const kept = start.findIndex((character) => (left -= length(character)) < 0);
+  return start.slice(0, kept < 0 ? undefined : kept).join('') + end;
 }
 
-/** A file name that no system reads as a path, a device or a hidden file; at most 120 characters. */
+/** A file name that no system reads as a path, a device or a hidden file, and that has room for a number behind it. */
 export function safeName(name: string): string {
   let safe = plain(name)
     .replace(/[/\\:*?"<>|%]/g, '_')
     .replace(/^[.\s]+/, '')
     .replace(/[.\s]+$/, '');
   if (safe === '' || RESERVED.test(safe)) safe = `file_${safe}`;
-  return shorten(safe, 120);
+  return shorten(safe, 200);
 }
 
 const UNITS = ['byte', 'kilobyte', 'megabyte', 'gigabyte'] as const;
@@ -41,6 +45,8 @@ export function size(bytes: number): string {
     maximumFractionDigits: step < 2 ? 0 : 1,
   }).format(bytes / 1000 ** step);
 }
+
+export const count = (number: number): string => new Intl.NumberFormat(language()).format(number);
 
 export const clock = (time: number): string =>
   new Intl.DateTimeFormat(language(), { hour: 'numeric', minute: '2-digit' }).format(time);

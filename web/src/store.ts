@@ -1,6 +1,8 @@
 // What the page knows: one state, changed by the worker's messages and by people, watched by the root component.
 
 import { plain, shorten } from './display';
+import { packDrafts, readDrafts } from './drafts';
+import type { Drafts } from './drafts';
 import type { Conversation, CoreEvent, Hex, LinkState, Message, Org, Problem, ToPage, ToWorker } from './worker/protocol';
 
 /** A message of ours that the vault has not confirmed, or that failed. Its text and file stay until it is safe. */
@@ -45,7 +47,8 @@ export interface State {
   network: boolean;
   typing: boolean;
   alerts: readonly Alert[];
-  draft: string;
+  /** What was begun in a conversation and not sent; it goes to nobody else. */
+  drafts: Drafts;
   /** A command that the screen waits for: opening, closing, forgetting. */
   busy: number | null;
 }
@@ -68,17 +71,20 @@ const start: State = {
   network: true,
   typing: false,
   alerts: [],
-  draft: '',
+  drafts: {},
   busy: null,
 };
 
-/** Characters of a file's name; in UTF-8 these fit into the protocol's 255 bytes. */
-const LONGEST_NAME = 60;
+/** Of a file, bytes of UTF-8 (protocol's MAX_NAME). */
+const LONGEST_NAME = 255;
 /** The peer's typing is forgotten after this many ms without news. */
 const TYPING_LASTS = 8000;
 
-const newest = (conversations: readonly Conversation[]): Conversation | undefined =>
-  conversations.reduce<Conversation | undefined>((best, one) => (best && best.opened >= one.opened ? best : one), undefined);
+export const isOpen = ({ phase }: Conversation): boolean => phase !== 'closed' && phase !== 'lost';
+
+/** Open ones before ended ones, then the newest first. */
+export const inOrder = (conversations: readonly Conversation[]): Conversation[] =>
+  [...conversations].sort((a, b) => Number(isOpen(b)) - Number(isOpen(a)) || b.opened - a.opened);
 
 const randomId = (): Hex =>
   Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, '0')).join('');
@@ -115,9 +121,10 @@ export class Store {
   receive(message: ToPage): void {
     switch (message.type) {
       case 'ready': {
-        const { org, demo, kept, draft, conversations } = message;
-        const current = newest(conversations)?.id ?? null;
-        this.set({ stage: 'running', org, demo, kept, draft, conversations, current, messages: [], more: false });
+        const { org, demo, kept, conversations } = message;
+        const drafts = readDrafts(message.draft);
+        const current = inOrder(conversations)[0]?.id ?? null;
+        this.set({ stage: 'running', org, demo, kept, drafts, conversations, current, messages: [], more: false });
         if (current) this.#post({ type: 'page', conversation: current, before: Number.MAX_SAFE_INTEGER });
         break;
       }
@@ -181,17 +188,32 @@ export class Store {
     const pending = state.pending.filter((one) => one.id !== id);
     if (pending.length < state.pending.length) {
       const next = { ...state, pending };
-      this.#saveDraft(next);
+      this.#saveDrafts(next);
       return next;
     }
     const command = this.#commands.get(id);
     this.#commands.delete(id);
     const next = { ...state, busy: state.busy === id ? null : state.busy };
     if (command === 'open') return { ...next, current: conversation, messages: [], more: false, typing: false };
-    if (command === 'forget') {
-      const conversations = state.conversations.filter((one) => one.id !== conversation);
-      return { ...next, conversations, current: null, messages: [], more: false };
-    }
+    return command === 'forget' && conversation ? this.#forgotten(next, conversation) : next;
+  }
+
+  /** Nothing of the conversation stays on the page either. */
+  #forgotten(state: State, conversation: Hex): State {
+    const gone = new Set(state.messages.flatMap(({ body }) => (body.kind === 'file' ? [body.transfer] : [])));
+    const next = {
+      ...state,
+      conversations: state.conversations.filter((one) => one.id !== conversation),
+      drafts: without(state.drafts, (id) => id === conversation),
+      pending: state.pending.filter((one) => one.conversation !== conversation),
+      alerts: state.alerts.filter((one) => one.conversation !== conversation),
+      files: without(state.files, (transfer) => gone.has(transfer)),
+      transfers: without(state.transfers, (transfer) => gone.has(transfer)),
+      current: null,
+      messages: [],
+      more: false,
+    };
+    this.#saveDrafts(next);
     return next;
   }
 
@@ -284,7 +306,10 @@ export class Store {
     const transfer = randomId();
     const one = { id: ++this.#lastId, conversation, time: Date.now(), text, file, transfer, problem: null };
     const files = file ? { ...this.state.files, [transfer]: file } : this.state.files;
-    this.set({ pending: [...this.state.pending, one], files });
+    // A text leaves the field for the message; until that is safe, it is kept as a draft.
+    const drafts = file ? this.state.drafts : { ...this.state.drafts, [conversation]: '' };
+    this.set({ pending: [...this.state.pending, one], files, drafts });
+    if (!file) this.#saveDrafts(this.state);
     this.#transmit(one);
   }
 
@@ -304,7 +329,7 @@ export class Store {
 
   discard(failed: Pending): void {
     this.set({ pending: this.state.pending.filter((one) => one !== failed) });
-    this.#saveDraft(this.state);
+    this.#saveDrafts(this.state);
   }
 
   /** The checked bytes of an attachment; none when it failed, which an alert explains. */
@@ -316,23 +341,28 @@ export class Store {
     return new Promise((resolve) => this.#waitingFiles.set(id, resolve));
   }
 
-  typing(on: boolean): void {
-    if (this.state.current) this.#post({ type: 'typing', conversation: this.state.current, on });
+  typing(conversation: Hex, on: boolean): void {
+    this.#post({ type: 'typing', conversation, on });
   }
 
-  read(counter: number): void {
-    if (this.state.current) this.#post({ type: 'read', conversation: this.state.current, counter });
+  read(conversation: Hex, counter: number): void {
+    this.#post({ type: 'read', conversation, counter });
   }
 
-  draft(text: string): void {
-    this.state = { ...this.state, draft: text };
-    this.#saveDraft(this.state);
+  /** Draws nothing anew: the field has the text already. */
+  draft(conversation: Hex, text: string): void {
+    if (!this.state.conversations.some((one) => one.id === conversation)) return;
+    this.state = { ...this.state, drafts: { ...this.state.drafts, [conversation]: text } };
+    this.#saveDrafts(this.state);
   }
 
   /** Text that is not yet safe in a message comes back as draft after a reload. */
-  #saveDraft(state: State): void {
-    const unsent = state.pending.map((one) => one.text).filter((text) => text !== '');
-    this.#post({ type: 'draft', text: [...unsent, state.draft].filter((text) => text !== '').join('\n\n') });
+  #saveDrafts({ conversations, drafts, pending }: State): void {
+    const texts = conversations.map(({ id }): [Hex, string] => {
+      const unsent = pending.filter((one) => one.conversation === id).map((one) => one.text);
+      return [id, [...unsent, drafts[id] ?? ''].filter((text) => text !== '').join('\n\n')];
+    });
+    this.#post({ type: 'draft', text: packDrafts(Object.fromEntries(texts)) });
   }
 
   dismiss(id: number): void {
@@ -344,6 +374,9 @@ const alert = (state: State, conversation: Hex | null, problem: Problem, id: num
   const others = state.alerts.filter((one) => one.problem.code !== problem.code);
   return { ...state, alerts: [...others.slice(-2), { id, conversation, problem }] };
 };
+
+const without = <T>(record: Readonly<Record<Hex, T>>, gone: (key: Hex) => boolean): Record<Hex, T> =>
+  Object.fromEntries(Object.entries(record).filter(([key]) => !gone(key)));
 
 /** Inserts or replaces a message at its place. */
 function place(messages: readonly Message[], message: Message): readonly Message[] {

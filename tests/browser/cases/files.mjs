@@ -69,6 +69,10 @@ test('names of files are harmless, and empty files are refused with a reason', {
   await page.setInputFiles('input[type=file]', { name: 'photo\u202Egpj.exe', mimeType: 'image/jpeg', buffer: Buffer.from('MZ') });
   await visitor.page.waitForSelector('.message.mine[data-state=delivered] .file-name, .message.mine[data-state=read] .file-name');
   assert.equal(await page.textContent('.file-name'), 'photo gpj.exe');
+  // Longer than a name may be, in bytes: the cut shows, and what kind of file it is stays.
+  const long = '图'.repeat(100);
+  await page.setInputFiles('input[type=file]', { name: `${long}.tar.gz`, mimeType: 'application/gzip', buffer: Buffer.from('x') });
+  await visitor.see(`You sent: ${long.slice(0, 83)}….gz`);
   await page.setInputFiles('input[type=file]', { name: 'empty.txt', mimeType: 'text/plain', buffer: Buffer.alloc(0) });
   await page.waitForSelector('.failed');
   assert.match(await page.textContent('.failed'), /This file is empty/);

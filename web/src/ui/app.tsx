@@ -4,6 +4,7 @@ import { useEffect, useState } from 'preact/hooks';
 import { t } from '../i18n';
 import type { Store } from '../store';
 import { Chat } from './chat';
+import { unread } from './chats';
 import { Consent } from './consent';
 import { Held, Loading, Refused } from './screens';
 
@@ -13,7 +14,7 @@ export function App({ store }: { store: Store }) {
     setState(store.state);
     return store.watch(() => setState(store.state));
   }, [store]);
-  useTitle(state.conversations.reduce((sum, one) => sum + one.unread, 0));
+  useTitle(unread(state.conversations));
 
   return (
     <div class="frame">
@@ -33,8 +34,8 @@ export function App({ store }: { store: Store }) {
 }
 
 /** Unread messages in the tab's title. */
-function useTitle(unread: number): void {
+function useTitle(messages: number): void {
   useEffect(() => {
-    document.title = unread > 0 ? `(${unread}) ${t('title')}` : t('title');
-  }, [unread]);
+    document.title = messages > 0 ? `(${messages}) ${t('title')}` : t('title');
+  }, [messages]);
 }

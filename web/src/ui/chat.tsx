@@ -1,12 +1,13 @@
 // The chat: header, state of the connection, transcript, composer, and the panel beside or over it.
 
-import { useEffect, useState } from 'preact/hooks';
+import { useEffect, useRef, useState } from 'preact/hooks';
 import { plain } from '../display';
 import { t } from '../i18n';
+import { isOpen } from '../store';
 import type { State, Store } from '../store';
 import type { Conversation, Org } from '../worker/protocol';
+import { agentName, unread } from './chats';
 import { Composer } from './composer';
-import { agentName } from './consent';
 import { Header } from './header';
 import { Icon } from './icons';
 import { Messages } from './messages';
@@ -28,11 +29,21 @@ interface Props {
 export function Chat({ store, state, org, conversation }: Props) {
   const wide = useWide();
   const [panel, setPanel] = useState(wide);
+  // Beside the chat it is open; it never lays itself over the chat because a window got narrower or a phone was turned.
+  useEffect(() => setPanel(wide), [wide]);
   const [dragged, setDragged] = useState(false);
   const name = plain(agentName(conversation) ?? '');
-  const ended = conversation.phase === 'closed' || conversation.phase === 'lost';
+  const ended = !isOpen(conversation);
   const over = panel && !wide;
+  const unsent = state.drafts[conversation.id] ?? '';
+  const opener = useRef<HTMLButtonElement>(null);
   const alerts = state.alerts.filter((one) => one.conversation === null || one.conversation === conversation.id);
+
+  /** The focus goes back to where the panel was opened, once that can be reached again. */
+  const closePanel = () => {
+    setPanel(false);
+    requestAnimationFrame(() => opener.current?.focus());
+  };
 
   return (
     <div class={panel && wide ? 'chat with-panel' : 'chat'}>
@@ -54,7 +65,15 @@ export function Chat({ store, state, org, conversation }: Props) {
           for (const file of event.dataTransfer.files) store.sendFile(file);
         }}
       >
-        <Header conversation={conversation} org={org} panel={panel} onPanel={() => setPanel(!panel)} />
+        <Header
+          conversation={conversation}
+          org={org}
+          elsewhere={unread(state.conversations.filter((one) => one.id !== conversation.id))}
+          panel={panel}
+          opener={opener}
+          onChats={() => store.show(null)}
+          onPanel={() => setPanel(!panel)}
+        />
         <Banner store={store} state={state} conversation={conversation} ended={ended} />
         <Messages key={conversation.id} store={store} state={state} conversation={conversation} name={name} typing={state.typing && !ended} />
         {alerts.map((alert) => (
@@ -70,15 +89,16 @@ export function Chat({ store, state, org, conversation }: Props) {
         {ended ? (
           <div class="ended">
             <p>{t('closedHint')}</p>
+            {unsent && <p class="unsent">{t('unsent')}<q dir="auto">{unsent}</q></p>}
             <button type="button" class="primary" onClick={() => store.show(null)}>{t('startNew')}</button>
           </div>
         ) : (
-          <Composer key={conversation.id} store={store} draft={state.draft} />
+          <Composer key={conversation.id} store={store} conversation={conversation.id} />
         )}
         {dragged && <div class="drop"><Icon name="lock" /><p>{t('drop')}</p></div>}
       </main>
       {panel && (
-        <Panel store={store} conversation={conversation} org={org} over={over} onClose={() => setPanel(false)} />
+        <Panel store={store} conversation={conversation} org={org} over={over} onClose={closePanel} />
       )}
     </div>
   );

@@ -3,6 +3,7 @@
 import { useEffect, useRef, useState } from 'preact/hooks';
 import { t } from '../i18n';
 import type { Store } from '../store';
+import type { Hex } from '../worker/protocol';
 import { Icon } from './icons';
 
 /** Longest text of one message, bytes of UTF-8 (protocol's MAX_TEXT). */
@@ -11,25 +12,37 @@ const DRAFT_AFTER = 150;
 const TYPING_EVERY = 4000;
 const TYPING_ENDS = 5000;
 
-export function Composer({ store, draft }: { store: Store; draft: string }) {
-  const [text, setText] = useState(draft);
+export function Composer({ store, conversation }: { store: Store; conversation: Hex }) {
+  const [text, setText] = useState(store.state.drafts[conversation] ?? '');
   const area = useRef<HTMLTextAreaElement>(null);
   const picker = useRef<HTMLInputElement>(null);
   const saving = useRef(0);
-  const typing = useTyping(store);
+  const typing = useTyping(store, conversation);
   const tooLong = text.length > MAX_TEXT / 4 && new TextEncoder().encode(text).length > MAX_TEXT;
 
   const change = (next: string) => {
     setText(next);
     clearTimeout(saving.current);
-    saving.current = window.setTimeout(() => store.draft(next), DRAFT_AFTER);
+    saving.current = window.setTimeout(() => store.draft(conversation, next), DRAFT_AFTER);
   };
 
-  // The last words before the page goes away are kept as well.
+  // The last words before the page, or this chat on it, goes away are kept as well.
   useEffect(() => {
-    const keep = () => store.draft(area.current?.value ?? '');
+    const element = area.current;
+    const keep = () => {
+      clearTimeout(saving.current);
+      store.draft(conversation, element?.value ?? '');
+    };
     addEventListener('pagehide', keep);
-    return () => removeEventListener('pagehide', keep);
+    return () => {
+      removeEventListener('pagehide', keep);
+      keep();
+    };
+  }, []);
+
+  // The button that led here is gone; who writes with a keyboard goes on here.
+  useEffect(() => {
+    if (document.activeElement === document.body) area.current?.focus({ preventScroll: true });
   }, []);
 
   useEffect(() => {
@@ -43,7 +56,6 @@ export function Composer({ store, draft }: { store: Store; draft: string }) {
     if (text.trim() === '' || tooLong) return;
     clearTimeout(saving.current);
     typing.stopped();
-    store.state.draft = '';
     store.send(text.trim());
     setText('');
     area.current?.focus();
@@ -110,19 +122,19 @@ export function Composer({ store, draft }: { store: Store; draft: string }) {
 }
 
 /** Says "typing" at most every few seconds, and "stopped" after a pause. */
-function useTyping(store: Store) {
+function useTyping(store: Store, conversation: Hex) {
   const told = useRef(0);
   const timer = useRef(0);
   const stopped = () => {
     clearTimeout(timer.current);
-    if (told.current > 0) store.typing(false);
+    if (told.current > 0) store.typing(conversation, false);
     told.current = 0;
   };
   const going = () => {
     const now = performance.now();
     if (told.current === 0 || now - told.current > TYPING_EVERY) {
       told.current = now;
-      store.typing(true);
+      store.typing(conversation, true);
     }
     clearTimeout(timer.current);
     timer.current = window.setTimeout(stopped, TYPING_ENDS);

@@ -1,10 +1,12 @@
-// Before a chat: who it is with, what is protected, the privacy notice, and an explicit yes.
+// Before a chat: who it is with, what is protected, the privacy notice, and an explicit yes. Who has chats already finds
+// them here, above the new one.
 
-import { useState } from 'preact/hooks';
-import { dateAndTime, plain } from '../display';
+import { useEffect, useRef, useState } from 'preact/hooks';
+import { plain } from '../display';
 import { pick, t } from '../i18n';
 import type { Store, State } from '../store';
 import type { Org } from '../worker/protocol';
+import { Chats, topicName } from './chats';
 import { Icon } from './icons';
 import { AlertBox } from './problem';
 
@@ -13,31 +15,39 @@ function noticeFor(org: Org) {
   return org.notices.find((notice) => notice.hash === chosen);
 }
 
-const topicName = (topic: Org['topics'][number]) => plain(pick(topic.names) ?? topic.id);
-
 export function Consent({ store, state, org }: { store: Store; state: State; org: Org }) {
   const [topic, setTopic] = useState(org.topics[0]?.id ?? '');
+  const title = useRef<HTMLHeadingElement>(null);
   const notice = noticeFor(org);
   const name = plain(org.name);
   const busy = state.busy !== null;
-  const earlier = [...state.conversations].sort((a, b) => b.opened - a.opened);
+  const returning = state.conversations.length > 0;
+
+  // Who comes back from a chat starts reading at the top; the button that led here is gone.
+  useEffect(() => {
+    if (returning) title.current?.focus();
+  }, []);
 
   return (
     <main class="consent">
       <div class="badge" aria-hidden="true"><Icon name="lock" /></div>
-      <h1>{t('consentTitle', { org: name })}</h1>
+      <h1 ref={title} tabIndex={-1}>{t('consentTitle', { org: name })}</h1>
       <p class="lead">{t('consentLead')}</p>
 
       {state.alerts.map((alert) => (
         <AlertBox key={alert.id} problem={alert.problem} onDismiss={() => store.dismiss(alert.id)} />
       ))}
 
+      {returning && <Chats store={store} conversations={state.conversations} org={org} />}
+
       <form
+        aria-labelledby={returning ? 'new-title' : undefined}
         onSubmit={(event) => {
           event.preventDefault();
           if (notice) store.open(topic, notice.language, notice.hash);
         }}
       >
+        {returning && <h2 id="new-title">{t('startNew')}</h2>}
         <fieldset class="topics">
           <legend>{t('topic')}</legend>
           {org.topics.map((one) => (
@@ -68,27 +78,6 @@ export function Consent({ store, state, org }: { store: Store; state: State; org
           {busy ? t('agreeing') : t('agree')}
         </button>
       </form>
-
-      {earlier.length > 0 && (
-        <section class="earlier" aria-labelledby="earlier-title">
-          <h2 id="earlier-title">{t('earlier')}</h2>
-          <ul>
-            {earlier.map((one) => (
-              <li key={one.id}>
-                <button type="button" class="row" onClick={() => store.show(one.id)}>
-                  <bdi>{plain(agentName(one) ?? name)}</bdi>
-                  <span class="muted">{dateAndTime(one.opened)}</span>
-                </button>
-              </li>
-            ))}
-          </ul>
-        </section>
-      )}
     </main>
   );
-}
-
-/** The certified name of whoever answers, or answered last. */
-export function agentName(conversation: { readers: { role: string; name: string | null }[] }): string | undefined {
-  return conversation.readers.find((reader) => reader.role === 'agent')?.name ?? undefined;
 }

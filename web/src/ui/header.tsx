@@ -1,17 +1,18 @@
 // The top of a chat: who answers, how that is known, and the way to "who can read".
 
-import { initials, plain } from '../display';
+import type { RefObject } from 'preact';
+import { count, initials, plain } from '../display';
 import { t } from '../i18n';
 import type { Conversation, Org } from '../worker/protocol';
-import { agentName } from './consent';
+import { agentName } from './chats';
 import { Icon } from './icons';
 
-function status(conversation: Conversation, name: string, org: string): string {
+function status(conversation: Conversation, org: string): string {
   switch (conversation.phase) {
     case 'queued':
       return t('nobodyYet', { org });
     case 'assigned':
-      return t('assigned', { name });
+      return t('assigned', { org });
     case 'active':
       return t('active', { org });
     case 'closed':
@@ -24,25 +25,35 @@ function status(conversation: Conversation, name: string, org: string): string {
 interface Props {
   conversation: Conversation;
   org: Org;
+  /** Unread messages in other chats. */
+  elsewhere: number;
   panel: boolean;
+  /** The button that opens the panel. */
+  opener: RefObject<HTMLButtonElement | null>;
+  onChats: () => void;
   onPanel: () => void;
 }
 
-export function Header({ conversation, org, panel, onPanel }: Props) {
+export function Header({ conversation, org, elsewhere, panel, opener, onChats, onPanel }: Props) {
   const name = plain(agentName(conversation) ?? '');
   const orgName = plain(org.name);
   const verified = name !== '' && (conversation.phase === 'active' || conversation.phase === 'assigned');
+  const chats = elsewhere > 0 ? `${t('chats')}: ${t('unread', { n: count(elsewhere) })}` : t('chats');
   return (
     <header class="head">
+      <button type="button" class="quiet-icon back" aria-label={chats} title={chats} onClick={onChats}>
+        <Icon name="back" />
+        {elsewhere > 0 && <span class="dot" aria-hidden="true" />}
+      </button>
       <div class={name ? 'face' : 'face empty'} aria-hidden="true">{name ? initials(name) : <Icon name="lock" />}</div>
       <div class="who">
-        <h1><bdi>{name || orgName}</bdi></h1>
+        <h1 title={name || orgName}><bdi>{name || orgName}</bdi></h1>
         <p class="status">
           {verified && <Icon name="shield" />}
-          <span dir="auto">{status(conversation, name, orgName)}</span>
+          <span dir="auto">{status(conversation, orgName)}</span>
         </p>
       </div>
-      <button type="button" class="pill" aria-expanded={panel} aria-controls="panel" onClick={onPanel}>
+      <button type="button" class="pill" aria-expanded={panel} aria-controls="panel" ref={opener} onClick={onPanel}>
         <Icon name="shield" />
         <span>{t('readers')}</span>
       </button>

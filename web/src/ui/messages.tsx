@@ -13,6 +13,9 @@ const TOGETHER = 4 * 60_000;
 /** The end counts as in sight within this many pixels. */
 const NEAR_END = 80;
 
+/** A scroll this soon after a wheel, a finger or a key comes from it, ms. */
+const BY_HAND = 1000;
+
 /** What edits and deletions made of a message; both append, neither rewrites. */
 export type Changes = ReadonlyMap<string, { text: string | null }>;
 
@@ -50,7 +53,8 @@ interface Props {
 export function Messages({ store, state: page, conversation, name, typing }: Props) {
   const box = useRef<HTMLDivElement>(null);
   const atEnd = useRef(true);
-  const lastTop = useRef(0);
+  const seen = useRef({ top: 0, height: 0, room: 0 });
+  const touched = useRef(-Infinity);
   const before = useRef({ first: 0, height: 0 });
   const [below, setBelow] = useState(false);
   const messages = useMemo(() => page.messages.filter(shown), [page.messages]);
@@ -86,22 +90,41 @@ export function Messages({ store, state: page, conversation, name, typing }: Pro
     return () => follow.disconnect();
   }, []);
 
-  useReadMarks(store, messages, atEnd);
+  useReadMarks(store, conversation.id, messages, atEnd);
 
   const scrolled = () => {
     const element = box.current;
     if (!element) return;
-    const near = element.scrollHeight - element.scrollTop - element.clientHeight < NEAR_END;
-    // Rows that get their real height also move things; only going up leaves the end.
-    if (near) atEnd.current = true;
-    else if (element.scrollTop < lastTop.current) atEnd.current = false;
-    lastTop.current = element.scrollTop;
+    const { scrollTop: top, scrollHeight: height, clientHeight: room } = element;
+    const left = height - top - room;
+    const near = left < NEAR_END;
+    // Rows that get their real height, a turned phone and a smaller window move things as well: only a person who goes
+    // up leaves the end.
+    const byHand = performance.now() - touched.current < BY_HAND || (height === seen.current.height && room === seen.current.room);
+    if (byHand && top < seen.current.top && left > 1) atEnd.current = false;
+    else if (near) atEnd.current = true;
+    seen.current = { top, height, room };
     if (near) setBelow(false);
+  };
+
+  const touch = () => {
+    touched.current = performance.now();
   };
 
   return (
     <div class="log-frame">
-      <div class="log" role="log" aria-label={t('log')} tabIndex={0} ref={box} onScroll={scrolled}>
+      <div
+        class="log"
+        role="log"
+        aria-label={t('log')}
+        tabIndex={0}
+        ref={box}
+        onScroll={scrolled}
+        onWheel={touch}
+        onTouchMove={touch}
+        onPointerDown={touch}
+        onKeyDown={touch}
+      >
         <div class="log-inner">
           {page.more && (
             <button type="button" class="quiet older" onClick={() => store.earlier()}>{t('older')}</button>
@@ -181,7 +204,7 @@ const Intro = () => (
 );
 
 /** Tells the peer what was read, when its last message is really in sight. */
-function useReadMarks(store: Store, messages: readonly Message[], atEnd: { current: boolean }) {
+function useReadMarks(store: Store, conversation: Hex, messages: readonly Message[], atEnd: { current: boolean }) {
   const told = useRef('');
   useEffect(() => {
     const tell = () => {
@@ -190,7 +213,7 @@ function useReadMarks(store: Store, messages: readonly Message[], atEnd: { curre
       const mark = keyOf(last.device, last.counter);
       if (told.current === mark) return;
       told.current = mark;
-      store.read(last.counter);
+      store.read(conversation, last.counter);
     };
     tell();
     document.addEventListener('visibilitychange', tell);

@@ -7,9 +7,10 @@ import { t } from '../i18n';
 import type { Key } from '../i18n';
 import { scheme, setScheme } from '../scheme';
 import type { Scheme } from '../scheme';
+import { isOpen } from '../store';
 import type { Store } from '../store';
 import type { Conversation, Org, Reader } from '../worker/protocol';
-import { agentName } from './consent';
+import { agentName } from './chats';
 import { Icon } from './icons';
 
 interface Props {
@@ -33,7 +34,7 @@ export function Panel({ store, conversation, org, over, onClose }: Props) {
   const now = listed.some((reader) => reader.me) ? listed : [myself, ...listed];
   const before = conversation.readers.filter((reader) => !reader.current);
   const name = plain(agentName(conversation) ?? '');
-  const ended = conversation.phase === 'closed' || conversation.phase === 'lost';
+  const ended = !isOpen(conversation);
 
   return (
     <div
@@ -151,14 +152,29 @@ function Appearance() {
   );
 }
 
-/** A button that asks once more before it acts. */
+/** A button that asks once more before it acts. The focus follows the question and comes back when it is taken back. */
 function Confirmed(props: { label: ComponentChildren; question: string; yes: string; onYes: () => void }) {
   const [asked, ask] = useState(false);
+  const button = useRef<HTMLButtonElement>(null);
+  const settled = useRef(true);
+  useEffect(() => {
+    if (!settled.current) button.current?.focus();
+    settled.current = false;
+  }, [asked]);
   if (!asked) {
-    return <button type="button" class="quiet danger" onClick={() => ask(true)}>{props.label}</button>;
+    return <button key="ask" type="button" class="quiet danger" ref={button} onClick={() => ask(true)}>{props.label}</button>;
   }
   return (
-    <div class="confirm" role="group" aria-label={props.question}>
+    <div
+      class="confirm"
+      role="group"
+      aria-label={props.question}
+      onKeyDown={(event) => {
+        if (event.key !== 'Escape') return;
+        event.stopPropagation();
+        ask(false);
+      }}
+    >
       <p>{props.question}</p>
       <button
         type="button"
@@ -170,7 +186,7 @@ function Confirmed(props: { label: ComponentChildren; question: string; yes: str
       >
         {props.yes}
       </button>
-      <button type="button" class="quiet" onClick={() => ask(false)}>{t('cancel')}</button>
+      <button key="cancel" type="button" class="quiet" ref={button} onClick={() => ask(false)}>{t('cancel')}</button>
     </div>
   );
 }

@@ -149,6 +149,7 @@ export type ToWorker =
   | { type: 'read'; conversation: Hex; counter: number }
   /** The messages before this place, newest last. */
   | { type: 'page'; conversation: Hex; before: number }
+  /** All drafts in one sealed text; the worker does not look into it. */
   | { type: 'draft'; text: string };
 
 /** Worker to page. */
