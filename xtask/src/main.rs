@@ -46,6 +46,10 @@ enum Task {
     Bench(bench::Options),
     /// Check the licences of all dependencies and that no crate of the cryptography is there twice
     Licences,
+    /// Become a program that ends when the demo does (the demo itself calls this)
+    #[cfg(target_os = "linux")]
+    #[command(hide = true)]
+    Bound(demo::bound::Options),
 }
 
 fn main() -> ExitCode {
@@ -56,6 +60,8 @@ fn main() -> ExitCode {
         Task::Web(options) => web::run(&workspace, options),
         Task::Bench(options) => bench::run(&workspace, options),
         Task::Licences => licences::run(&workspace),
+        #[cfg(target_os = "linux")]
+        Task::Bound(options) => demo::bound::run(options),
     });
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -1,4 +1,5 @@
-// The relay dies and comes back. Last, since it ends the demo: a second start goes on with the same data.
+// The relay dies, or the whole demo, and comes back. Last, since it ends the demo: a second start goes on with the same
+// data.
 
 import assert from 'node:assert/strict';
 import { test } from '../lib/cases.mjs';
@@ -21,4 +22,20 @@ test('relay restart: what is written meanwhile is kept, and delivered afterwards
   await visitor.page.waitForSelector('.banner.link', { state: 'detached' });
   const texts = await visitor.texts();
   assert.deepEqual(texts, ['Before the crash', 'You said: Before the crash', 'While it is down', 'You said: While it is down']);
+});
+
+test('kill -9 of the demo: relay and agent end with it, and the next start goes on', { restarts: true, time: 15 * 60_000 }, async (visitor, demo) => {
+  visitor.expect(LOST);
+  await visitor.enter();
+  await visitor.write('Before the kill');
+  await visitor.see('You said: Before the kill');
+  assert.equal((await demo.programs()).length, 2);
+  await demo.kill();
+  for (let n = 0; (await demo.programs()).length > 0; n++) {
+    assert.ok(n < 100, 'relay or agent still runs after 10 s');
+    await visitor.page.waitForTimeout(100);
+  }
+  await demo.start();
+  await visitor.write('After the kill');
+  await visitor.see('You said: After the kill', visitor.page, BACK);
 });

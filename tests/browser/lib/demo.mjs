@@ -12,20 +12,24 @@ const root = fileURLToPath(new URL('../../../', import.meta.url));
 const START = 20 * 60_000;
 const STOP = 20_000;
 
+/** Long enough for an agent that accepts by itself, short enough to wait for one that does not, s. */
+const ACCEPT = '15';
+
 class Demo {
-  #data;
+  data;
   #child = null;
   #ended = Promise.resolve();
   page = '';
+  relay = '';
 
   constructor(data) {
-    this.#data = data;
+    this.data = data;
   }
 
   /** The first time on free ports, then on the same ones. */
   async start() {
     const ports = this.page === '' ? ['--port', '0', '--relay-port', '0'] : [];
-    const child = spawn('cargo', ['xtask', 'demo', '--headless', '--data', this.#data, ...ports], {
+    const child = spawn('cargo', ['xtask', 'demo', '--headless', '--data', this.data, '--accept-seconds', ACCEPT, ...ports], {
       cwd: root,
       stdio: ['ignore', 'pipe', 'pipe'],
     });
@@ -43,17 +47,34 @@ class Demo {
       child.once('error', reject);
       setTimeout(() => reject(new Error(`the demo is not ready:\n${told}`)), START).unref();
     });
-    this.page = (await ready).page;
+    const { page, relay } = await ready;
+    Object.assign(this, { page, relay });
   }
 
   /** kill -9 for the relay; the demo then ends by itself. */
   async killRelay() {
+    for (const { pid, words } of await this.programs()) {
+      if (words.includes('serve')) process.kill(pid, 'SIGKILL');
+    }
+    await this.#ended;
+  }
+
+  /** kill -9 for the demo itself, which then cannot end its programs. */
+  async kill() {
+    this.#child.kill('SIGKILL');
+    await this.#ended;
+  }
+
+  /** The relay and the agent of this demo, as far as they run. */
+  async programs() {
+    const found = [];
     for (const name of await readdir('/proc')) {
       if (!/^\d+$/.test(name)) continue;
       const words = (await readFile(`/proc/${name}/cmdline`, 'utf8').catch(() => '')).split('\0');
-      if (words.includes('serve') && words.includes(join(this.#data, 'relay.toml'))) process.kill(Number(name), 'SIGKILL');
+      const ours = [join(this.data, 'relay.toml'), join(this.data, 'agent')];
+      if (words.some((word) => ours.includes(word))) found.push({ pid: Number(name), words });
     }
-    await this.#ended;
+    return found;
   }
 
   async stop() {
@@ -63,7 +84,7 @@ class Demo {
       await this.#ended;
       clearTimeout(late);
     }
-    await rm(this.#data, { recursive: true, force: true });
+    await rm(this.data, { recursive: true, force: true });
   }
 }
 

@@ -5,9 +5,11 @@
 //! 3. Relay and command line are built; the organisation and its one agent are made or renewed ([`organisation`]).
 //! 4. The customer page is built for that organisation and served ([`pages`]).
 //! 5. The relay starts ([`relay`]), then the agent: in this terminal, or by itself with `--headless` ([`bot`]).
-//! 6. Until Ctrl-C, SIGTERM or the end of the agent's chat; then the agent stops, then the relay.
+//! 6. Until Ctrl-C, SIGTERM or the end of the agent's chat; then the agent stops, then the relay. When the demo is killed,
+//!    the kernel ends both ([`bound`]).
 
 mod bot;
+pub(crate) mod bound;
 mod data;
 mod organisation;
 mod pages;
@@ -50,6 +52,9 @@ pub(crate) struct Options {
     /// Port of the relay; 0 takes a free one [default: that of the last start, or 7443]
     #[arg(long, value_name = "N")]
     relay_port: Option<u16>,
+    /// How long an agent may take to accept a conversation before it goes to another
+    #[arg(long, value_name = "N", default_value_t = 60, value_parser = clap::value_parser!(u32).range(1..))]
+    accept_seconds: u32,
 }
 
 pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
@@ -91,7 +96,16 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
         .block_on(async {
             let stop = Stop::listen()?;
             let program = workspace.built("debug", "sealdesk-relay");
-            let relay = relay::start(&program, &folder, ports, &organisation.org_file()).await?;
+            let relay = relay::start(
+                &program,
+                &folder,
+                &relay::Settings {
+                    ports,
+                    org: &organisation.org_file(),
+                    accept_seconds: options.accept_seconds,
+                },
+            )
+            .await?;
             let mut watch = Watch { stop, relay, folder: &folder };
             let ended = talk(options, &mut watch, &organisation, ports).await;
             relay::stop(&mut watch.relay).await;
@@ -131,7 +145,7 @@ async fn talk(
 ) -> Result<()> {
     let relay_url = relay::url(ports.relay);
     let page_url = format!("http://127.0.0.1:{}/", ports.page);
-    let chat = organisation.agent_chat(&relay_url);
+    let chat = organisation.agent_chat(&relay_url)?;
     let folder = watch.folder;
     if options.headless {
         let mut bot = tokio::select! {

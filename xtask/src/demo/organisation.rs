@@ -54,11 +54,11 @@ impl<'a> Organisation<'a> {
     }
 
     /// `sealdesk agent chat` for the one agent.
-    pub(crate) fn agent_chat(&self, relay_url: &str) -> std::process::Command {
-        let mut command = std::process::Command::new(&self.sealdesk);
+    pub(crate) fn agent_chat(&self, relay_url: &str) -> Result<std::process::Command> {
+        let mut command = super::bound::command(&self.sealdesk)?;
         command.args(["agent", "chat", "--relay", relay_url, "--home"]).arg(self.agent());
         command.arg("--passphrase-file").arg(&self.agent_passphrase);
-        command
+        Ok(command)
     }
 
     fn admin(&self) -> PathBuf {

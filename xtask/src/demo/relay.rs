@@ -3,7 +3,7 @@
 use std::fs::{self, File};
 use std::net::TcpStream;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -20,19 +20,27 @@ const READY: Duration = Duration::from_secs(30);
 /// A process of ours that has not ended this long after SIGTERM is killed.
 const STOP: Duration = Duration::from_secs(10);
 
+/// What this demo's relay is told.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Settings<'a> {
+    pub(crate) ports: Ports,
+    pub(crate) org: &'a Path,
+    pub(crate) accept_seconds: u32,
+}
+
 pub(crate) fn url(port: u16) -> String {
     format!("ws://127.0.0.1:{port}/")
 }
 
 /// Starts it and waits until it accepts connections. It has a process group of its own, so that Ctrl-C reaches us alone
 /// and everything stops in order.
-pub(crate) async fn start(program: &Path, folder: &Folder, ports: Ports, org: &Path) -> Result<Child> {
+pub(crate) async fn start(program: &Path, folder: &Folder, settings: &Settings<'_>) -> Result<Child> {
     let config = folder.join("relay.toml");
-    fs::write(&config, configuration(folder, ports, org)?).map_err(Error::file("write", &config))?;
+    fs::write(&config, configuration(folder, settings)?).map_err(Error::file("write", &config))?;
     let log_path = folder.join(LOG);
     let log = File::create(&log_path).map_err(Error::file("create", &log_path))?;
     let out = log.try_clone().map_err(Error::file("share", &log_path))?;
-    let mut command = Command::new(program);
+    let mut command = super::bound::command(program)?;
     command.args(["serve", "--config"]).arg(&config).stdin(Stdio::null()).stdout(out).stderr(log);
     std::os::unix::process::CommandExt::process_group(&mut command, 0);
     let mut command = tokio::process::Command::from(command);
@@ -42,7 +50,7 @@ pub(crate) async fn start(program: &Path, folder: &Folder, ports: Ports, org: &P
         .map_err(|source| Error::Start { command: program.display().to_string(), source })?;
     let ready = async {
         loop {
-            if TcpStream::connect(("127.0.0.1", ports.relay)).is_ok() {
+            if TcpStream::connect(("127.0.0.1", settings.ports.relay)).is_ok() {
                 return true;
             }
             if matches!(relay.try_wait(), Ok(Some(_)) | Err(_)) {
@@ -76,9 +84,9 @@ pub(crate) async fn stop(child: &mut Child) {
     }
 }
 
-fn configuration(folder: &Folder, ports: Ports, org: &Path) -> Result<String> {
+fn configuration(folder: &Folder, settings: &Settings<'_>) -> Result<String> {
+    let Settings { ports: Ports { page, relay }, org, accept_seconds } = *settings;
     let (data, org) = (quoted(&folder.join("relay"))?, quoted(org)?);
-    let Ports { page, relay } = ports;
     Ok(format!(
         r#"# Written by `cargo xtask demo` at every start.
 org = {org}
@@ -91,6 +99,9 @@ allowed_origins = ["http://127.0.0.1:{page}", "http://localhost:{page}"]
 [limits]
 connects_per_minute = 600
 conversations_per_hour = 600
+
+[routing]
+accept_seconds = {accept_seconds}
 "#
     ))
 }
