@@ -1,21 +1,31 @@
-// The customer page in a real Chromium, against a real relay and a real agent.
+// The customer page in a real Chromium, and once through in a real Firefox, against a real relay and real agents.
 //
 //   node run.mjs [WORD...]     only tests whose name contains one of the words
 //
 //   SEALDESK_CHROMIUM  the browser (default: /usr/bin/chromium)
-//   SEALDESK_PAGE      use this running demo instead of starting one; tests that restart the relay are left out
+//   SEALDESK_FIREFOX   the other browser (default: /usr/bin/firefox-esr or /usr/bin/firefox)
+//   SEALDESK_PAGE      use this running demo instead of starting one; tests that need its folder are left out
 //
 // Each test has a browser profile of its own. A console error, an uncaught exception or a violation of the content
 // security policy fails the test in which it happens. Everything is bounded in time.
 
 import { rm } from 'node:fs/promises';
+import { stopAgents } from './lib/agents.mjs';
 import { openBrowser } from './lib/browser.mjs';
 import { startDemo, useDemo } from './lib/demo.mjs';
 import { artifacts, cases, runCase } from './lib/cases.mjs';
+import { firefox } from './lib/firefox.mjs';
 import { removeScratch } from './lib/scratch.mjs';
 
 const words = process.argv.slice(2);
-for (const file of ['chat', 'keeping', 'files', 'tabs', 'faults', 'looks', 'restart']) await import(`./cases/${file}.mjs`);
+for (const file of ['chat', 'chats', 'keeping', 'files', 'tabs', 'faults', 'looks', 'agents', 'firefox', 'restart']) await import(`./cases/${file}.mjs`);
+
+/** Why this test cannot run here. On a CI machine a missing browser is a failure, not a reason. */
+function obstacle(one) {
+  if ((one.restarts || one.agents) && given) return 'the demo is not ours';
+  if (one.firefox && !firefox && process.env.CI !== 'true') return 'no Firefox on this machine (Debian: `apt-get install firefox-esr`)';
+  return null;
+}
 
 await rm(artifacts, { recursive: true, force: true });
 const given = process.env.SEALDESK_PAGE;
@@ -27,8 +37,9 @@ let skipped = 0;
 try {
   for (const one of cases) {
     if (words.length > 0 && !words.some((word) => one.name.includes(word))) continue;
-    if (one.restarts && given) {
-      console.log(`skip  ${one.name}: the demo is not ours`);
+    const reason = obstacle(one);
+    if (reason) {
+      console.log(`!!! SKIPPED  ${one.name}: ${reason}`);
       skipped += 1;
       continue;
     }
@@ -37,6 +48,7 @@ try {
   }
 } finally {
   await browser.close();
+  await stopAgents();
   await demo.stop();
   await removeScratch();
 }

@@ -4,7 +4,7 @@
 //! 2. The examples in the documentation.
 //! 3. The customer page is built, because the next two need it.
 //! 4. The TypeScript compiler over the page's sources.
-//! 5. Chromium: every test in tests/browser, against real relays and real clients.
+//! 5. Chromium and Firefox: every test in tests/browser, against real relays and real clients.
 
 use std::time::{Duration, Instant};
 

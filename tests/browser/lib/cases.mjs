@@ -3,6 +3,7 @@
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { FirefoxVisitor } from './firefox.mjs';
 import { Visitor } from './visitor.mjs';
 
 /** Pictures of the page when a test failed. */
@@ -12,7 +13,11 @@ const TIME = 90_000;
 
 export const cases = [];
 
-/** `options.restarts`: kills the relay. `options.time`: most ms. `options.browser`: what the browser's context gets (locale, colorScheme, ..). */
+/**
+ * `options.restarts`: kills the relay. `options.agents`: needs the demo's folder. `options.firefox`: not in Chromium.
+ * `options.time`: most ms. `options.browser`: what the browser's context gets (locale,
+ * colorScheme, ..).
+ */
 export function test(name, options, run) {
   cases.push({ name, ...options, run });
 }
@@ -20,7 +25,7 @@ export function test(name, options, run) {
 export async function runCase(one, browser, demo) {
   const begin = Date.now();
   const time = one.time ?? TIME;
-  const visitor = await Visitor.arrive(browser, demo, one.browser ?? {});
+  const visitor = await (one.firefox ? FirefoxVisitor.arrive(demo) : Visitor.arrive(browser, demo, one.browser ?? {}));
   let timer;
   try {
     await Promise.race([

@@ -1,0 +1,96 @@
+// With agents that do what the test says: waiting, typing, nobody who accepts, the safety number on both sides.
+
+import assert from 'node:assert/strict';
+import { Team } from '../lib/agents.mjs';
+import { test } from '../lib/cases.mjs';
+
+/** Opens the page with the team's topic chosen, and agrees. */
+async function ask(visitor, team) {
+  await team.introduce(visitor);
+  await visitor.visit();
+  await visitor.page.check(`.topic input[value=${team.id}]`);
+  await visitor.agree();
+}
+
+test('typing shows on both sides; who can read and the safety number are the same on both', { agents: true }, async (visitor, demo) => {
+  const team = await Team.found(demo, 'desk', 'Help desk');
+  const nora = await team.hire('nora', 'Nora Lind');
+  const { page } = visitor;
+  await ask(visitor, team);
+  await page.waitForSelector('.hint');
+  assert.match(await page.textContent('.hint'), /in the queue/);
+  await visitor.write('Is somebody there?');
+  await visitor.state('Is somebody there?', 'waiting');
+  await visitor.checkAccess();
+
+  await nora.start();
+  await page.waitForSelector('.status .icon-shield');
+  assert.equal(await page.textContent('.who h1'), 'Nora Lind');
+  assert.match(await page.textContent('.status'), /^Named by Demo Shop/);
+  const conversation = await nora.accept();
+  await nora.hear((line) => line.message?.text === 'Is somebody there?');
+  await visitor.state('Is somebody there?', 'delivered', 'read');
+  // Typing is told now or never, so both sides have to be there.
+  await page.waitForFunction(() => /^Verified by/.test(document.querySelector('.status').textContent));
+
+  await page.focus('.composer textarea');
+  await page.keyboard.type('I am');
+  await nora.hear((line) => line.typing?.on === true);
+  await page.keyboard.press('Enter');
+  await nora.hear((line) => line.typing?.on === false);
+
+  nora.tell({ typing: { on: true }, conversation });
+  await page.waitForSelector('.typing');
+  assert.equal(await page.textContent('.typing .vh'), 'Nora Lind is typing');
+  await visitor.checkAccess();
+  nora.tell({ typing: { on: false }, conversation });
+  await page.waitForSelector('.typing', { state: 'detached' });
+  nora.tell({ typing: { on: true }, conversation });
+  await page.waitForSelector('.typing');
+  nora.tell({ send: { text: 'Good morning' }, conversation });
+  await visitor.see('Good morning');
+  assert.equal(await page.$('.typing'), null, 'a message ends the typing');
+
+  nora.tell({ verify: {}, id: 'v' });
+  const { verified } = await nora.hear((line) => line.id === 'v' && line.verified);
+  const digits = (text) => text.replace(/\D/g, '');
+  assert.equal(digits(await page.textContent('.safety')), digits(verified.safety_number));
+  assert.equal(verified.readers.length, 2);
+  const readers = await page.$$eval('.readers .reader', (found) => found.map((one) => one.textContent));
+  assert.equal(readers.length, 2);
+  assert.ok(readers.some((text) => text.startsWith('You, on this device')));
+  assert.ok(readers.some((text) => /Nora Lindverified@nora · answers you/.test(text)), readers.join(' / '));
+});
+
+test('nobody accepts: the customer is asked before a further person can read, and says who', { agents: true, time: 180_000 }, async (visitor, demo) => {
+  const team = await Team.found(demo, 'night', 'Night shift');
+  const [ada, bo, cem] = [await team.hire('ada', 'Ada'), await team.hire('bo', 'Bo'), await team.hire('cem', 'Cem')];
+  const { page } = visitor;
+  const named = (name) => page.waitForFunction((wanted) => document.querySelector('.who h1')?.textContent === wanted, name);
+  const asked = '.hint.ask button';
+  await ada.start();
+  await ask(visitor, team);
+  await named('Ada');
+  await visitor.write('Hello?');
+  // She goes without accepting: the first further person is asked by the relay.
+  await ada.stop();
+  await bo.start();
+  await named('Bo');
+  assert.equal(await page.$(asked), null, 'once is automatic');
+  // He lets the time pass.
+  await page.waitForSelector(asked, { timeout: 60_000 });
+  assert.match(await page.textContent('.hint.ask'), /Every further person who is asked can read what you wrote/);
+  await visitor.checkAccess();
+  await cem.start();
+  await page.waitForTimeout(1500);
+  assert.equal(await page.textContent('.who h1'), 'Bo', 'nobody is named without the click');
+  await page.click(asked);
+  await named('Cem');
+  await page.waitForSelector(asked, { state: 'detached' });
+  const conversation = await cem.accept();
+  await cem.hear((line) => line.message?.text === 'Hello?');
+  cem.tell({ send: { text: 'Here I am' }, conversation });
+  await visitor.see('Here I am');
+  const before = await page.$$eval('[aria-labelledby=readers-before] .reader bdi:first-child', (found) => found.map((one) => one.textContent));
+  assert.deepEqual(before.filter((one) => !one.startsWith('@')).sort(), ['Ada', 'Bo'], 'who could have read before is listed');
+});

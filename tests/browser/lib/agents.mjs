@@ -1,0 +1,121 @@
+// Agents that a test drives itself: a team and a topic of their own in the demo's organisation, and for each agent a
+// `sealdesk agent chat --json --manual`, which accepts and answers only when the test says so.
+
+import { execFile, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
+
+const root = fileURLToPath(new URL('../../../', import.meta.url));
+const sealdesk = process.env.SEALDESK_BIN || join(process.env.CARGO_TARGET_DIR || join(root, 'target'), 'debug/sealdesk');
+const call = promisify(execFile);
+
+/** Waiting for a line of an agent's program, ms. */
+const PATIENCE = 30_000;
+
+const running = new Set();
+
+/** Ends what tests left running. */
+export async function stopAgents() {
+  await Promise.all([...running].map((agent) => agent.stop()));
+}
+
+export class Team {
+  #demo;
+
+  /** A team `id`, alone responsible for a topic of the same name. */
+  static async found(demo, id, name = id) {
+    const team = new Team();
+    team.id = id;
+    team.#demo = demo;
+    await team.#admin('org', 'set', '--team', `${id}=${name}`, '--topic', `${id}=${id}:${name}`);
+    return team;
+  }
+
+  #file(name) {
+    return join(this.#demo.data, name);
+  }
+
+  #admin(part, verb, ...more) {
+    const who = ['--dir', this.#file('admin'), '--passphrase-file', this.#file('admin.pass')];
+    return call(sealdesk, [part, verb, ...who, ...more]);
+  }
+
+  /** An agent with a certificate, not started yet. */
+  async hire(agent, name) {
+    const [home, invitation, request] = ['home', 'invitation', 'request'].map((end) => this.#file(`${agent}.${end}`));
+    const pass = ['--passphrase-file', this.#file('agent.pass')];
+    await this.#admin('agent', 'invite', '--agent', agent, '--name', name, '--team', this.id, '--out', invitation);
+    await call(sealdesk, ['agent', 'enroll', '--invitation', invitation, '--home', home, ...pass, '--out', request]);
+    await this.#admin('agent', 'approve', '--unchecked', '--request', request, '--out', join(home, 'certificate'));
+    return new Agent(['agent', 'chat', '--json', '--manual', '--relay', this.#demo.relay, '--home', home, ...pass]);
+  }
+
+  /** The page was built before the team was there: this visitor gets the organisation as it is now. */
+  async introduce(visitor) {
+    const body = await readFile(this.#file('admin/org.json'), 'utf8');
+    await visitor.context.route('**/org.json', (route) => route.fulfill({ body, contentType: 'application/json' }));
+  }
+}
+
+class Agent {
+  #command;
+  #child = null;
+  #lines = [];
+  #arrived = () => {};
+
+  constructor(command) {
+    this.#command = command;
+  }
+
+  /** Until it is connected. */
+  async start() {
+    this.#child = spawn(sealdesk, this.#command, { stdio: ['pipe', 'pipe', 'ignore'] });
+    running.add(this);
+    createInterface({ input: this.#child.stdout }).on('line', (line) => {
+      this.#lines.push(JSON.parse(line));
+      this.#arrived();
+    });
+    await this.hear((line) => line.link?.state === 'online');
+  }
+
+  tell(command) {
+    this.#child.stdin.write(`${JSON.stringify(command)}\n`);
+  }
+
+  /** The first line for which `wanted` answers true; it and those before it are not heard again. */
+  async hear(wanted) {
+    const end = Date.now() + PATIENCE;
+    const heard = [];
+    for (;;) {
+      while (this.#lines.length > 0) {
+        const line = this.#lines.shift();
+        if (wanted(line)) return line;
+        heard.push(JSON.stringify(line));
+      }
+      const left = end - Date.now();
+      if (left <= 0) throw new Error(`the agent did not say it; it said:\n${heard.join('\n')}`);
+      await Promise.race([
+        new Promise((resolve) => (this.#arrived = resolve)),
+        new Promise((resolve) => setTimeout(resolve, left)),
+      ]);
+    }
+  }
+
+  /** Accepts what it is assigned next. Answers the conversation's id. */
+  async accept() {
+    const { conversation } = await this.hear((line) => line.assigned);
+    this.tell({ accept: {}, conversation });
+    return conversation;
+  }
+
+  async stop() {
+    running.delete(this);
+    if (this.#child?.exitCode !== null || this.#child.signalCode !== null) return;
+    this.#child.kill('SIGTERM');
+    await once(this.#child, 'close');
+  }
+}
