@@ -29,6 +29,11 @@ impl Workspace {
         Ok(Workspace { root: folder("workspace_root")?, target: folder("target_directory")? })
     }
 
+    /// A copy of the sources, with a target folder of its own.
+    pub(crate) fn at(root: PathBuf, target: PathBuf) -> Workspace {
+        Workspace { root, target }
+    }
+
     pub(crate) fn root(&self) -> &Path {
         &self.root
     }

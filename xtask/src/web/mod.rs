@@ -6,6 +6,8 @@
 //! 3. npm's packages are installed when they are not those of the lock file.
 //! 4. `npm run build` bundles scripts, styles and pages into web/dist.
 
+mod reproducible;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -25,6 +27,9 @@ pub(crate) struct Options {
     /// For publishing: minified, without source maps and function names
     #[arg(long)]
     pub(crate) release: bool,
+    /// Build for publishing from two folders and compare every byte
+    #[arg(long)]
+    pub(crate) check_reproducible: bool,
     /// A folder that is emptied and filled instead of web/dist; so it is no flag.
     #[arg(skip)]
     pub(crate) out: Option<PathBuf>,
@@ -34,6 +39,9 @@ pub(crate) struct Options {
 }
 
 pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
+    if options.check_reproducible {
+        return reproducible::check(workspace, options);
+    }
     build(workspace, options)?;
     print_sizes(&page(workspace, options))
 }
