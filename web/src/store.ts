@@ -77,6 +77,8 @@ const start: State = {
 
 /** Of a file, bytes of UTF-8 (protocol's MAX_NAME). */
 const LONGEST_NAME = 255;
+/** How long the browser may take to copy an attachment to the person's disk, ms. */
+const SAVED_WITHIN = 5 * 60_000;
 /** The peer's typing is forgotten after this many ms without news. */
 const TYPING_LASTS = 8000;
 
@@ -96,6 +98,8 @@ export class Store {
   #lastId = 0;
   #typingEnds = 0;
   #commands = new Map<number, 'open' | 'close' | 'forget'>();
+  /** Attachments that were fetched and opened, and the timer after which they go; 0: none runs. */
+  #opened = new Map<Hex, number>();
   #waitingFiles = new Map<number, (file: Blob | null) => void>();
 
   constructor(post: (message: ToWorker) => void) {
@@ -143,6 +147,7 @@ export class Store {
         break;
       case 'file':
         this.set({ files: { ...this.state.files, [message.transfer]: message.file } });
+        this.#opened.set(message.transfer, 0);
         this.#waitingFiles.get(message.id)?.(message.file);
         this.#waitingFiles.delete(message.id);
         break;
@@ -201,6 +206,7 @@ export class Store {
   /** Nothing of the conversation stays on the page either. */
   #forgotten(state: State, conversation: Hex): State {
     const gone = new Set(state.messages.flatMap(({ body }) => (body.kind === 'file' ? [body.transfer] : [])));
+    for (const transfer of gone) if (this.#opened.delete(transfer)) this.#post({ type: 'dropFile', transfer });
     const next = {
       ...state,
       conversations: state.conversations.filter((one) => one.id !== conversation),
@@ -339,6 +345,19 @@ export class Store {
     const id = ++this.#lastId;
     this.#post({ type: 'saveFile', id, message });
     return new Promise((resolve) => this.#waitingFiles.set(id, resolve));
+  }
+
+  /** The browser was told to save it. Once it had time to, what was opened for that goes; a further time fetches it anew. */
+  saved(transfer: Hex): void {
+    if (!this.#opened.has(transfer)) return;
+    clearTimeout(this.#opened.get(transfer));
+    this.#opened.set(transfer, window.setTimeout(() => this.#drop(transfer), SAVED_WITHIN));
+  }
+
+  #drop(transfer: Hex): void {
+    this.#opened.delete(transfer);
+    this.set({ files: without(this.state.files, (one) => one === transfer) });
+    this.#post({ type: 'dropFile', transfer });
   }
 
   typing(conversation: Hex, on: boolean): void {

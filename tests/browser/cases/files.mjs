@@ -4,7 +4,9 @@ import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { Team } from '../lib/agents.mjs';
 import { test } from '../lib/cases.mjs';
+import { onDisk } from '../lib/private-files.mjs';
 import { scratch } from '../lib/scratch.mjs';
 
 /** A picture of one pixel. */
@@ -12,6 +14,9 @@ const PNG = Buffer.from(
   'iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==',
   'base64',
 );
+
+/** A large attachment takes its time, ms. */
+const SLOW = 90_000;
 
 async function attach(visitor, name, bytes) {
   const path = join(await scratch(), name);
@@ -28,7 +33,7 @@ async function attach(visitor, name, bytes) {
 }
 
 async function save(visitor, last = '.file-actions .file-button:last-child') {
-  const [download] = await Promise.all([visitor.page.waitForEvent('download'), visitor.page.locator(last).last().click()]);
+  const [download] = await Promise.all([visitor.page.waitForEvent('download', { timeout: SLOW }), visitor.page.locator(last).last().click()]);
   const path = join(await scratch(), `saved-${download.suggestedFilename()}`);
   await download.saveAs(path);
   return { name: download.suggestedFilename(), bytes: await readFile(path) };
@@ -94,3 +99,33 @@ test('files can be dropped on the chat and pasted into the field', {}, async (vi
   await visitor.see('You sent: dropped.txt');
   await visitor.see('You sent: pasted.txt');
 });
+
+/** Longer than what the worker opens in memory. */
+const LARGE = 9 * 1024 * 1024;
+
+for (const [kept, where] of [[true, 'by way of a file, which is gone after a reload'], [false, 'in memory where the browser stores nothing']]) {
+  test(`a large attachment is saved ${where}`, { agents: true, browser: { blocked: !kept }, time: 180_000 }, async (visitor, demo) => {
+    const team = await Team.found(demo, kept ? 'films' : 'films-2', 'Films');
+    const agent = await team.hire(kept ? 'lena' : 'lena-2', 'Lena');
+    await agent.start();
+    await team.introduce(visitor);
+    await visitor.visit();
+    const { page } = visitor;
+    await page.check(`.topic input[value=${team.id}]`);
+    await visitor.agree();
+    const conversation = await agent.accept();
+    const bytes = randomBytes(LARGE);
+    const path = join(await scratch(), 'film.bin');
+    await writeFile(path, bytes);
+    agent.tell({ send: { file: path }, conversation });
+    await page.waitForSelector('.message.theirs .file', { timeout: SLOW });
+    if (kept) assert.deepEqual(await onDisk(page), []);
+    const saved = await save(visitor);
+    assert.ok(saved.bytes.equals(bytes));
+    if (!kept) return;
+    assert.deepEqual(await onDisk(page), [LARGE]);
+    await page.reload();
+    await page.waitForSelector('.message.theirs .file');
+    assert.deepEqual(await onDisk(page), []);
+  });
+}

@@ -3,6 +3,7 @@
 import { clock, dateAndTime, pieces, plain } from '../display';
 import { t } from '../i18n';
 import type { Key } from '../i18n';
+import { claimsPicture } from '../raster';
 import type { Pending, Store, Transfer } from '../store';
 import type { Message, MessageState, Upload } from '../worker/protocol';
 import { FileCard } from './file';
@@ -61,7 +62,18 @@ function Content({ store, message, change, file, transfer }: Pick<Props, 'store'
     case 'text':
       return <Text text={change?.text ?? body.text} />;
     case 'file':
-      return <FileCard body={body} blob={file} transfer={transfer} fetch={() => store.fetchFile(message, body.transfer)} />;
+      return (
+        <FileCard
+          body={body}
+          blob={file}
+          transfer={transfer}
+          fetch={() => store.fetchFile(message, body.transfer)}
+          onSaved={() => {
+            // A picture is shown for as long as the page lives.
+            if (!claimsPicture(body.mediaType, body.length)) store.saved(body.transfer);
+          }}
+        />
+      );
     case 'rating':
       return <Text text={`${'★'.repeat(body.stars)} ${body.text}`} />;
     default:

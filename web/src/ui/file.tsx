@@ -24,9 +24,11 @@ interface Props {
   transfer: Transfer | undefined;
   /** None: nobody has the bytes but the vault's spool. */
   fetch: (() => Promise<Blob | null>) | undefined;
+  /** The browser was told to save it. */
+  onSaved?: () => void;
 }
 
-export function FileCard({ body, blob, transfer, fetch }: Props) {
+export function FileCard({ body, blob, transfer, fetch, onSaved }: Props) {
   const name = safeName(body.name);
   const [shown, failed] = usePicture(claimsPicture(body.mediaType, body.length) ? blob : undefined);
   const offersPicture = claimsPicture(body.mediaType, body.length) && !shown && !failed;
@@ -46,7 +48,17 @@ export function FileCard({ body, blob, transfer, fetch }: Props) {
             {offersPicture && (
               <button type="button" class="file-button" onClick={() => void fetch()}>{t('fileShow')}</button>
             )}
-            <button type="button" class="file-button" onClick={() => void fetch().then((file) => file && save(file, name))}>
+            <button
+              type="button"
+              class="file-button"
+              onClick={() =>
+                void fetch().then((file) => {
+                  if (!file) return;
+                  save(file, name);
+                  onSaved?.();
+                })
+              }
+            >
               {t('fileSave')}
             </button>
           </span>

@@ -27,6 +27,8 @@ const LONGEST_PAUSE = 30_000;
 
 const unwritten: Problem = { code: 'vault_write', fault: 'you', text: 'The browser could not store the chat.', hint: '' };
 
+const unopened: Problem = { code: 'local_file', fault: 'you', text: 'The opened file could not be read.', hint: '' };
+
 /** Command id of what the person did not ask for; nobody waits for its answer. */
 const UNASKED = 0;
 /** How often org.json is fetched again, ms. */
@@ -46,7 +48,7 @@ export class Driver {
   #post: (message: ToPage) => void;
   #core: Core;
   #sockets: Sockets;
-  #files = new Files();
+  #files: Files;
   #inputs: { apply: Input; command: number | null }[] = [];
   #arrived: () => void = () => undefined;
   #stopped = false;
@@ -57,8 +59,9 @@ export class Driver {
   #sends = new Map<number, Hex>();
   #spool: Promise<void> = Promise.resolve();
 
-  private constructor(vault: Vault, organisation: Organisation, relays: string[], core: Core, post: (message: ToPage) => void) {
+  private constructor(vault: Vault, files: Files, organisation: Organisation, relays: string[], core: Core, post: (message: ToPage) => void) {
     this.#vault = vault;
+    this.#files = files;
     this.#organisation = organisation;
     this.#core = core;
     this.#post = post;
@@ -70,10 +73,10 @@ export class Driver {
   }
 
   /** Opens the vault, or makes a new one. Throws a problem when it is damaged or not this organisation's. */
-  static async open(vault: Vault, organisation: Organisation, relays: string[], post: (message: ToPage) => void): Promise<Driver> {
+  static async open(vault: Vault, files: Files, organisation: Organisation, relays: string[], post: (message: ToPage) => void): Promise<Driver> {
     await vault.takeOver();
     clock.neverBefore(await vault.lastTime());
-    return new Driver(vault, organisation, relays, await openCore(vault, organisation), post);
+    return new Driver(vault, files, organisation, relays, await openCore(vault, organisation), post);
   }
 
   get conversations(): Conversation[] {
@@ -159,9 +162,12 @@ export class Driver {
       case 'saveFile': {
         const { conversation, device, counter, body } = message.message;
         if (body.kind !== 'file') return undefined;
+        await this.#files.save(body);
         this.#saves.set(message.id, body.transfer);
         return this.#command(message.id, (core) => core.saveFile(message.id, conversation, device, counter));
       }
+      case 'dropFile':
+        return this.#files.drop(message.transfer);
       case 'close':
         return this.#command(message.id, (core) => core.close(message.id, message.conversation));
       case 'forget':
@@ -296,9 +302,15 @@ export class Driver {
     this.#saves.delete(event.id);
     this.#sends.delete(event.id);
     if (sent) this.#files.sent(sent);
-    if (saved) {
-      const file = this.#files.take(saved);
-      if (event.type === 'done') this.#post({ type: 'file', id: event.id, transfer: saved, file });
+    if (saved) void this.#handOver(event, saved);
+  }
+
+  async #handOver({ type, id }: Extract<CoreEvent, { type: 'done' | 'failed' }>, transfer: Hex): Promise<void> {
+    if (type === 'failed') return this.#files.drop(transfer);
+    try {
+      this.#post({ type: 'file', id, transfer, file: await this.#files.take(transfer) });
+    } catch {
+      this.#event({ type: 'failed', id, problem: unopened });
     }
   }
 }

@@ -1,13 +1,39 @@
-// The person's files: read piece by piece while they are encrypted, collected in memory while an attachment is opened.
-// Plaintext of attachments is never stored.
+// The person's files: read piece by piece while they are encrypted; while an attachment is opened collected in memory,
+// or, when it is large, in a file (disk.ts).
 
-import type { Hex } from './protocol';
+import { claimsPicture } from '../raster';
+import type { Disk, DiskFile } from './disk';
+import type { FileBody, Hex } from './protocol';
 
 type Bytes = Uint8Array<ArrayBuffer>;
 
+/** Longer attachments are opened into a file. Pictures are shown, so the page holds them anyway. */
+const LARGE = 8 * 1024 * 1024;
+
+class MemoryFile {
+  #pieces = new Map<number, Bytes>();
+
+  write(offset: number, bytes: Bytes): void {
+    this.#pieces.set(offset, bytes);
+  }
+
+  finish(): Promise<Blob> {
+    const pieces = [...this.#pieces].sort(([a], [b]) => a - b);
+    return Promise.resolve(new Blob(pieces.map(([, bytes]) => bytes)));
+  }
+
+  close(): void {}
+}
+
 export class Files {
+  #disk: Disk | null;
   #sending = new Map<Hex, File>();
-  #saving = new Map<Hex, Map<number, Bytes>>();
+  #saving = new Map<Hex, DiskFile | MemoryFile>();
+
+  /** Without a disk everything stays in memory. */
+  constructor(disk: Disk | null) {
+    this.#disk = disk;
+  }
 
   send(transfer: Hex, file: File): void {
     this.#sending.set(transfer, file);
@@ -24,15 +50,31 @@ export class Files {
     this.#sending.delete(transfer);
   }
 
-  write(transfer: Hex, offset: number, bytes: Bytes): void {
-    const pieces = this.#saving.get(transfer) ?? new Map<number, Bytes>();
-    this.#saving.set(transfer, pieces.set(offset, bytes));
+  /** Before an attachment is opened. */
+  async save({ transfer, length, mediaType }: FileBody): Promise<void> {
+    if (this.#saving.has(transfer)) return;
+    const file = length > LARGE && !claimsPicture(mediaType, length) ? await this.#disk?.create(transfer) : null;
+    this.#saving.set(transfer, file ?? new MemoryFile());
   }
 
-  /** The whole file; it is forgotten here. */
-  take(transfer: Hex): Blob {
-    const pieces = [...(this.#saving.get(transfer) ?? [])].sort(([a], [b]) => a - b);
+  /** Throws when there is no more space. */
+  write(transfer: Hex, offset: number, bytes: Bytes): void {
+    const file = this.#saving.get(transfer);
+    if (!file) throw new Error('nobody asked for the file');
+    file.write(offset, bytes);
+  }
+
+  /** The whole file. */
+  async take(transfer: Hex): Promise<Blob> {
+    const file = this.#saving.get(transfer) ?? new MemoryFile();
     this.#saving.delete(transfer);
-    return new Blob(pieces.map(([, bytes]) => bytes));
+    return file.finish();
+  }
+
+  /** What was opened is not wanted any more, or did not open. */
+  async drop(transfer: Hex): Promise<void> {
+    this.#saving.get(transfer)?.close();
+    this.#saving.delete(transfer);
+    await this.#disk?.remove(transfer);
   }
 }

@@ -142,6 +142,8 @@ export type ToWorker =
   /** `transfer`: 16 random bytes. */
   | { type: 'sendFile'; id: number; conversation: Hex; transfer: Hex; file: File; name: string }
   | { type: 'saveFile'; id: number; message: Message }
+  /** An opened attachment is not needed any more. */
+  | { type: 'dropFile'; transfer: Hex }
   | { type: 'close'; id: number; conversation: Hex }
   | { type: 'allowReassignment'; id: number; conversation: Hex }
   | { type: 'forget'; id: number; conversation: Hex }
@@ -161,5 +163,5 @@ export type ToPage =
   | { type: 'held' }
   | { type: 'events'; events: CoreEvent[] }
   | { type: 'page'; conversation: Hex; messages: Message[]; more: boolean }
-  /** An attachment, checked and opened. */
+  /** An attachment, checked and opened. A large one is a handle on a file that lasts until `dropFile`. */
   | { type: 'file'; id: number; transfer: Hex; file: Blob };

@@ -6,7 +6,9 @@
 
 import { asProblem, loadCore, orgView } from './core';
 import type { Organisation } from './core';
+import { Disk } from './disk';
 import { Driver } from './driver';
+import { Files } from './files';
 import { IndexedDbVault } from './indexeddb';
 import { TabLock } from './lock';
 import { MemoryVault } from './memory';
@@ -49,7 +51,9 @@ async function openVault(config: Config): Promise<Vault> {
 /** True: another tab took over. */
 async function drive(vault: Vault, organisation: Organisation, config: Config): Promise<boolean> {
   const org = orgView(organisation);
-  driver = await Driver.open(vault, organisation, org.relays, post);
+  const disk = vault.kept ? new Disk(`sealdesk-${config.root}`) : null;
+  await disk?.clear();
+  driver = await Driver.open(vault, new Files(disk), organisation, org.relays, post);
   const running = driver;
   post({
     type: 'ready',
