@@ -114,7 +114,7 @@ test('the page comes with the whole policy, and nothing from elsewhere is asked 
   assert.deepEqual(asked.filter((url) => new URL(url).origin !== origin), []);
 });
 
-test('by keyboard alone: agree, write, look who can read', { browser: { viewport: PHONE } }, async (visitor) => {
+test('by keyboard alone: agree, write, look who can read, end the chat', { browser: { viewport: PHONE } }, async (visitor) => {
   await visitor.visit();
   const { page } = visitor;
   await page.waitForSelector('.consent');
@@ -135,5 +135,21 @@ test('by keyboard alone: agree, write, look who can read', { browser: { viewport
   await until('.pill');
   await page.keyboard.press('Enter');
   await page.waitForSelector('.panel.over');
-  assert.ok(await page.evaluate(() => document.activeElement?.closest('.panel') !== null), 'the focus is in the panel');
+  const focused = (selector) => page.waitForFunction((wanted) => document.activeElement?.closest(wanted), selector);
+  await focused('.panel');
+  await page.keyboard.press('Escape');
+  await page.waitForSelector('.panel', { state: 'detached' });
+  await focused('.pill');
+  await page.keyboard.press('Enter');
+  await until('.panel-actions button');
+  await page.keyboard.press('Enter');
+  await focused('.confirm .quiet');
+  await page.keyboard.press('Escape');
+  await focused('.panel-actions > button');
+  assert.ok(await page.$('.panel.over'), 'Escape takes the question back, and no more than that');
+  await page.keyboard.press('Enter');
+  await focused('.confirm .quiet');
+  await page.keyboard.press('Shift+Tab');
+  await page.keyboard.press('Enter');
+  await page.waitForSelector('.ended');
 });

@@ -24,6 +24,26 @@ test('relay restart: what is written meanwhile is kept, and delivered afterwards
   assert.deepEqual(texts, ['Before the crash', 'You said: Before the crash', 'While it is down', 'You said: While it is down']);
 });
 
+test('relay down from the start: the page says so and does not claim a queue; the first message leaves later', { restarts: true, time: 15 * 60_000 }, async (visitor, demo) => {
+  visitor.expect(LOST);
+  await visitor.visit();
+  const { page } = visitor;
+  await page.waitForSelector('.consent');
+  await demo.killRelay();
+  await visitor.agree();
+  assert.ok(await page.evaluate(() => document.activeElement === document.querySelector('.composer textarea')), 'one can write at once');
+  await page.waitForSelector('.banner.link');
+  assert.match(await page.textContent('.banner.link'), /Connecting to the chat service\. What you write is kept here/);
+  assert.equal(await page.$('.hint'), null, 'nobody has queued it');
+  await visitor.write('Is this thing on?');
+  await visitor.state('Is this thing on?', 'waiting');
+  await visitor.checkAccess();
+  await demo.start();
+  await visitor.see('You said: Is this thing on?', page, BACK);
+  await page.waitForSelector('.banner.link', { state: 'detached' });
+  assert.equal(await page.title(), 'Chat with Demo Shop');
+});
+
 test('kill -9 of the demo: relay and agent end with it, and the next start goes on', { restarts: true, time: 15 * 60_000 }, async (visitor, demo) => {
   visitor.expect(LOST);
   await visitor.enter();

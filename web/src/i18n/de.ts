@@ -95,8 +95,8 @@ export const texts: Texts = {
   fileImage: 'Bild {name}',
 
   offline: 'Keine Verbindung. Was Sie schreiben, bleibt hier und wird später gesendet.',
-  connecting: 'Verbindung wird aufgebaut',
-  reconnecting: 'Verbindung verloren. Wird neu aufgebaut',
+  connecting: 'Verbindung zum Chatdienst wird hergestellt. Was Sie schreiben, bleibt hier und wird später gesendet.',
+  reconnecting: 'Verbindung verloren, sie wird wiederhergestellt. Was Sie schreiben, bleibt hier und wird später gesendet.',
   replaced: 'Dieser Chat ist jetzt anderswo geöffnet.',
   heldTitle: 'Dieser Chat ist in einem anderen Tab geöffnet',
   heldText: 'Nur ein Tab kann ihn zugleich benutzen, damit nichts doppelt gesendet wird. Schließen Sie den anderen oder machen Sie hier weiter.',

@@ -95,8 +95,8 @@ export const texts: Texts = {
   fileImage: '图片 {name}',
 
   offline: '没有连接。您写的内容保存在这里，稍后发送。',
-  connecting: '正在连接',
-  reconnecting: '连接已断开，正在重新连接',
+  connecting: '正在连接聊天服务。您写的内容会保存在此处，稍后发送。',
+  reconnecting: '连接已断开，正在重新连接。您写的内容会保存在此处，稍后发送。',
   replaced: '此聊天现已在别处打开。',
   heldTitle: '此聊天已在另一个标签页中打开',
   heldText: '同一时间只能在一个标签页中使用，以免重复发送。请关闭另一个，或在此继续。',

@@ -1,8 +1,10 @@
 // The root: which screen is shown.
 
 import { useEffect, useState } from 'preact/hooks';
+import { count, plain } from '../display';
 import { t } from '../i18n';
 import type { Store } from '../store';
+import type { Org } from '../worker/protocol';
 import { Chat } from './chat';
 import { unread } from './chats';
 import { Consent } from './consent';
@@ -14,11 +16,11 @@ export function App({ store }: { store: Store }) {
     setState(store.state);
     return store.watch(() => setState(store.state));
   }, [store]);
-  useTitle(unread(state.conversations));
+  useTitle(unread(state.conversations), state.org);
 
   return (
     <div class="frame">
-      {state.demo && <aside class="demo" aria-label={t('details')}>{t('demo')}</aside>}
+      {state.demo && <aside class="demo">{t('demo')}</aside>}
       {screen()}
     </div>
   );
@@ -33,9 +35,10 @@ export function App({ store }: { store: Store }) {
   }
 }
 
-/** Unread messages in the tab's title. */
-function useTitle(messages: number): void {
+/** Who it is with, and unread messages, in the tab's title. */
+function useTitle(messages: number, org: Org | null): void {
   useEffect(() => {
-    document.title = messages > 0 ? `(${messages}) ${t('title')}` : t('title');
-  }, [messages]);
+    const title = org ? t('consentTitle', { org: plain(org.name) }) : t('title');
+    document.title = messages > 0 ? `(${count(messages)}) ${title}` : title;
+  }, [messages, org]);
 }

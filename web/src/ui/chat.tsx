@@ -35,7 +35,6 @@ export function Chat({ store, state, org, conversation }: Props) {
   const name = plain(agentName(conversation) ?? '');
   const ended = !isOpen(conversation);
   const over = panel && !wide;
-  const unsent = state.drafts[conversation.id] ?? '';
   const opener = useRef<HTMLButtonElement>(null);
   const alerts = state.alerts.filter((one) => one.conversation === null || one.conversation === conversation.id);
 
@@ -79,19 +78,15 @@ export function Chat({ store, state, org, conversation }: Props) {
         {alerts.map((alert) => (
           <AlertBox key={alert.id} problem={alert.problem} onDismiss={() => store.dismiss(alert.id)} />
         ))}
-        {conversation.phase === 'queued' && <p class="hint">{t('queued')}</p>}
+        {conversation.phase === 'queued' && state.links[conversation.id] === 'online' && <p class="hint">{t('queued')}</p>}
         {conversation.reassignmentWaits && !ended && (
-          <div class="hint ask">
+          <div class="hint ask" role="alert">
             <p>{t('reassign', { org: plain(org.name) })}</p>
             <button type="button" class="quiet" onClick={() => store.allowReassignment(conversation.id)}>{t('reassignYes')}</button>
           </div>
         )}
         {ended ? (
-          <div class="ended">
-            <p>{t('closedHint')}</p>
-            {unsent && <p class="unsent">{t('unsent')}<q dir="auto">{unsent}</q></p>}
-            <button type="button" class="primary" onClick={() => store.show(null)}>{t('startNew')}</button>
-          </div>
+          <Ended unsent={state.drafts[conversation.id] ?? ''} onNew={() => store.show(null)} />
         ) : (
           <Composer key={conversation.id} store={store} conversation={conversation.id} />
         )}
@@ -100,6 +95,21 @@ export function Chat({ store, state, org, conversation }: Props) {
       {panel && (
         <Panel store={store} conversation={conversation} org={org} over={over} onClose={closePanel} />
       )}
+    </div>
+  );
+}
+
+function Ended({ unsent, onNew }: { unsent: string; onNew: () => void }) {
+  const button = useRef<HTMLButtonElement>(null);
+  // The field in which somebody wrote may just have gone.
+  useEffect(() => {
+    if (document.activeElement === document.body) button.current?.focus({ preventScroll: true });
+  }, []);
+  return (
+    <div class="ended">
+      <p>{t('closedHint')}</p>
+      {unsent && <p class="unsent">{t('unsent')}<q dir="auto">{unsent}</q></p>}
+      <button type="button" class="primary" ref={button} onClick={onNew}>{t('startNew')}</button>
     </div>
   );
 }

@@ -48,7 +48,7 @@ export function Header({ conversation, org, elsewhere, panel, opener, onChats, o
       <div class={name ? 'face' : 'face empty'} aria-hidden="true">{name ? initials(name) : <Icon name="lock" />}</div>
       <div class="who">
         <h1 title={name || orgName}><bdi>{name || orgName}</bdi></h1>
-        <p class="status">
+        <p class="status" role="status">
           {verified && <Icon name="shield" />}
           <span dir="auto">{status(conversation, orgName)}</span>
         </p>
