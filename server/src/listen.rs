@@ -13,7 +13,6 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 use crate::relay::Relay;
@@ -23,10 +22,6 @@ use crate::routes::{self, Routes};
 const HEADER_BYTES: usize = 8 * 1024;
 /// Pause after a failed accept, when file descriptors have run out.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-
-/// Connections that may be between accept and upgrade at the same time: whoever only connects cannot use up the file
-/// descriptors.
-const MAX_HANDSHAKES: usize = 2_048;
 
 /// What a request knows of its connection.
 #[derive(Clone, Copy, Debug)]
@@ -40,7 +35,6 @@ pub struct Peer {
 /// Accepts until the relay shuts down.
 pub async fn accept_loop(relay: Arc<Relay>, listener: TcpListener) {
     let routes = routes::public(&relay);
-    let handshakes = Arc::new(Semaphore::new(MAX_HANDSHAKES));
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
@@ -49,7 +43,10 @@ pub async fn accept_loop(relay: Arc<Relay>, listener: TcpListener) {
         match accepted {
             Ok((stream, address)) => {
                 relay.metrics.accepted.up();
-                let Ok(handshake) = Arc::clone(&handshakes).try_acquire_owned() else {
+                // Counted from here to the upgrade: whoever only connects cannot use up the file descriptors.
+                let proxy = relay.config.trusts(address.ip());
+                let prefix = (!proxy).then(|| relay.limits.prefix(address.ip()));
+                let Ok(handshake) = relay.limits.handshake(prefix) else {
                     relay.metrics.refused.up();
                     continue;
                 };

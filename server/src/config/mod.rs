@@ -71,6 +71,13 @@ pub struct Config {
     pub store: StoreLimits,
 }
 
+impl Config {
+    /// Whether an address is that of a proxy whose word is believed.
+    pub fn trusts(&self, address: std::net::IpAddr) -> bool {
+        self.trusted_proxies.iter().any(|network| network.contains(address))
+    }
+}
+
 fn value(key: &str, problem: impl Into<String>) -> ConfigError {
     ConfigError::Value { key: key.into(), problem: problem.into() }
 }

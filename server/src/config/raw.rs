@@ -90,6 +90,10 @@ section! {
         connections_per_prefix: u32 = 200,
         /// New connections of one address prefix.
         connects_per_minute: u32 = 120,
+        /// Unfinished handshakes in all.
+        handshakes: u32 = 2_048,
+        /// Unfinished handshakes of one address prefix.
+        handshakes_per_prefix: u32 = 64,
         /// From TCP accept to authentication.
         handshake_seconds: u32 = 10,
         /// Silence after which a connection ends.

@@ -58,12 +58,11 @@ fn check_origin(config: &Config, headers: &HeaderMap) -> Result<(), String> {
 /// The client's address: the peer's, or what trusted proxies say. From the right, the first address that is no
 /// trusted proxy: whatever stands left of it, the client may have written itself.
 fn client_address(config: &Config, headers: &HeaderMap, peer: IpAddr) -> IpAddr {
-    let trusted = |address: IpAddr| config.trusted_proxies.iter().any(|network| network.contains(address));
     let mut address = peer;
     let hops = headers.get_all(FORWARDED_FOR).iter().filter_map(|value| value.to_str().ok());
     let hops: Vec<&str> = hops.flat_map(|value| value.split(',')).map(str::trim).collect();
     for hop in hops.iter().rev() {
-        if !trusted(address) {
+        if !config.trusts(address) {
             break;
         }
         let Ok(next) = hop.parse() else { break };

@@ -109,6 +109,57 @@ async fn every_step_of_the_handshake_has_a_time_out() {
     assert!(begun.elapsed() >= Duration::from_millis(900));
 }
 
+/// Idle sockets from one address of the loopback network.
+async fn idle(relay: &TestRelay, from: &str, count: usize) -> Vec<TcpStream> {
+    let mut held = Vec::new();
+    for _ in 0..count {
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        socket.bind(format!("{from}:0").parse().unwrap()).unwrap();
+        held.push(socket.connect(relay.address).await.unwrap());
+    }
+    held
+}
+
+#[tokio::test]
+async fn whoever_only_connects_shuts_out_nobody_else() {
+    let relay = TestRelay::with(|raw, _| {
+        (raw.limits.handshakes, raw.limits.handshakes_per_prefix) = (8, 4);
+        raw.limits.handshake_seconds = 5;
+    })
+    .await;
+    let one = idle(&relay, "127.0.0.2", 20).await;
+    relay.until_metric("refused", 16).await;
+    relay.customer().await;
+
+    // Many addresses together: no more than the number in all, until their time is over.
+    let others = idle(&relay, "127.0.0.3", 4).await;
+    relay.until_metric("accepted", 25).await;
+    let shut_out = TcpStream::connect(relay.address).await.unwrap();
+    assert!(client_async("ws://relay/", shut_out).await.is_err(), "all handshakes are taken");
+    drop((one, others));
+    let freed = async {
+        while !matches!(
+            client_async("ws://relay/", TcpStream::connect(relay.address).await.unwrap()).await,
+            Ok(_)
+        ) {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(4), freed).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_trusted_proxy_speaks_for_many() {
+    let relay = TestRelay::with(|raw, _| {
+        raw.limits.handshakes_per_prefix = 2;
+        raw.trusted_proxies = vec!["127.0.0.2".into()];
+    })
+    .await;
+    let _held = idle(&relay, "127.0.0.2", 10).await;
+    relay.until_metric("accepted", 10).await;
+    assert_eq!(relay.metric("refused").await, 0);
+}
+
 #[tokio::test]
 async fn silence_ends_a_connection_and_pongs_keep_it() {
     let relay = TestRelay::with(|raw, _| raw.limits.idle_seconds = 1).await;

@@ -1,10 +1,10 @@
 //! Limits by rate and number. An address is never kept: it becomes the HMAC of its prefix under a key that lives in
 //! memory and is renewed every day.
 
-use std::collections::HashMap;
+mod count;
+
 use std::net::IpAddr;
 use std::num::NonZeroU32;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -14,6 +14,7 @@ use sealdesk_protocol::ids::{ConversationId, DeviceKeyHash};
 use sha2::Sha256;
 use zeroize::Zeroizing;
 
+use self::count::Count;
 use crate::clock::{DAY_MS, now_ms};
 use crate::config;
 
@@ -41,15 +42,13 @@ pub struct Limits {
     prekeys_conversation: DefaultKeyedRateLimiter<(ConversationId, DeviceKeyHash)>,
     prekeys_device: DefaultKeyedRateLimiter<DeviceKeyHash>,
     connection_frames: Quota,
-    open: Mutex<HashMap<Prefix, u32>>,
-    total: AtomicU32,
-    most: u32,
-    most_of_prefix: u32,
+    handshakes: Arc<Count>,
+    open: Arc<Count>,
 }
 
 impl core::fmt::Debug for Limits {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.debug_struct("Limits").field("open", &self.total).finish_non_exhaustive()
+        f.debug_struct("Limits").field("open", &self.open.total()).finish_non_exhaustive()
     }
 }
 
@@ -60,22 +59,15 @@ pub struct Exceeded;
 /// A connection that is counted until this is dropped.
 #[derive(Debug)]
 pub struct Permit {
-    limits: Arc<Limits>,
     /// Of the connection's address.
     pub prefix: Prefix,
+    _counted: count::Permit,
 }
 
-impl Drop for Permit {
-    fn drop(&mut self) {
-        self.limits.total.fetch_sub(1, Ordering::Relaxed);
-        let mut open = self.limits.open.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = open.get_mut(&self.prefix) {
-            *count -= 1;
-            if *count == 0 {
-                open.remove(&self.prefix);
-            }
-        }
-    }
+/// A handshake that is counted until this is dropped.
+#[derive(Debug)]
+pub struct Handshake {
+    _counted: count::Permit,
 }
 
 fn at_least_one(n: u32) -> NonZeroU32 {
@@ -104,10 +96,8 @@ impl Limits {
             prekeys_conversation: RateLimiter::keyed(over(limits.prekeys_per_conversation_hour, HOUR)),
             prekeys_device: RateLimiter::keyed(over(limits.prekeys_per_device_hour, HOUR)),
             connection_frames: burst(limits.frames_per_second),
-            open: Mutex::new(HashMap::new()),
-            total: AtomicU32::new(0),
-            most: limits.connections,
-            most_of_prefix: limits.connections_per_prefix,
+            handshakes: Count::new(limits.handshakes, limits.handshakes_per_prefix),
+            open: Count::new(limits.connections, limits.connections_per_prefix),
         }
     }
 
@@ -135,28 +125,27 @@ impl Limits {
         Prefix(out)
     }
 
+    /// Counts a socket until its handshake is over. Whoever only connects uses up the share of its own prefix, and not
+    /// the place of everybody. A trusted proxy speaks for many (`None`): only the number in all counts there.
+    ///
+    /// # Errors
+    /// `Exceeded`: too many unfinished ones.
+    pub fn handshake(&self, prefix: Option<Prefix>) -> Result<Handshake, Exceeded> {
+        Ok(Handshake { _counted: self.handshakes.admit(prefix)? })
+    }
+
     /// Counts a new connection.
     ///
     /// # Errors
     /// `Exceeded`: too many open, or too many new ones.
-    pub fn admit(self: &Arc<Self>, prefix: Prefix) -> Result<Permit, Exceeded> {
+    pub fn admit(&self, prefix: Prefix) -> Result<Permit, Exceeded> {
         self.connects.check_key(&prefix).map_err(|_| Exceeded)?;
-        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = open.entry(prefix).or_insert(0);
-        if *count >= self.most_of_prefix || self.total.load(Ordering::Relaxed) >= self.most {
-            if *count == 0 {
-                open.remove(&prefix);
-            }
-            return Err(Exceeded);
-        }
-        *count += 1;
-        self.total.fetch_add(1, Ordering::Relaxed);
-        Ok(Permit { limits: Arc::clone(self), prefix })
+        Ok(Permit { prefix, _counted: self.open.admit(Some(prefix))? })
     }
 
     /// Connections counted now.
     pub fn open_connections(&self) -> u32 {
-        self.total.load(Ordering::Relaxed)
+        self.open.total()
     }
 
     /// The limiter of one connection's frames.
@@ -227,20 +216,6 @@ mod tests {
         let yesterday = one.daily.lock().unwrap().as_ref().unwrap().key.clone();
         of("192.0.2.1");
         assert_ne!(*yesterday, *one.daily.lock().unwrap().as_ref().unwrap().key, "renewed each day");
-    }
-
-    #[test]
-    fn connections_are_capped_in_all_and_by_prefix() {
-        let capped = limits(|l| (l.connections, l.connections_per_prefix) = (3, 2));
-        let (a, b) = (Prefix([1; 16]), Prefix([2; 16]));
-        let held = [capped.admit(a).unwrap(), capped.admit(a).unwrap()];
-        assert_eq!(capped.admit(a).unwrap_err(), Exceeded);
-        let third = capped.admit(b).unwrap();
-        assert_eq!(capped.admit(b).unwrap_err(), Exceeded, "in all");
-        drop(held);
-        drop(third);
-        assert!(capped.admit(a).is_ok());
-        assert!(capped.open.lock().unwrap().is_empty());
     }
 
     #[test]
