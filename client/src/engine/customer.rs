@@ -117,6 +117,13 @@ impl Engine {
         self.send(cx, hash, RequestAssignment { req, conversation: id, topic, language, consent });
     }
 
+    /// The relay took the request: from now on it knows the conversation.
+    pub(super) fn asked(&mut self, hash: &DeviceKeyHash, id: ConversationId) {
+        if let Some(c) = self.conversations.get_mut(&id).filter(|c| c.record.device == *hash) {
+            c.waits.known = true;
+        }
+    }
+
     /// The relay's automatic reassignment is used up; a person decides about a further one.
     pub(super) fn nobody_accepted(&mut self, hash: DeviceKeyHash, id: ConversationId) {
         let Some(c) = self.conversations.get_mut(&id).filter(|c| c.record.device == hash) else { return };

@@ -39,6 +39,13 @@ impl Engine {
     /// Uploads what is missing, a chunk at a time.
     pub(super) fn run_prekeys(&mut self, cx: &mut Cx<'_>, hash: DeviceKeyHash) {
         let Some(device) = self.devices.get_mut(&hash) else { return };
+        // The relay takes a customer's pairs once it knows the conversation.
+        let asked = device.record.conversation.is_none_or(|id| {
+            self.conversations.get(&id).is_some_and(|c| c.waits.known || c.record.governance.is_some())
+        });
+        if !asked {
+            return;
+        }
         let (most, least) = target(device);
         let rotate = device.last_resort().is_none_or(|p| p.created() + ROTATION <= cx.now.wall_ms);
         let in_force = device.record.last_resort;

@@ -37,9 +37,11 @@ impl Engine {
             ToClient::Revocations(revocations) => self.take_revocations(cx, &revocations.list),
             ToClient::Queued(queued) => {
                 queued.req.and_then(|number| self.take_request(&hash, number));
+                self.asked(&hash, queued.conversation);
             }
             ToClient::Assignment(assignment) => {
                 assignment.req.and_then(|number| self.take_request(&hash, number));
+                self.asked(&hash, assignment.conversation);
                 self.assigned(cx, hash, assignment);
             }
             ToClient::Unaccepted(unaccepted) => self.nobody_accepted(hash, unaccepted.conversation),

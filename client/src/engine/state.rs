@@ -103,6 +103,8 @@ pub(crate) struct Waits {
     pub(crate) posting: bool,
     /// Assignment asked for on this connection.
     pub(crate) assigning: bool,
+    /// The relay took a request for an assignment.
+    pub(crate) known: bool,
     /// The peer's newest certificates are not asked for before this mono time.
     pub(crate) renew_at: u64,
     /// Prekeys asked for on this connection.

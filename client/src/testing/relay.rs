@@ -368,6 +368,10 @@ impl Relay {
     }
 
     fn publish(&mut self, connection: Connection, device: &DevicePublic, frame: PublishPrekeys, now: u64) {
+        let asked = self.conversations.values().any(|stored| stored.customer.hash() == device.hash());
+        if !asked && !self.agents.contains_key(&device.hash()) {
+            return self.refuse(connection, frame.req, Code::UnknownConversation);
+        }
         let stored = self.prekeys.entry(device.hash()).or_default();
         if let Some(last_resort) = frame.last_resort {
             stored.id = last_resort.verify(device, now).ok().map(|p| p.id());

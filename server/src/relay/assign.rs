@@ -243,6 +243,7 @@ impl Session {
                 }
             }
         }
+        self.remember().await.map_err(code)?;
         let claim = org.verified.settings().assignment == AssignmentMode::Claim;
         if !claim {
             relay.name(id, Which::Anybody).await?;

@@ -10,16 +10,18 @@ use sealdesk_protocol::wire::{
 use super::Relay;
 use crate::clock::{DAY_MS, now_ms};
 use crate::socket::connection::Session;
-use crate::store::{DeviceRecord, Prekey, StoreError};
+use crate::store::{Prekey, StoreError};
 
 /// One-time pairs that an agent's device may keep here.
 const AGENT_PAIRS: usize = 200;
-/// One-time pairs that a customer's device may keep here.
+/// One-time pairs that a customer's device may upload and keep here.
 const CUSTOMER_PAIRS: usize = 10;
 /// At this many or fewer an agent's device is asked for more.
 const TOP_UP: usize = 25;
 /// Longest life of a pair that is accepted, days.
 const LONGEST_DAYS: u64 = 120;
+/// A customer's pairs are kept for as long as messages are, and a rotation of the last resort.
+const ROTATION_DAYS: u64 = 7;
 
 impl Relay {
     /// The last-resort pair of a device, with its id.
@@ -76,21 +78,31 @@ fn count(left: usize) -> u16 {
 
 impl Session {
     /// Takes pairs that verify; one that does not refuses the whole upload.
+    ///
+    /// Of customers, only of those who asked for a conversation here, which is limited by address: strangers cannot fill
+    /// the disk with keys.
     pub(super) async fn publish_prekeys(&self, frame: PublishPrekeys) -> Result<ToClient, Code> {
         let relay = &self.relay;
+        let code = |cause: StoreError| relay.store_code(&cause);
         relay.check_space()?;
-        if frame.one_time.len() > MAX_PREKEYS {
+        let agent = self.who.agent.is_some();
+        let (most, cap) = if agent { (MAX_PREKEYS, AGENT_PAIRS) } else { (CUSTOMER_PAIRS, CUSTOMER_PAIRS) };
+        if frame.one_time.len() > most {
             return Err(Code::TooLarge);
+        }
+        if !agent && relay.store.device(self.who.hash).await.map_err(code)?.is_none() {
+            return Err(Code::UnknownConversation);
         }
         // Each pair costs a signature check and a key validation.
         relay.limits.prekey_upload(&self.who.hash).map_err(|_| Code::RateLimited)?;
         let now = now_ms();
+        let kept = if agent { u64::MAX } else { relay.expiry(now) + ROTATION_DAYS * DAY_MS };
         let verify = |pair: &SignedPrekey, kind: PrekeyKind| {
             let verified = pair.verify(&self.who.device, now).map_err(|_| Code::BadSignature)?;
             if verified.kind() != kind || verified.expires() > now + LONGEST_DAYS * DAY_MS {
                 return Err(Code::Malformed);
             }
-            Ok((verified.id(), verified.expires()))
+            Ok((verified.id(), verified.expires().min(kept)))
         };
         let last_resort = frame.last_resort.map(|pair| -> Result<_, Code> {
             let (id, expires_ms) = verify(&pair, PrekeyKind::LastResort)?;
@@ -103,26 +115,12 @@ impl Session {
             Ok(Prekey { id, bytes, expires_ms })
         });
         let one_time: Vec<Prekey> = one_time.collect::<Result<_, Code>>()?;
-        let code = |cause: StoreError| relay.store_code(&cause);
         if let Some((pair, expires_ms)) = last_resort {
             relay.store.put_last_resort(self.who.hash, pair, expires_ms).await.map_err(code)?;
         }
-        let cap = if self.who.agent.is_some() { AGENT_PAIRS } else { CUSTOMER_PAIRS };
         let left = relay.store.put_prekeys(self.who.hash, one_time, cap).await.map_err(code)?;
-        self.remember().await.map_err(code)?;
         relay.router.notify_one();
         Ok(PrekeyCount { req: Some(frame.req), one_time_left: count(left) }.into())
-    }
-
-    /// A customer who stored something is remembered from then on.
-    async fn remember(&self) -> Result<(), StoreError> {
-        if self.relay.store.device(self.who.hash).await?.is_some() {
-            return Ok(());
-        }
-        let now = now_ms();
-        let last_seen_day = u32::try_from(now / DAY_MS).unwrap_or(u32::MAX);
-        let record = DeviceRecord { vault: Some(self.vault), last_seen_day };
-        self.relay.store.put_device(self.who.hash, record, self.relay.forget_device_at(now)).await
     }
 
     /// The newest certificates of an agent device that this device shares a conversation with.

@@ -6,10 +6,10 @@ use sealdesk_protocol::wire::{Code, SetAvailability, ToClient, Unaccepted, Waiti
 use super::{Relay, done};
 use crate::audit::Event;
 use crate::auth::Authenticated;
-use crate::clock::now_ms;
+use crate::clock::{DAY_MS, now_ms};
 use crate::routing::{AgentRecord, Availability};
 use crate::socket::connection::Session;
-use crate::store::StoreError;
+use crate::store::{DeviceRecord, StoreError};
 
 impl Relay {
     /// A device connected: an agent's is noted for routing, a customer hears again of an agent who was named.
@@ -59,6 +59,17 @@ impl Relay {
 }
 
 impl Session {
+    /// A customer who asked for a conversation is remembered from then on; strangers are not.
+    pub(super) async fn remember(&self) -> Result<(), StoreError> {
+        if self.relay.store.device(self.who.hash).await?.is_some() {
+            return Ok(());
+        }
+        let now = now_ms();
+        let last_seen_day = u32::try_from(now / DAY_MS).unwrap_or(u32::MAX);
+        let record = DeviceRecord { vault: Some(self.vault), last_seen_day };
+        self.relay.store.put_device(self.who.hash, record, self.relay.forget_device_at(now)).await
+    }
+
     /// An agent says whether and how much it takes.
     pub(super) async fn set_availability(&self, frame: &SetAvailability) -> Result<ToClient, Code> {
         if self.who.agent.is_none() {

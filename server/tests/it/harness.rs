@@ -7,6 +7,8 @@ use std::time::Duration;
 use sealdesk_protocol::crypto::identity::DeviceSecret;
 use sealdesk_protocol::wire::{PublishPrekeys, ToClient};
 use sealdesk_relay::config::RawConfig;
+use sealdesk_relay::store::Quota;
+use sealdesk_relay::store::sled::Options;
 use sealdesk_relay::{Listeners, RunError};
 use tempfile::TempDir;
 use tokio::sync::oneshot;
@@ -68,6 +70,12 @@ impl TestRelay {
         let (stop, running) = self.running.take().unwrap();
         stop.send(()).unwrap();
         running.await.unwrap().unwrap();
+    }
+
+    /// How its store is opened, while it is stopped.
+    pub fn store_options(&self) -> Options {
+        let quota = Quota { items: 1_000, bytes: 1 << 20 };
+        Options { folder: self.raw.data.join("store"), cache_bytes: 8 << 20, quota }
     }
 
     pub fn rewrite_org(&self) {

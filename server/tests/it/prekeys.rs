@@ -6,6 +6,7 @@ use sealdesk_protocol::crypto::identity::DeviceSecret;
 use sealdesk_protocol::crypto::prekeys::{PrekeyKind, PrekeySecret, SignedPrekey};
 use sealdesk_protocol::wire::{Code, FetchCertificate, FetchPrekeys, PublishPrekeys, ToClient};
 use sealdesk_relay::clock::now_ms;
+use sealdesk_relay::store::Store;
 
 use crate::client::{Client, Party, Talk, pairs};
 use crate::harness::TestRelay;
@@ -38,10 +39,50 @@ async fn fetch(client: &mut Client, talk: &Talk, other: &Client) -> Result<Optio
     }
 }
 
+/// A customer who asked for a conversation.
+async fn asking(relay: &TestRelay) -> Client {
+    let mut client = relay.customer().await;
+    let talk = Talk::new(&relay.organisation, &client);
+    let req = client.number();
+    client.send(talk.request(req)).await;
+    client.answer(req).await;
+    client
+}
+
+#[tokio::test]
+async fn strangers_store_no_keys_and_customers_few_and_not_for_long() {
+    let mut relay = TestRelay::start().await;
+    let mut stranger = relay.customer().await;
+    let (last_resort, one_time) = pairs(&stranger.device, 1);
+    let refused = publish(&mut stranger, Some(last_resort), one_time).await;
+    assert_eq!(refused, Err(Code::UnknownConversation));
+    let stranger = stranger.reconnect(relay.address, Party::Customer).await;
+    let welcome = stranger.welcome.unwrap();
+    assert_eq!((welcome.one_time_left, welcome.last_resort), (0, None));
+
+    let mut client = asking(&relay).await;
+    let now = now_ms();
+    let make = |kind| {
+        let expires = now + 110 * 86_400_000;
+        PrekeySecret::generate(kind, now, expires, &mut rng()).publish(&client.device)
+    };
+    let (last_resort, one_time) = (make(PrekeyKind::LastResort), make(PrekeyKind::OneTime));
+    assert_eq!(publish(&mut client, Some(last_resort), vec![one_time]).await, Ok(1));
+    let device = client.device.hash();
+    drop(client);
+    relay.stop().await;
+    let store = sealdesk_relay::store::sled::SledStore::open(&relay.store_options()).unwrap();
+    store.sweep(now + 36 * 86_400_000, 0).await.unwrap();
+    assert_eq!(store.count_prekeys(device).await.unwrap(), 1, "as long as messages and a rotation");
+    store.sweep(now + 38 * 86_400_000, 0).await.unwrap();
+    assert_eq!(store.count_prekeys(device).await.unwrap(), 0);
+    assert!(store.last_resort(device).await.unwrap().is_none());
+}
+
 #[tokio::test]
 async fn uploads_are_verified() {
     let relay = TestRelay::start().await;
-    let mut client = relay.customer().await;
+    let mut client = asking(&relay).await;
     let stranger = DeviceSecret::generate(&mut rng());
     let (foreign_last, foreign) = pairs(&stranger, 1);
     assert_eq!(publish(&mut client, None, foreign).await, Err(Code::BadSignature));
@@ -58,7 +99,9 @@ async fn uploads_are_verified() {
     assert_eq!(publish(&mut client, None, vec![eternal]).await, Err(Code::Malformed));
     let repeated = vec![one_time[0].clone(), one_time[0].clone(), one_time[1].clone()];
     assert_eq!(publish(&mut client, Some(last_resort), repeated).await, Ok(2), "each once");
-    let (_, many) = pairs(&client.device, 12);
+    let (_, many) = pairs(&client.device, 11);
+    assert_eq!(publish(&mut client, None, many).await, Err(Code::TooLarge), "refused before it is verified");
+    let (_, many) = pairs(&client.device, 10);
     assert_eq!(publish(&mut client, None, many).await, Ok(10), "a customer's share");
     let client = client.reconnect(relay.address, Party::Customer).await;
     let welcome = client.welcome.unwrap();
@@ -69,7 +112,7 @@ async fn uploads_are_verified() {
 #[tokio::test]
 async fn uploads_are_limited() {
     let relay = TestRelay::with(|raw, _| raw.limits.prekey_uploads_per_hour = 2).await;
-    let mut client = relay.customer().await;
+    let mut client = asking(&relay).await;
     for _ in 0..2 {
         publish(&mut client, None, Vec::new()).await.unwrap();
     }
