@@ -16,6 +16,7 @@ use tracing_subscriber::filter::LevelFilter;
 use crate::blobs::{Blobs, copy_folder};
 use crate::config::{Config, ConfigError, RawConfig};
 use crate::control::{self, Answer, BLOBS_FOLDER, Request, STORE_FILE, Stats, Written};
+use crate::folder;
 use crate::lifecycle::{self, Listeners, RunError};
 use crate::policy::Policy;
 use crate::store::sled::{BackupError, restore};
@@ -156,6 +157,7 @@ impl Source {
 /// Runs the command line of this process.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
+    folder::private_files();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -282,18 +284,29 @@ fn existing_store(config: &Config) -> Result<crate::store::sled::SledStore, CliE
     Ok(lifecycle::open_store(config)?)
 }
 
+/// Store and attachments, or nothing that a relay would take for a store: what an earlier restore left half done is
+/// begun anew.
 fn restore_backup(config: &Config, from: &std::path::Path) -> Result<(), CliError> {
-    lifecycle::private_folder(&config.data)
-        .map_err(|source| RunError::Data { path: config.data.clone(), source })?;
-    let blobs = config.data.join("blobs");
-    if blobs.exists() {
-        return Err(BackupError::NotEmpty(blobs).into());
+    let data = &config.data;
+    let failed = |source| RunError::Data { path: data.clone(), source };
+    let (store, blobs) = (data.join("store"), data.join("blobs"));
+    folder::make_private(data).map_err(failed)?;
+    for path in [&store, &blobs] {
+        if !path.exists() {
+            continue;
+        }
+        if !folder::is_restoring(data) {
+            return Err(BackupError::NotEmpty(path.clone()).into());
+        }
+        std::fs::remove_dir_all(path).map_err(failed)?;
     }
-    let (records, store_epoch) = restore(&from.join(STORE_FILE), &config.data.join("store"))?;
+    folder::begin_restoring(data).map_err(failed)?;
+    let (records, store_epoch) = restore(&from.join(STORE_FILE), &store)?;
     let attachments = copy_folder(&from.join(BLOBS_FOLDER), &blobs)
         .map_err(|error| CliError::Failed(format!("{}: {error}", from.join(BLOBS_FOLDER).display())))?;
+    folder::end_restoring(data).map_err(failed)?;
     print(&json!({
-        "restored": config.data, "records": records, "attachments": attachments, "store_epoch": store_epoch,
+        "restored": data, "records": records, "attachments": attachments, "store_epoch": store_epoch,
     }));
     Ok(())
 }

@@ -2,22 +2,28 @@
 //!
 //! One JSON object a line each way. Whoever may open the socket is the operator: it belongs to the relay's user alone.
 
+use std::fs::DirBuilder;
 use std::io;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
+use tokio::time::Duration;
 
 use crate::audit::Event;
 use crate::blobs::Blobs;
+use crate::folder;
 use crate::relay::Relay;
 use crate::store::{Store, StoreStats};
 
 /// Longest request or answer, bytes.
 const MAX_LINE: u64 = 64 * 1024;
+
+/// How long a request may take to arrive.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// What the operator asks.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -74,19 +80,41 @@ pub const STORE_FILE: &str = "store.backup";
 /// The folder with the attachments in a backup folder.
 pub const BLOBS_FOLDER: &str = "blobs";
 
-/// Writes a backup into a new folder.
+/// What to do about a backup that cannot be written.
+fn explain(to: &Path, error: &io::Error) -> String {
+    let remedy = match error.kind() {
+        io::ErrorKind::AlreadyExists => "give a new folder: nothing is overwritten",
+        io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::PermissionDenied => {
+            "a running relay writes its backup itself: let its user write there (with systemd: ReadWritePaths=)"
+        }
+        io::ErrorKind::StorageFull => "free some space there",
+        _ => "give a new folder that the relay's user can make",
+    };
+    format!("{}: {error}; {remedy}", to.display())
+}
+
+/// Writes a backup into a new folder, durable on return. What a failed attempt made is removed, so that it can be
+/// repeated.
 ///
 /// # Errors
 /// As text, saying what failed.
 pub async fn write_backup(store: &dyn Store, blobs: &Blobs, to: &Path) -> Result<Written, String> {
-    let at = |error: io::Error| {
-        format!("{}: {error}; give a new folder that the relay's user can make", to.display())
-    };
-    std::fs::create_dir(to).map_err(at)?;
-    std::fs::set_permissions(to, std::fs::Permissions::from_mode(0o700)).map_err(at)?;
+    DirBuilder::new().mode(0o700).create(to).map_err(|error| explain(to, &error))?;
+    let written = fill(store, blobs, to).await;
+    if written.is_err()
+        && let Err(error) = std::fs::remove_dir_all(to)
+    {
+        tracing::warn!(%error, "what a failed backup wrote is still there");
+    }
+    written
+}
+
+async fn fill(store: &dyn Store, blobs: &Blobs, to: &Path) -> Result<Written, String> {
     // Records first: an attachment that appears between is not yet missed by anybody.
     let records = store.backup(&to.join(STORE_FILE)).await.map_err(|error| error.to_string())?;
-    let attachments = blobs.backup(to.join(BLOBS_FOLDER)).await.map_err(at)?;
+    let attachments = blobs.backup(to.join(BLOBS_FOLDER)).await.map_err(|error| explain(to, &error))?;
+    let synced = folder::sync(to).and_then(|()| to.parent().map_or(Ok(()), folder::sync));
+    synced.map_err(|error| explain(to, &error))?;
     Ok(Written { records, attachments })
 }
 
@@ -99,18 +127,16 @@ pub async fn run(relay: Arc<Relay>) {
         Ok(listener) => listener,
         Err(error) => {
             tracing::error!(%error, "no control socket: `backup` and `stats` do not work while the relay runs");
-            return;
+            return relay.stopped().await;
         }
     };
     let _ = std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600));
     loop {
         tokio::select! {
             accepted = listener.accept() => {
-                // One request at a time: they are rare.
-                if let Ok((stream, _)) = accepted
-                    && let Err(error) = serve(&relay, stream).await
-                {
-                    tracing::warn!(%error, "a request on the control socket failed");
+                // Each for itself: one that stands still holds up nobody else.
+                if let Ok((stream, _)) = accepted {
+                    tokio::spawn(attend(Arc::clone(&relay), stream));
                 }
             }
             () = relay.stopped() => break,
@@ -119,9 +145,20 @@ pub async fn run(relay: Arc<Relay>) {
     let _ = std::fs::remove_file(&path);
 }
 
+async fn attend(relay: Arc<Relay>, stream: UnixStream) {
+    let served = tokio::select! {
+        served = serve(&relay, stream) => served,
+        () = relay.stopped() => return,
+    };
+    if let Err(error) = served {
+        tracing::warn!(%error, "a request on the control socket failed");
+    }
+}
+
 async fn serve(relay: &Relay, mut stream: UnixStream) -> io::Result<()> {
     let mut line = String::new();
-    BufReader::new((&mut stream).take(MAX_LINE)).read_line(&mut line).await?;
+    let mut asked = BufReader::new((&mut stream).take(MAX_LINE));
+    tokio::time::timeout(PATIENCE, asked.read_line(&mut line)).await??;
     let answer = match serde_json::from_str(&line) {
         Ok(Request::Stats) => match relay.store.stats().await {
             Ok(store) => Answer::Stats(Stats {
@@ -165,4 +202,17 @@ pub async fn ask(data: &Path, request: &Request) -> io::Result<Option<Answer>> {
     let mut answer = String::new();
     BufReader::new(stream.take(MAX_LINE)).read_line(&mut answer).await?;
     Ok(Some(serde_json::from_str(&answer)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_backup_that_cannot_be_written_says_what_to_do() {
+        let text = |kind: io::ErrorKind| explain(Path::new("/backup/a"), &kind.into());
+        assert!(text(io::ErrorKind::AlreadyExists).contains("new folder"));
+        assert!(text(io::ErrorKind::ReadOnlyFilesystem).contains("ReadWritePaths="));
+        assert!(text(io::ErrorKind::StorageFull).contains("space"));
+    }
 }

@@ -10,7 +10,7 @@
 //! registry    who is connected
 //! limits      rates and numbers
 //! policy      org.json
-//! store       durable memory (sled);  blobs: attachments' files
+//! store       durable memory (sled);  blobs: attachments' files;  folder: who may read them
 //! control     what the operator asks;  upkeep: what the clock asks
 //! audit, metrics
 //! ```
@@ -22,6 +22,7 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod control;
+pub mod folder;
 pub mod lifecycle;
 pub mod limits;
 pub mod listen;

@@ -27,7 +27,7 @@ use crate::routing::{AgentRecord, Routing};
 use crate::store::sled::{Options, SledStore};
 use crate::store::{Quota, Store, StoreError};
 use crate::tls::{Tls, TlsError};
-use crate::{control, listen, routing, upkeep};
+use crate::{control, folder, listen, routing, upkeep};
 
 /// How long clients have to take their leave.
 const FAREWELL: Duration = Duration::from_secs(10);
@@ -106,8 +106,12 @@ impl Listeners {
 /// Opens the store that the configuration names.
 ///
 /// # Errors
-/// `Open`: in use, unreadable, of another format.
+/// `Open`: in use, unreadable, of another format, or not wholly restored.
 pub fn open_store(config: &Config) -> Result<SledStore, StoreError> {
+    if folder::is_restoring(&config.data) {
+        let text = "a restore into this data folder was cut short: run `sealdesk-relay restore` again";
+        return Err(StoreError::Open(text.into()));
+    }
     let quota = Quota {
         items: u64::from(config.limits.mailbox_items),
         bytes: u64::from(config.limits.mailbox_mib) << 20,
@@ -121,12 +125,6 @@ pub fn open_store(config: &Config) -> Result<SledStore, StoreError> {
     })
 }
 
-/// Makes a folder for the relay alone.
-pub(crate) fn private_folder(path: &std::path::Path) -> io::Result<()> {
-    use std::os::unix::fs::DirBuilderExt;
-    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
-}
-
 async fn open(config: Config, shutdown: watch::Receiver<bool>) -> Result<Relay, RunError> {
     let policy = Policy::open(&config)?;
     let tls = config.tls.clone().map(Tls::open).transpose()?;
@@ -134,7 +132,11 @@ async fn open(config: Config, shutdown: watch::Receiver<bool>) -> Result<Relay, 
         let path = path.to_path_buf();
         move |source| RunError::Data { path, source }
     };
-    private_folder(&config.data).map_err(data(&config.data))?;
+    folder::make_private(&config.data).map_err(data(&config.data))?;
+    for name in ["store", "blobs"] {
+        let path = config.data.join(name);
+        folder::keep_private(&path).map_err(data(&path))?;
+    }
     let store: Arc<dyn Store> = Arc::new(open_store(&config)?);
     let blobs = Blobs::open(config.data.join("blobs")).map_err(data(&config.data.join("blobs")))?;
     let routing = Routing::default();

@@ -261,6 +261,82 @@ async fn backup_while_running_restore_and_stats() {
     assert_eq!(agent.delivered_envelope().await, message.envelope);
 }
 
+fn mode(path: &Path) -> u32 {
+    use std::os::unix::fs::PermissionsExt;
+    std::fs::metadata(path).unwrap().permissions().mode() & 0o777
+}
+
+fn open_to_all(path: &Path) {
+    use std::os::unix::fs::PermissionsExt;
+    std::fs::create_dir_all(path).unwrap();
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).unwrap();
+}
+
+#[test]
+fn the_data_folder_is_the_relays_users_alone_whoever_made_it() {
+    let program = Program::new("");
+    let data = program.folder.path().join("data");
+    let folders = [data.clone(), data.join("store"), data.join("blobs")];
+    folders.iter().for_each(|path| open_to_all(path));
+    let mut running = program.serve();
+    for path in &folders {
+        assert_eq!(mode(path), 0o700, "{}", path.display());
+    }
+    let copy = program.folder.path().join("copy");
+    program.output(&["backup", "--to", copy.to_str().unwrap()]).unwrap();
+    assert!(terminate(&mut running));
+    let mut written = Vec::new();
+    files(&data, &mut written);
+    files(&copy, &mut written);
+    for path in written {
+        assert_eq!(mode(&path) & 0o077, 0, "{}", path.display());
+    }
+    std::fs::rename(&data, program.folder.path().join("lost")).unwrap();
+    open_to_all(&data);
+    program.output(&["restore", "--from", copy.to_str().unwrap()]).unwrap();
+    for path in [&data, &data.join("store"), &data.join("blobs"), &copy] {
+        assert_eq!(mode(path), 0o700, "{}", path.display());
+    }
+}
+
+#[test]
+fn a_backup_or_restore_that_failed_half_way_is_repeated() {
+    let program = Program::new("");
+    let mut running = program.serve();
+    let data = program.folder.path().join("data");
+    let copy = program.folder.path().join("copy");
+    // Not a file: copying it fails after the records were written.
+    let odd = data.join("blobs").join("odd");
+    std::fs::create_dir(&odd).unwrap();
+    program.output(&["backup", "--to", copy.to_str().unwrap()]).unwrap_err();
+    std::fs::remove_dir(&odd).unwrap();
+    program.output(&["backup", "--to", copy.to_str().unwrap()]).unwrap();
+    assert!(terminate(&mut running));
+
+    std::fs::rename(&data, program.folder.path().join("lost")).unwrap();
+    let odd = copy.join("blobs").join("odd");
+    std::fs::create_dir(&odd).unwrap();
+    program.output(&["restore", "--from", copy.to_str().unwrap()]).unwrap_err();
+    let half = program.output(&["serve"]).unwrap_err();
+    assert!(half.contains("restore` again"), "no store without its attachments: {half}");
+    std::fs::remove_dir(&odd).unwrap();
+    program.output(&["restore", "--from", copy.to_str().unwrap()]).unwrap();
+    drop(program.serve());
+}
+
+#[tokio::test]
+async fn a_control_connection_that_stands_still_holds_up_nobody() {
+    let relay = TestRelay::start().await;
+    let socket = relay.raw.data.join("control.sock");
+    while !socket.exists() {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let _still = tokio::net::UnixStream::connect(&socket).await.unwrap();
+    let asked = sealdesk_relay::control::ask(&relay.raw.data, &sealdesk_relay::control::Request::Stats);
+    let answer = tokio::time::timeout(Duration::from_secs(3), asked).await.unwrap().unwrap();
+    assert!(matches!(answer, Some(sealdesk_relay::control::Answer::Stats(_))));
+}
+
 #[test]
 fn errors_name_cause_and_remedy() {
     let program = Program::new("");

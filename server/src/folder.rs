@@ -1,0 +1,74 @@
+//! The data folder: for the relay's user alone, whoever made it; and whether a restore into it came to its end.
+
+use std::fs::{DirBuilder, File, Permissions};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::Mode;
+
+/// What others may not.
+const OTHERS: u32 = 0o077;
+
+/// Lets this process make files and folders for its own user only.
+pub fn private_files() {
+    rustix::process::umask(Mode::from_raw_mode(OTHERS));
+}
+
+/// Makes a folder for the relay's user alone. One that is there, made by systemd or by hand, becomes private.
+///
+/// # Errors
+/// What the system says: it belongs to somebody else.
+pub fn make_private(path: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(path)?;
+    keep_private(path)
+}
+
+/// Takes away what others may do in a folder, if it is there.
+///
+/// # Errors
+/// What the system says: it belongs to somebody else.
+pub fn keep_private(path: &Path) -> io::Result<()> {
+    match std::fs::metadata(path) {
+        Ok(found) if found.permissions().mode() & OTHERS == 0 => Ok(()),
+        Ok(_) => std::fs::set_permissions(path, Permissions::from_mode(0o700)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+/// Makes what was created, renamed or removed in a folder durable.
+///
+/// # Errors
+/// What the system says.
+pub fn sync(path: &Path) -> io::Result<()> {
+    File::open(path)?.sync_all()
+}
+
+fn restoring(data: &Path) -> PathBuf {
+    data.join("restoring")
+}
+
+/// Whether a restore began here and did not end.
+pub fn is_restoring(data: &Path) -> bool {
+    restoring(data).exists()
+}
+
+/// Notes durably that a restore begins: until it ended, what is in the folder is no store.
+///
+/// # Errors
+/// What the system says.
+pub fn begin_restoring(data: &Path) -> io::Result<()> {
+    File::create(restoring(data))?.sync_all()?;
+    sync(data)
+}
+
+/// The restore is whole.
+///
+/// # Errors
+/// What the system says.
+pub fn end_restoring(data: &Path) -> io::Result<()> {
+    sync(data)?;
+    std::fs::remove_file(restoring(data))?;
+    sync(data)
+}
