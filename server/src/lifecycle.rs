@@ -16,6 +16,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Duration, Instant};
 
 use crate::blobs::Blobs;
+use crate::clock::now_ms;
 use crate::config::Config;
 use crate::limits::Limits;
 use crate::metrics::Metrics;
@@ -139,7 +140,7 @@ async fn open(config: Config, shutdown: watch::Receiver<bool>) -> Result<Relay, 
     }
     let store: Arc<dyn Store> = Arc::new(open_store(&config)?);
     let blobs = Blobs::open(config.data.join("blobs")).map_err(data(&config.data.join("blobs")))?;
-    let routing = Routing::default();
+    let routing = Routing::new(&config.routing);
     for (device, bytes) in store.agents().await? {
         // A record of an older form is made anew when the agent connects.
         if let Ok(mut agent) = postcard::from_bytes::<AgentRecord>(&bytes) {
@@ -149,7 +150,7 @@ async fn open(config: Config, shutdown: watch::Receiver<bool>) -> Result<Relay, 
     }
     let conversations = Conversations::default();
     for (id, stored) in store.open_conversations().await? {
-        routing.note(id, &record::decode(&stored.bytes)?);
+        routing.note(id, &record::decode(&stored.bytes)?, now_ms());
     }
     let registry = Arc::new(Registry::default());
     let connected = Arc::clone(&registry);

@@ -81,6 +81,17 @@ async fn organisation_changed(relay: &Relay) {
         tracing::error!(%cause, "the audit entry of the new org.json was not stored");
     }
     expel(relay).await;
+    // Whoever is not certified any more is named to nobody, connected or not.
+    for (device, chain) in relay.routing.serving() {
+        if org.certificate(&chain).is_err() {
+            relay.routing.retire(&device);
+        }
+    }
+    for id in relay.routing.named() {
+        if let Err(code) = relay.drop_dead_nominee(id).await {
+            tracing::warn!(conversation = ?id, code = code.as_str(), "a named agent was not checked again");
+        }
+    }
     if let Some(list) = &org.revocations {
         let news = Revocations { list: list.clone() }.into();
         relay.registry.all().iter().for_each(|connected| connected.inbox.frame(&news));
@@ -98,9 +109,7 @@ async fn expel(relay: &Relay) {
         connected.inbox.frame(&error(None, code));
         let reason = if code == Code::Revoked { Reason::Revoked } else { Reason::Violation };
         connected.inbox.goodbye(reason);
-        if code == Code::Revoked {
-            relay.routing.retire(&connected.who.hash);
-        }
+        relay.routing.retire(&connected.who.hash);
         let event = Event::Expelled { device: connected.who.hash };
         if let Err(cause) = relay.store.audit_append(event.entry()).await {
             tracing::error!(%cause, "an audit entry was not stored");

@@ -130,6 +130,10 @@ section! {
     Routing {
         /// Time to accept while online.
         accept_seconds: u32 = 60,
+        /// Time to sign for the agent who is named.
+        sign_seconds: u32 = 120,
+        /// Silence after which an open conversation is no load.
+        idle_hours: u32 = 24,
         /// Capacity of an agent who set none.
         default_capacity: u16 = 8,
     }

@@ -19,6 +19,10 @@ use crate::clock::{DAY_MS, now_ms};
 use crate::config;
 
 const HOUR: Duration = Duration::from_secs(3600);
+/// Agents named an hour to a conversation that its customer does not sign for.
+const NAMINGS: u32 = 3;
+/// What one address prefix gets of a device's prekeys for resets: one part of so many.
+const PREFIX_SHARE: u32 = 4;
 /// A burst is this many seconds of the steady rate.
 const BURST_SECONDS: u32 = 4;
 
@@ -40,7 +44,10 @@ pub struct Limits {
     attachments: DefaultKeyedRateLimiter<DeviceKeyHash>,
     prekey_uploads: DefaultKeyedRateLimiter<DeviceKeyHash>,
     prekeys_conversation: DefaultKeyedRateLimiter<(ConversationId, DeviceKeyHash)>,
-    prekeys_device: DefaultKeyedRateLimiter<DeviceKeyHash>,
+    prekeys_assigned: DefaultKeyedRateLimiter<DeviceKeyHash>,
+    prekeys_reset: DefaultKeyedRateLimiter<DeviceKeyHash>,
+    prekeys_prefix: DefaultKeyedRateLimiter<(Prefix, DeviceKeyHash)>,
+    namings: DefaultKeyedRateLimiter<ConversationId>,
     connection_frames: Quota,
     handshakes: Arc<Count>,
     open: Arc<Count>,
@@ -94,7 +101,10 @@ impl Limits {
             attachments: RateLimiter::keyed(over(limits.attachments_per_hour, HOUR)),
             prekey_uploads: RateLimiter::keyed(over(limits.prekey_uploads_per_hour, HOUR)),
             prekeys_conversation: RateLimiter::keyed(over(limits.prekeys_per_conversation_hour, HOUR)),
-            prekeys_device: RateLimiter::keyed(over(limits.prekeys_per_device_hour, HOUR)),
+            prekeys_assigned: RateLimiter::keyed(over(limits.prekeys_per_device_hour, HOUR)),
+            prekeys_reset: RateLimiter::keyed(over(limits.prekeys_per_device_hour, HOUR)),
+            prekeys_prefix: RateLimiter::keyed(over(limits.prekeys_per_device_hour / PREFIX_SHARE, HOUR)),
+            namings: RateLimiter::keyed(over(NAMINGS, HOUR)),
             connection_frames: burst(limits.frames_per_second),
             handshakes: Count::new(limits.handshakes, limits.handshakes_per_prefix),
             open: Count::new(limits.connections, limits.connections_per_prefix),
@@ -173,11 +183,34 @@ impl Limits {
         self.prekey_uploads.check_key(device).map_err(|_| Exceeded)
     }
 
-    /// One more bundle of `device`'s prekeys to a conversation. Both limits fail closed: no bundle at all is given
-    /// beyond them, so that draining somebody's one-time pairs does not push others down to the last resort.
-    pub fn prekeys(&self, conversation: &ConversationId, device: &DeviceKeyHash) -> Result<(), Exceeded> {
+    /// One more agent named to a conversation that its customer has not signed for.
+    pub fn naming(&self, conversation: &ConversationId) -> Result<(), Exceeded> {
+        self.namings.check_key(conversation).map_err(|_| Exceeded)
+    }
+
+    /// One more bundle of `device`'s prekeys to a conversation that is given to it. All limits on prekeys fail closed: no
+    /// bundle at all is given beyond them, so that draining somebody's one-time pairs does not push others down to the
+    /// last resort.
+    pub fn prekeys_to_assign(
+        &self,
+        conversation: &ConversationId,
+        device: &DeviceKeyHash,
+    ) -> Result<(), Exceeded> {
         self.prekeys_conversation.check_key(&(*conversation, *device)).map_err(|_| Exceeded)?;
-        self.prekeys_device.check_key(device).map_err(|_| Exceeded)
+        self.prekeys_assigned.check_key(device).map_err(|_| Exceeded)
+    }
+
+    /// One more bundle for a new session in a conversation. It does not count against what `device` may be given to do,
+    /// and one address prefix gets a part only.
+    pub fn prekeys_to_reset(
+        &self,
+        conversation: &ConversationId,
+        device: &DeviceKeyHash,
+        prefix: Prefix,
+    ) -> Result<(), Exceeded> {
+        self.prekeys_conversation.check_key(&(*conversation, *device)).map_err(|_| Exceeded)?;
+        self.prekeys_prefix.check_key(&(prefix, *device)).map_err(|_| Exceeded)?;
+        self.prekeys_reset.check_key(device).map_err(|_| Exceeded)
     }
 
     /// Forgets who has been quiet; call it every minute.
@@ -188,7 +221,10 @@ impl Limits {
         self.attachments.retain_recent();
         self.prekey_uploads.retain_recent();
         self.prekeys_conversation.retain_recent();
-        self.prekeys_device.retain_recent();
+        self.prekeys_assigned.retain_recent();
+        self.prekeys_reset.retain_recent();
+        self.prekeys_prefix.retain_recent();
+        self.namings.retain_recent();
     }
 }
 
@@ -219,14 +255,24 @@ mod tests {
     }
 
     #[test]
-    fn draining_fails_closed_by_conversation_and_by_device() {
-        let capped = limits(|l| (l.prekeys_per_conversation_hour, l.prekeys_per_device_hour) = (2, 3));
-        let (one, two) = (ConversationId([1; 32]), ConversationId([2; 32]));
-        let device = DeviceKeyHash([3; 32]);
-        assert!(capped.prekeys(&one, &device).is_ok());
-        assert!(capped.prekeys(&one, &device).is_ok());
-        assert!(capped.prekeys(&one, &device).is_err(), "the conversation's share");
-        assert!(capped.prekeys(&two, &device).is_ok());
-        assert!(capped.prekeys(&two, &device).is_err(), "the device's share");
+    fn draining_fails_closed_by_conversation_device_and_prefix() {
+        let capped = limits(|l| (l.prekeys_per_conversation_hour, l.prekeys_per_device_hour) = (2, 8));
+        let conversation = |n: u8| ConversationId([n; 32]);
+        let (device, other) = (DeviceKeyHash([3; 32]), DeviceKeyHash([4; 32]));
+        let prefix = |n: u8| Prefix([n; 16]);
+        assert!(capped.prekeys_to_assign(&conversation(1), &device).is_ok());
+        assert!(capped.prekeys_to_reset(&conversation(1), &device, prefix(1)).is_ok());
+        assert!(capped.prekeys_to_reset(&conversation(1), &device, prefix(2)).is_err(), "the conversation's");
+        assert!(capped.prekeys_to_reset(&conversation(2), &device, prefix(1)).is_ok());
+        assert!(capped.prekeys_to_reset(&conversation(3), &device, prefix(1)).is_err(), "the prefix' part");
+        assert!(capped.prekeys_to_reset(&conversation(3), &other, prefix(1)).is_ok(), "of that device only");
+        for n in 4..10 {
+            assert!(capped.prekeys_to_reset(&conversation(n), &device, prefix(n)).is_ok());
+        }
+        assert!(capped.prekeys_to_reset(&conversation(10), &device, prefix(10)).is_err(), "the device's");
+        for n in 11..18 {
+            assert!(capped.prekeys_to_assign(&conversation(n), &device).is_ok(), "not eaten by resets");
+        }
+        assert!(capped.prekeys_to_assign(&conversation(18), &device).is_err(), "the device's");
     }
 }

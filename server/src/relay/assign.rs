@@ -10,6 +10,7 @@ use sealdesk_protocol::ids::{ConversationId, DeviceKeyHash};
 use sealdesk_protocol::org::AssignmentMode;
 use sealdesk_protocol::wire::{Assignment, Claim, Code, Queued, RequestAssignment, ToClient, Unaccepted};
 
+use super::prekeys::Purpose;
 use super::record::{Nominee, Record};
 use super::{Relay, done};
 use crate::clock::now_ms;
@@ -19,8 +20,6 @@ use crate::store::{Keep, StoreError, Swap};
 
 /// A receipt may be this much ahead of the relay's clock.
 const SKEW_MS: u64 = 10 * 60 * 1000;
-/// Devices tried for one assignment.
-const MAX_TRIED: usize = 8;
 /// Tries of a compare-and-swap that others win.
 const MAX_SWAPS: usize = 4;
 
@@ -51,8 +50,7 @@ impl Relay {
         };
         match self.store.swap(swap).await {
             Ok(swapped) => {
-                self.routing.note(id, &record);
-                self.conversations.keep(id, swapped.version, record);
+                self.keep(id, swapped.version, record);
                 Ok(true)
             }
             Err(StoreError::Conflict { .. }) => {
@@ -71,9 +69,9 @@ impl Relay {
             if loaded.record.nominee.is_some() || !loaded.record.is_waiting() {
                 return Ok(false);
             }
-            let Some(nominee) = self.choose(id, which).await? else { return Ok(false) };
-            let device = nominee.device;
             let mut record = loaded.record.clone();
+            let Some(nominee) = self.choose(id, which, &record).await? else { return Ok(false) };
+            let device = nominee.device;
             record.reassigned |= record.governance.is_some();
             record.nominee = Some(nominee);
             if self.put(id, loaded.version, record).await? {
@@ -93,25 +91,41 @@ impl Relay {
         Ok(named)
     }
 
-    /// The best candidate whose certificate holds and whose prekeys are there.
-    async fn choose(&self, id: ConversationId, which: Which) -> Result<Option<Nominee>, Code> {
+    /// The best candidate whose certificate holds and whose prekeys are there. Whoever has none is passed over, however
+    /// many there are; a device whose certificate does not hold any more is no candidate from then on.
+    async fn choose(
+        &self,
+        id: ConversationId,
+        which: Which,
+        record: &Record,
+    ) -> Result<Option<Nominee>, Code> {
         let now = now_ms();
-        let capacity = self.config.routing.default_capacity;
         let online = |mailbox: &_| self.registry.is_online(mailbox);
         let candidates = match which {
-            Which::Device(device) if self.routing.may_claim(&id, &device, now, capacity) => {
+            Which::Device(device) if self.routing.may_claim(&id, &device, now).is_ok() => {
                 vec![(device, true)]
             }
             Which::Device(_) => Vec::new(),
-            Which::Anybody | Which::Online => self.routing.candidates(&id, now, capacity, online),
+            Which::Anybody | Which::Online => self.routing.candidates(&id, now, online),
         };
-        let fitting = candidates.into_iter().filter(|(_, online)| *online || which == Which::Anybody);
-        for (device, _) in fitting.take(MAX_TRIED) {
+        let org = self.policy.org();
+        for (device, _) in candidates.into_iter().filter(|(_, online)| *online || which == Which::Anybody) {
             let Some(agent) = self.routing.agent(&device) else { continue };
-            if self.policy.org().certificate(&agent.chain).is_err() {
+            if self.last_resort(device).await.map_err(|cause| self.store_code(&cause))?.is_none() {
                 continue;
             }
-            match self.issue(id, device).await {
+            if org.certificate(&agent.chain).is_err() {
+                self.routing.retire(&device);
+                continue;
+            }
+            // A place and a pair for somebody who has not signed for one yet: not again and again.
+            if record.governance.is_none() {
+                self.limits.naming(&id).map_err(|_| {
+                    self.metrics.rate_limited.up();
+                    Code::RateLimited
+                })?;
+            }
+            match self.issue(id, device, Purpose::Assignment).await {
                 Ok(bundle) => {
                     let (agent, chain) = (agent.agent, agent.chain);
                     return Ok(Some(Nominee { agent, device, chain, bundle, named_ms: now }));
@@ -173,14 +187,37 @@ impl Relay {
         Ok(())
     }
 
-    /// The customer did not open: the agent's place is given back. The customer may ask again.
+    /// The customer did not sign: the agent's place is given back. Before the opening the customer may ask again; later
+    /// it is told that nobody accepted, if that is so.
     pub async fn withdraw(&self, id: ConversationId) -> Result<(), Code> {
         let loaded = self.conversation(id).await.map_err(|cause| self.store_code(&cause))?;
-        let Some(loaded) = loaded.filter(|loaded| loaded.record.governance.is_none()) else { return Ok(()) };
-        let mut record = loaded.record.clone();
-        record.nominee = None;
+        let Some(loaded) = loaded.filter(|loaded| loaded.record.is_waiting()) else { return Ok(()) };
+        let record = Record { nominee: None, ..loaded.record.clone() };
+        let (opened, customer) = (record.governance.is_some(), record.customer.mailbox());
         if self.put(id, loaded.version, record).await? {
-            self.routing.forget(&id);
+            if !opened {
+                self.routing.forget(&id);
+            } else if self.routing.needs_click(&id)
+                && let Some(connected) = self.registry.get(&customer)
+            {
+                connected.inbox.frame(&Unaccepted { conversation: id }.into());
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives up a named agent whose certificate does not hold any more: no customer can sign for it. The reassignment
+    /// that it was named for was none.
+    pub async fn drop_dead_nominee(&self, id: ConversationId) -> Result<(), Code> {
+        let loaded = self.conversation(id).await.map_err(|cause| self.store_code(&cause))?;
+        let Some(loaded) = loaded.filter(|loaded| loaded.record.is_waiting()) else { return Ok(()) };
+        let Some(nominee) = &loaded.record.nominee else { return Ok(()) };
+        if self.policy.org().certificate(&nominee.chain).is_ok() {
+            return Ok(());
+        }
+        let record = Record { nominee: None, reassigned: false, ..loaded.record.clone() };
+        if self.put(id, loaded.version, record).await? {
+            self.router.notify_one();
         }
         Ok(())
     }
@@ -233,7 +270,10 @@ impl Session {
         let org = relay.policy.org();
         let code = |cause: StoreError| relay.store_code(&cause);
         match relay.conversation(id).await.map_err(code)? {
-            Some(known) => self.ask_again(id, &known, &frame, &org).await?,
+            Some(known) => {
+                self.ask_again(id, &known, &frame, &org).await?;
+                relay.drop_dead_nominee(id).await?;
+            }
             None => {
                 relay.check_space()?;
                 let record = check_request(self, &frame, &org)?;
@@ -273,17 +313,23 @@ impl Session {
         if record.is_accepted() {
             return Err(Code::Conflict);
         }
-        // Not opened yet: the receipt of this request counts, since the notice may have changed meanwhile.
-        if record.governance.is_none() && record.nominee.is_none() {
+        let changed = if record.governance.is_none() && record.nominee.is_none() {
+            // Not opened yet: the receipt of this request counts, since the notice may have changed meanwhile.
             let fresh = check_request(self, frame, org)?;
-            let renewed =
-                Record { requested_ms: record.requested_ms, lapsed: record.lapsed.clone(), ..fresh };
-            self.relay.put(id, known.version, renewed).await?;
+            Record { requested_ms: record.requested_ms, lapsed: record.lapsed.clone(), ..fresh }
         } else if record.governance.is_some() && record.nominee.is_none() && record.reassigned {
             // Those who did not accept before get another chance, except the one who has it now.
             let lapsed = record.current_agent().map(|(_, device)| device).into_iter().collect();
-            let again = Record { reassigned: false, lapsed, ..record.clone() };
-            self.relay.put(id, known.version, again).await?;
+            Record { reassigned: false, lapsed, ..record.clone() }
+        } else {
+            return Ok(());
+        };
+        if changed == *record {
+            // Nothing to store; routing may have given it up meanwhile.
+            self.relay.keep(id, known.version, changed);
+        } else {
+            self.relay.check_space()?;
+            self.relay.put(id, known.version, changed).await?;
         }
         Ok(())
     }
@@ -295,6 +341,11 @@ impl Session {
         }
         if self.relay.policy.org().verified.settings().assignment != AssignmentMode::Claim {
             return Err(Code::Unsupported);
+        }
+        self.relay.routing.may_claim(&frame.conversation, &self.who.hash, now_ms())?;
+        let own = self.relay.last_resort(self.who.hash).await;
+        if own.map_err(|cause| self.relay.store_code(&cause))?.is_none() {
+            return Err(Code::NoPrekeys);
         }
         if !self.relay.name_and_announce(frame.conversation, Which::Device(self.who.hash)).await? {
             return Err(Code::AlreadyClaimed);

@@ -45,7 +45,11 @@ fn append(relay: &Arc<Relay>, from: DeviceKeyHash, loaded: &Loaded, frame: Send)
     if !loaded.may_write(&from, &frame.message.to) {
         return Err(Code::NotListed);
     }
-    let item = item(&from, frame.message, relay.expiry(now_ms()))?;
+    let now = now_ms();
+    if loaded.becomes_active(now) {
+        relay.routing.active(&frame.conversation, now);
+    }
+    let item = item(&from, frame.message, relay.expiry(now))?;
     let (relay, req) = (Arc::clone(relay), frame.req);
     let stored = relay.store.append(item);
     Ok(async move {

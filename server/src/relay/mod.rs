@@ -25,9 +25,9 @@ use sealdesk_protocol::wire::{Code, Done, Pong, ToClient, ToRelay};
 use tokio::sync::{Notify, watch};
 use tokio::time::Duration;
 
-use self::record::{Conversations, Loaded};
+use self::record::{Conversations, Loaded, Record};
 use crate::blobs::Blobs;
-use crate::clock::DAY_MS;
+use crate::clock::{DAY_MS, now_ms};
 use crate::config::Config;
 use crate::limits::Limits;
 use crate::metrics::Metrics;
@@ -123,6 +123,11 @@ impl Relay {
     /// A conversation's record.
     pub(crate) async fn conversation(&self, id: ConversationId) -> Result<Option<Arc<Loaded>>, StoreError> {
         self.conversations.load(self.store.as_ref(), id).await
+    }
+
+    /// Takes a record as it was stored, for everybody who decides by it.
+    pub(crate) fn keep(&self, id: ConversationId, version: u64, record: Record) {
+        self.conversations.keep_and(id, version, record, |record| self.routing.note(id, record, now_ms()));
     }
 
     /// The answer to a failed store operation; counted and logged.

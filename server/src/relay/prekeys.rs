@@ -9,6 +9,7 @@ use sealdesk_protocol::wire::{
 
 use super::Relay;
 use crate::clock::{DAY_MS, now_ms};
+use crate::limits::Prefix;
 use crate::socket::connection::Session;
 use crate::store::{Prekey, StoreError};
 
@@ -22,6 +23,15 @@ const TOP_UP: usize = 25;
 const LONGEST_DAYS: u64 = 120;
 /// A customer's pairs are kept for as long as messages are, and a rotation of the last resort.
 const ROTATION_DAYS: u64 = 7;
+
+/// What a bundle is for. Each has a budget of its own, so that resets do not take an agent out of assignment.
+#[derive(Clone, Copy, Debug)]
+pub enum Purpose {
+    /// A conversation is given to the device.
+    Assignment,
+    /// Another listed device begins a new session; from this address prefix.
+    Reset(Prefix),
+}
 
 impl Relay {
     /// The last-resort pair of a device, with its id.
@@ -39,12 +49,17 @@ impl Relay {
         &self,
         conversation: ConversationId,
         device: DeviceKeyHash,
+        purpose: Purpose,
     ) -> Result<PrekeyBundle, Code> {
         let code = |cause: StoreError| self.store_code(&cause);
         let Some((_, last_resort)) = self.last_resort(device).await.map_err(code)? else {
             return Err(Code::NoPrekeys);
         };
-        self.limits.prekeys(&conversation, &device).map_err(|_| {
+        let within = match purpose {
+            Purpose::Assignment => self.limits.prekeys_to_assign(&conversation, &device),
+            Purpose::Reset(prefix) => self.limits.prekeys_to_reset(&conversation, &device, prefix),
+        };
+        within.map_err(|_| {
             self.metrics.rate_limited.up();
             Code::RateLimited
         })?;
@@ -147,7 +162,12 @@ impl Session {
         if !both || frame.device == self.who.hash {
             return Err(Code::NotListed);
         }
-        let bundle = self.relay.issue(frame.conversation, frame.device).await?;
+        // A session that is lost after the end stays lost: what closes a conversation closes the way to its keys.
+        if loaded.record.closed_ms.is_some() {
+            return Err(Code::Closed);
+        }
+        let purpose = Purpose::Reset(self.permit.prefix);
+        let bundle = self.relay.issue(frame.conversation, frame.device, purpose).await?;
         Ok(Prekeys { req: frame.req, bundle }.into())
     }
 }

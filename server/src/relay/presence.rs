@@ -16,6 +16,9 @@ impl Relay {
     pub async fn arrived(&self, who: &Authenticated) -> Result<(), StoreError> {
         let Some(agent) = &who.agent else {
             for id in self.routing.named_for(&who.mailbox) {
+                if let Err(code) = self.drop_dead_nominee(id).await {
+                    tracing::warn!(conversation = ?id, code = code.as_str(), "a named agent was not checked again");
+                }
                 self.announce(id).await?;
             }
             if let Some(connected) = self.registry.get(&who.mailbox) {

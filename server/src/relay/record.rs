@@ -1,6 +1,7 @@
 //! What the relay keeps of a conversation, and the copies in memory of those in use.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use sealdesk_protocol::conversation::Governance;
@@ -15,6 +16,9 @@ use crate::store::{Store, StoreError};
 
 /// Records in memory; beyond that they are read again.
 const CACHED: usize = 20_000;
+
+/// Routing counts in hours: it is told of what is said this often.
+const ACTIVE_EVERY_MS: u64 = 5 * 60 * 1000;
 
 /// The agent device that the customer was told, until the customer's statement names it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -89,13 +93,25 @@ pub struct Loaded {
     pub record: Record,
     /// Every device ever listed, with its mailbox.
     pub listed: Vec<(DeviceKeyHash, MailboxId)>,
+    /// When routing was last told that something is said here.
+    active_ms: AtomicU64,
 }
 
 impl Loaded {
     fn new(version: u64, record: Record) -> Self {
         let members = record.governance.iter().flat_map(Governance::could_have_read);
         let listed = members.map(|member| (member.hash(), member.device.mailbox())).collect();
-        Self { version, record, listed }
+        Self { version, record, listed, active_ms: AtomicU64::new(0) }
+    }
+
+    /// Something is said: true now and then, when routing is to be told.
+    pub fn becomes_active(&self, now: u64) -> bool {
+        let before = self.active_ms.load(Ordering::Relaxed);
+        let due = now >= before + ACTIVE_EVERY_MS;
+        if due {
+            self.active_ms.store(now, Ordering::Relaxed);
+        }
+        due
     }
 
     /// Whether the device was ever listed.
@@ -136,8 +152,20 @@ impl Conversations {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).get(id).cloned()
     }
 
-    /// Notes what was stored. A copy with a higher version stays.
+    /// Notes what was read. A copy with a higher version stays.
     pub fn keep(&self, id: ConversationId, version: u64, record: Record) -> Arc<Loaded> {
+        self.keep_and(id, version, record, |_| {})
+    }
+
+    /// Notes what was stored, and tells it to `tell`, unless a higher version was told before: swaps are answered in any
+    /// order, and the older record must not come last.
+    pub fn keep_and(
+        &self,
+        id: ConversationId,
+        version: u64,
+        record: Record,
+        tell: impl FnOnce(&Record),
+    ) -> Arc<Loaded> {
         let mut map = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(newer) = map.get(&id).filter(|held| held.version > version) {
             return Arc::clone(newer);
@@ -146,6 +174,7 @@ impl Conversations {
             map.clear();
         }
         let loaded = Arc::new(Loaded::new(version, record));
+        tell(&loaded.record);
         map.insert(id, Arc::clone(&loaded));
         loaded
     }
@@ -168,4 +197,51 @@ impl Conversations {
 /// `Corrupt`.
 pub fn decode(bytes: &[u8]) -> Result<Record, StoreError> {
     postcard::from_bytes(bytes).map_err(|_| StoreError::Corrupt("conversation"))
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use sealdesk_protocol::crypto::identity::{DeviceSecret, SigningSecret};
+
+    use super::*;
+
+    pub(crate) fn record() -> Record {
+        let rng = &mut rand_core::UnwrapErr(getrandom::SysRng);
+        Record {
+            customer: DeviceSecret::generate(rng).public(),
+            topic: "sales".parse().unwrap(),
+            team: "sales".parse().unwrap(),
+            language: "en".into(),
+            consent: SignedBytes::sign(
+                sealdesk_protocol::crypto::labels::CONSENT,
+                &1u8,
+                &SigningSecret::generate(rng),
+            ),
+            requested_ms: 0,
+            nominee: None,
+            governance: None,
+            history: Vec::new(),
+            assigned: None,
+            lapsed: Vec::new(),
+            reassigned: false,
+            closed_ms: None,
+        }
+    }
+
+    #[test]
+    fn an_older_record_that_is_answered_later_is_not_told() {
+        let (conversations, id) = (Conversations::default(), ConversationId([1; 32]));
+        let mut told = Vec::new();
+        conversations.keep_and(id, 3, record(), |_| told.push(3));
+        let held = conversations.keep_and(id, 2, record(), |_| told.push(2));
+        assert_eq!((held.version, told), (3, vec![3]));
+    }
+
+    #[test]
+    fn routing_is_told_of_activity_now_and_then() {
+        let loaded = Loaded::new(1, record());
+        assert!(loaded.becomes_active(1_000_000));
+        assert!(!loaded.becomes_active(1_000_001));
+        assert!(loaded.becomes_active(1_000_000 + ACTIVE_EVERY_MS));
+    }
 }

@@ -241,8 +241,7 @@ impl Session {
             Err(StoreError::Conflict { .. }) => return Ok(false),
             Err(cause) => return Err(relay.store_code(&cause)),
         };
-        relay.routing.note(frame.conversation, &record);
-        relay.conversations.keep(frame.conversation, swapped.version, record);
+        relay.keep(frame.conversation, swapped.version, record);
         relay.metrics.statements.up();
         match effect {
             Effect::Opened => relay.metrics.conversations_opened.up(),

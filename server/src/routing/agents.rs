@@ -53,13 +53,14 @@ impl AgentRecord {
         }
     }
 
-    /// Whether one more conversation of `team` may go to this device, given how many its agent has open.
-    pub(super) fn may_take(&self, team: &Handle, now: u64, open: usize, default_capacity: u16) -> bool {
+    /// Whether its certificate lets this device work for `team`.
+    pub(super) fn serves_team(&self, team: &Handle, now: u64) -> bool {
+        self.serves && self.teams.contains(team) && now < self.valid_until
+    }
+
+    /// Whether it takes one more conversation, given how many its agent has open.
+    pub(super) fn has_room(&self, open: usize, default_capacity: u16) -> bool {
         let said = self.availability.unwrap_or(Availability { available: true, capacity: default_capacity });
-        self.serves
-            && self.teams.contains(team)
-            && now < self.valid_until
-            && said.available
-            && open < usize::from(said.capacity)
+        said.available && open < usize::from(said.capacity)
     }
 }

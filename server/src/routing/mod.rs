@@ -8,53 +8,84 @@ mod agents;
 mod pending;
 pub mod task;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
+use sealdesk_protocol::crypto::certificate::CertificateChain;
 use sealdesk_protocol::ids::{ConversationId, DeviceKeyHash, Handle, MailboxId};
-use sealdesk_protocol::wire::WaitingEntry;
+use sealdesk_protocol::wire::{Code, WaitingEntry};
 
 pub use self::agents::{AgentRecord, Availability};
-pub use self::pending::{Next, Pending};
+pub use self::pending::{Next, Pending, Times};
+use crate::clock::HOUR_MS;
+use crate::config;
 use crate::relay::record::Record;
 
 /// Most entries of one `Waiting` frame.
 const MAX_WAITING: usize = 200;
 
 /// What routing knows.
-#[derive(Debug, Default)]
-pub struct Routing(Mutex<State>);
+#[derive(Debug)]
+pub struct Routing {
+    state: Mutex<State>,
+    default_capacity: u16,
+    idle_ms: u64,
+    times: Times,
+}
 
 #[derive(Debug, Default)]
 struct State {
     agents: HashMap<DeviceKeyHash, AgentRecord>,
     pending: HashMap<ConversationId, Pending>,
-    /// Open conversations of an agent, over all devices.
-    load: HashMap<Handle, HashSet<ConversationId>>,
+    /// Open conversations of an agent, over all devices, with the time of their last message or statement.
+    load: HashMap<Handle, HashMap<ConversationId, u64>>,
     holder: HashMap<ConversationId, Handle>,
     /// Counts assignments, for round robin.
     turn: u64,
 }
 
+impl State {
+    fn release(&mut self, id: &ConversationId) {
+        if let Some(agent) = self.holder.remove(id)
+            && let Some(load) = self.load.get_mut(&agent)
+        {
+            load.remove(id);
+        }
+    }
+
+    /// What an agent has to do: conversations in which nothing has been said for long are not counted.
+    fn open(&self, agent: &Handle, active_since: u64) -> usize {
+        let held = self.load.get(agent);
+        held.map_or(0, |held| held.values().filter(|active_ms| **active_ms >= active_since).count())
+    }
+}
+
 impl Routing {
+    /// By the configuration.
+    pub fn new(config: &config::Routing) -> Self {
+        let ms = |seconds: u32| u64::from(seconds) * 1_000;
+        Self {
+            state: Mutex::default(),
+            default_capacity: config.default_capacity,
+            idle_ms: u64::from(config.idle_hours) * HOUR_MS,
+            times: Times { accept_ms: ms(config.accept_seconds), sign_ms: ms(config.sign_seconds) },
+        }
+    }
+
     fn with<T>(&self, act: impl FnOnce(&mut State) -> T) -> T {
-        act(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+        act(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Takes a conversation's record as it is stored now.
-    pub fn note(&self, id: ConversationId, record: &Record) {
+    pub fn note(&self, id: ConversationId, record: &Record, now: u64) {
         self.with(|state| {
-            if let Some(before) = state.holder.remove(&id)
-                && let Some(load) = state.load.get_mut(&before)
-            {
-                load.remove(&id);
-            }
+            state.release(&id);
             let named = record.nominee.as_ref().map(|nominee| &nominee.agent);
             let holder = named.or_else(|| record.current_agent().map(|(agent, _)| agent));
             if record.closed_ms.is_none()
                 && let Some(agent) = holder
             {
-                state.load.entry(agent.clone()).or_default().insert(id);
+                state.load.entry(agent.clone()).or_default().insert(id, now);
                 state.holder.insert(id, agent.clone());
             }
             if record.is_waiting() {
@@ -69,10 +100,17 @@ impl Routing {
     pub fn forget(&self, id: &ConversationId) {
         self.with(|state| {
             state.pending.remove(id);
-            if let Some(agent) = state.holder.remove(id)
-                && let Some(load) = state.load.get_mut(&agent)
+            state.release(id);
+        });
+    }
+
+    /// Something was said in a conversation.
+    pub fn active(&self, id: &ConversationId, now: u64) {
+        self.with(|state| {
+            if let Some(agent) = state.holder.get(id)
+                && let Some(active_ms) = state.load.get_mut(agent).and_then(|load| load.get_mut(id))
             {
-                load.remove(id);
+                *active_ms = now;
             }
         });
     }
@@ -122,15 +160,17 @@ impl Routing {
         &self,
         id: &ConversationId,
         now: u64,
-        default_capacity: u16,
         is_online: impl Fn(&MailboxId) -> bool,
     ) -> Vec<(DeviceKeyHash, bool)> {
+        let active_since = now.saturating_sub(self.idle_ms);
         self.with(|state| {
             let Some(pending) = state.pending.get(id) else { return Vec::new() };
             let mut found: Vec<(bool, u64, DeviceKeyHash)> = Vec::new();
             for (device, agent) in &state.agents {
-                let open = state.load.get(&agent.agent).map_or(0, HashSet::len);
-                if pending.excludes(device) || !agent.may_take(&pending.team, now, open, default_capacity) {
+                let open = state.open(&agent.agent, active_since);
+                let fits =
+                    agent.serves_team(&pending.team, now) && agent.has_room(open, self.default_capacity);
+                if pending.excludes(device) || !fits {
                     continue;
                 }
                 found.push((!is_online(&agent.mailbox), agent.turn, *device));
@@ -157,21 +197,20 @@ impl Routing {
     }
 
     /// Whether an agent's device may claim the conversation.
-    pub fn may_claim(
-        &self,
-        id: &ConversationId,
-        device: &DeviceKeyHash,
-        now: u64,
-        default_capacity: u16,
-    ) -> bool {
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn may_claim(&self, id: &ConversationId, device: &DeviceKeyHash, now: u64) -> Result<(), Code> {
+        let active_since = now.saturating_sub(self.idle_ms);
         self.with(|state| {
-            let (Some(pending), Some(agent)) = (state.pending.get(id), state.agents.get(device)) else {
-                return false;
-            };
-            let open = state.load.get(&agent.agent).map_or(0, HashSet::len);
-            pending.claimable()
-                && !pending.excludes(device)
-                && agent.may_take(&pending.team, now, open, default_capacity)
+            let agent = state.agents.get(device).ok_or(Code::CertificateRefused)?;
+            let pending = state.pending.get(id).filter(|pending| pending.claimable());
+            let pending = pending.filter(|p| !p.excludes(device)).ok_or(Code::AlreadyClaimed)?;
+            if !agent.serves_team(&pending.team, now) {
+                return Err(Code::CertificateRefused);
+            }
+            let open = state.open(&agent.agent, active_since);
+            if agent.has_room(open, self.default_capacity) { Ok(()) } else { Err(Code::RateLimited) }
         })
     }
 
@@ -193,13 +232,14 @@ impl Routing {
         &self,
         now: u64,
         elapsed_ms: u64,
-        accept_ms: u64,
         is_online: impl Fn(&MailboxId) -> bool,
     ) -> Vec<(ConversationId, Next)> {
         self.with(|state| {
             let due = state.pending.iter_mut();
-            due.filter_map(|(id, pending)| Some((*id, pending.tick(now, elapsed_ms, accept_ms, &is_online)?)))
-                .collect()
+            due.filter_map(|(id, pending)| {
+                Some((*id, pending.tick(now, elapsed_ms, self.times, &is_online)?))
+            })
+            .collect()
         })
     }
 
@@ -208,6 +248,27 @@ impl Routing {
         self.with(|state| {
             let named = state.pending.iter().filter(|(_, p)| p.customer == *customer && p.is_named());
             named.map(|(id, _)| *id).collect()
+        })
+    }
+
+    /// Conversations for which an agent is named and not signed.
+    pub fn named(&self) -> Vec<ConversationId> {
+        self.with(|state| {
+            let named = state.pending.iter().filter(|(_, pending)| pending.is_named());
+            named.map(|(id, _)| *id).collect()
+        })
+    }
+
+    /// Whether nobody accepted a conversation, and a click is needed to go on.
+    pub fn needs_click(&self, id: &ConversationId) -> bool {
+        self.with(|state| state.pending.get(id).is_some_and(Pending::needs_click))
+    }
+
+    /// Every agent's device that may be given conversations, with its certificates.
+    pub fn serving(&self) -> Vec<(DeviceKeyHash, CertificateChain)> {
+        self.with(|state| {
+            let serving = state.agents.iter().filter(|(_, agent)| agent.serves);
+            serving.map(|(device, agent)| (*device, agent.chain.clone())).collect()
         })
     }
 

@@ -3,30 +3,39 @@
 //! ```text
 //! waiting --name--> named --customer signs--> assigned --agent accepts--> (not pending any more)
 //!    ^                |                           |
-//!    +--- not signed in time (before opening) ----+--- not accepted in time, or offline and another agent is there
+//!    +--- not signed in time ---------------------+--- not accepted in time, or offline and another agent is there
 //! ```
+//!
+//! One reassignment is automatic and goes to a connected agent only: it is not spent on somebody who is away. When that
+//! one does not accept either, or stays away while the customer waits, the customer is told and decides.
 
 use sealdesk_protocol::ids::{ConversationId, DeviceKeyHash, Handle, MailboxId};
 use sealdesk_protocol::wire::WaitingEntry;
 
 use crate::relay::record::Record;
 
-/// How long a customer may take to sign before the agent's place is given back.
-const SIGN_MS: u64 = 120_000;
-
 /// How long somebody who asked and left is waited for before the conversation is opened.
 const AWAY_MS: u64 = 600_000;
+
+/// How long things may take.
+#[derive(Clone, Copy, Debug)]
+pub struct Times {
+    /// For an agent who is connected to accept, and for one who is not to come back.
+    pub accept_ms: u64,
+    /// For a customer to sign for the agent who is named, before the agent's place is given back.
+    pub sign_ms: u64,
+}
 
 /// What has to happen with a waiting conversation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Next {
     /// Name an agent, if there is one.
     Name,
-    /// Name another agent if one is connected: the assigned one is offline.
+    /// Name another agent if one is connected: the assigned one is offline, or did not accept.
     NameIfOnline,
-    /// The assigned device did not accept in time: note that, and name another agent if there is one.
+    /// The assigned device did not accept in time, or stays away: note that.
     Lapse(DeviceKeyHash),
-    /// The customer did not open, or left before: give the agent's place back and forget.
+    /// The customer did not sign, or left before: give the agent's place back.
     Withdraw,
 }
 
@@ -46,6 +55,12 @@ pub struct Pending {
     reassigned: bool,
     /// How long the assigned agent was connected since the assignment.
     online_ms: u64,
+    /// How long it has been away while the customer waited.
+    offline_ms: u64,
+    /// It has been away for too long.
+    left_alone: bool,
+    /// How long the customer has been looking at a further agent's name.
+    signing_ms: u64,
     /// How long the customer has been gone.
     away_ms: u64,
 }
@@ -63,6 +78,9 @@ impl Pending {
             lapsed: Vec::new(),
             reassigned: false,
             online_ms: 0,
+            offline_ms: 0,
+            left_alone: false,
+            signing_ms: 0,
             away_ms: 0,
         }
     }
@@ -84,17 +102,31 @@ impl Pending {
             lapsed: Vec::new(),
             reassigned: false,
             online_ms: 0,
+            offline_ms: 0,
+            left_alone: false,
+            signing_ms: 0,
             away_ms: 0,
         }
     }
 
+    #[cfg(test)]
+    pub(super) fn reassigned_for_tests(&mut self) {
+        self.reassigned = true;
+    }
+
     pub(super) fn update(&mut self, record: &Record) {
-        self.named = record.nominee.as_ref().map(|nominee| (nominee.device, nominee.named_ms));
+        let named = record.nominee.as_ref().map(|nominee| (nominee.device, nominee.named_ms));
+        if named != self.named {
+            self.named = named;
+            self.signing_ms = 0;
+        }
         let member = record.governance.as_ref().map(|governance| governance.current().roster.agent());
         let assigned = member.map(|member| (member.hash(), member.device.mailbox()));
         if assigned != self.assigned {
             self.assigned = assigned;
             self.online_ms = 0;
+            self.offline_ms = 0;
+            self.left_alone = false;
         }
         self.lapsed.clone_from(&record.lapsed);
         self.reassigned = record.reassigned;
@@ -116,10 +148,11 @@ impl Pending {
             && self.assigned.is_some_and(|(device, _)| self.lapsed.contains(&device))
     }
 
-    /// Nobody has it, or whoever had it let its time pass.
+    /// Nobody has it, or whoever had it let its time pass or went away.
     pub(super) fn claimable(&self) -> bool {
         let lapsed = self.assigned.is_some_and(|(device, _)| self.lapsed.contains(&device));
-        self.named.is_none() && (self.assigned.is_none() || (lapsed && !self.reassigned))
+        let free = self.assigned.is_none() || (!self.reassigned && (lapsed || self.left_alone));
+        self.named.is_none() && free
     }
 
     pub(super) fn entry(&self, conversation: ConversationId) -> WaitingEntry {
@@ -127,19 +160,24 @@ impl Pending {
         WaitingEntry { conversation, topic, language, since: self.since }
     }
 
-    /// Lets time pass. The acceptance timer runs only while the assigned agent is connected.
+    /// Lets time pass. The acceptance timer runs only while the assigned agent is connected; the one of an agent who is
+    /// away, and the one for a further signature, only while the customer is there to wait.
     pub(super) fn tick(
         &mut self,
         now: u64,
         elapsed_ms: u64,
-        accept_ms: u64,
+        times: Times,
         is_online: impl Fn(&MailboxId) -> bool,
     ) -> Option<Next> {
+        let present = is_online(&self.customer);
+        let waited = if present { elapsed_ms } else { 0 };
         match (&self.named, &self.assigned) {
-            (Some((_, named_ms)), None) if now > named_ms + SIGN_MS => Some(Next::Withdraw),
-            // The customer's turn to sign.
-            (Some(_), _) => None,
-            (None, None) if is_online(&self.customer) => {
+            (Some((_, named_ms)), None) => (now > named_ms + times.sign_ms).then_some(Next::Withdraw),
+            (Some(_), Some(_)) => {
+                self.signing_ms += waited;
+                (self.signing_ms > times.sign_ms).then_some(Next::Withdraw)
+            }
+            (None, None) if present => {
                 self.away_ms = 0;
                 Some(Next::Name)
             }
@@ -148,14 +186,20 @@ impl Pending {
                 (self.away_ms >= AWAY_MS).then_some(Next::Withdraw)
             }
             (None, Some((device, _))) if self.lapsed.contains(device) => {
-                (!self.reassigned).then_some(Next::Name)
+                (!self.reassigned).then_some(Next::NameIfOnline)
             }
-            (None, Some((device, mailbox))) => {
-                if is_online(mailbox) {
-                    self.online_ms += elapsed_ms;
-                    (self.online_ms >= accept_ms).then_some(Next::Lapse(*device))
-                } else {
-                    (!self.reassigned).then_some(Next::NameIfOnline)
+            (None, Some((device, mailbox))) if is_online(mailbox) => {
+                (self.offline_ms, self.left_alone) = (0, false);
+                self.online_ms += elapsed_ms;
+                (self.online_ms >= times.accept_ms).then_some(Next::Lapse(*device))
+            }
+            (None, Some((device, _))) => {
+                self.offline_ms += waited;
+                self.left_alone = self.offline_ms >= times.accept_ms;
+                match (self.reassigned, self.left_alone) {
+                    (false, _) => Some(Next::NameIfOnline),
+                    (true, true) => Some(Next::Lapse(*device)),
+                    (true, false) => None,
                 }
             }
         }

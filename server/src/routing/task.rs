@@ -41,10 +41,9 @@ fn mode(relay: &Relay) -> AssignmentMode {
 }
 
 async fn look(relay: &Relay, elapsed_ms: u64) {
-    let accept_ms = u64::from(relay.config.routing.accept_seconds) * 1_000;
     let is_online = |mailbox: &MailboxId| relay.registry.is_online(mailbox);
     let automatic = mode(relay) == AssignmentMode::Automatic;
-    for (id, next) in relay.routing.tick(now_ms(), elapsed_ms, accept_ms, is_online) {
+    for (id, next) in relay.routing.tick(now_ms(), elapsed_ms, is_online) {
         let acted = match next {
             Next::Lapse(device) => relay.lapse(id, device).await,
             Next::Withdraw => relay.withdraw(id).await,

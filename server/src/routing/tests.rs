@@ -2,14 +2,19 @@
 
 use std::collections::HashSet;
 
-use sealdesk_protocol::ids::{DeviceKeyHash, MailboxId};
+use sealdesk_protocol::crypto::certificate::CertificateChain;
+use sealdesk_protocol::crypto::prekeys::{PrekeyBundle, PrekeyKind, PrekeySecret};
+use sealdesk_protocol::ids::{ConversationId, DeviceKeyHash, Handle, MailboxId};
 
-use super::pending::{Next, Pending};
+use super::pending::{Next, Pending, Times};
+use super::{AgentRecord, Availability, HOUR_MS, Routing};
+use crate::config;
+use crate::relay::record::{Nominee, Record, tests::record};
 
 const CUSTOMER: MailboxId = MailboxId([1; 16]);
 const AGENT: MailboxId = MailboxId([2; 16]);
 const DEVICE: DeviceKeyHash = DeviceKeyHash([3; 32]);
-const ACCEPT_MS: u64 = 60_000;
+const TIMES: Times = Times { accept_ms: 60_000, sign_ms: 120_000 };
 
 struct Clock {
     pending: Pending,
@@ -26,7 +31,7 @@ impl Clock {
 
     fn pass(&mut self, ms: u64) -> Option<Next> {
         self.now += ms;
-        self.pending.tick(self.now, ms, ACCEPT_MS, |mailbox| self.online.contains(mailbox))
+        self.pending.tick(self.now, ms, TIMES, |mailbox| self.online.contains(mailbox))
     }
 }
 
@@ -61,8 +66,73 @@ fn the_time_to_accept_runs_only_while_the_agent_is_online() {
 }
 
 #[test]
-fn a_reassignment_that_waits_for_the_customer_is_left_alone() {
+fn a_further_agent_is_given_back_when_the_customer_looks_on_and_does_not_sign() {
     let mut clock = Clock::new(Some((DeviceKeyHash([4; 32]), 1_000_000)), true);
     clock.online.clear();
-    assert_eq!(clock.pass(10_000_000), None);
+    assert_eq!(clock.pass(10_000_000), None, "the customer is not there");
+    clock.online.insert(CUSTOMER);
+    assert_eq!(clock.pass(120_000), None);
+    assert_eq!(clock.pass(1), Some(Next::Withdraw));
+}
+
+#[test]
+fn a_second_agent_who_stays_away_lapses_while_the_customer_waits() {
+    let mut clock = Clock::new(None, true);
+    clock.pending.reassigned_for_tests();
+    clock.online.clear();
+    assert_eq!(clock.pass(600_000), None, "nobody waits");
+    clock.online.insert(CUSTOMER);
+    assert_eq!(clock.pass(59_999), None);
+    clock.online.insert(AGENT);
+    assert_eq!(clock.pass(1), None, "back: counted anew");
+    clock.online.remove(&AGENT);
+    assert_eq!(clock.pass(59_999), None);
+    assert_eq!(clock.pass(1), Some(Next::Lapse(DEVICE)));
+}
+
+#[test]
+fn whoever_claimed_and_went_away_loses_it_to_the_next_who_claims() {
+    let mut clock = Clock::new(None, true);
+    clock.online.remove(&AGENT);
+    clock.pass(59_999);
+    assert!(!clock.pending.claimable());
+    clock.pass(1);
+    assert!(clock.pending.claimable());
+    clock.online.insert(AGENT);
+    clock.pass(1);
+    assert!(!clock.pending.claimable(), "back in time after all");
+}
+
+#[test]
+fn an_open_conversation_in_which_nothing_is_said_is_no_load() {
+    let routing = Routing::new(&config::Routing { idle_hours: 2, ..Default::default() });
+    let agent: Handle = "mira".parse().unwrap();
+    let held = record();
+    let chain = CertificateChain { issuer: held.consent.clone(), device: held.consent.clone() };
+    let mira = AgentRecord {
+        agent: agent.clone(),
+        mailbox: AGENT,
+        teams: vec![held.team.clone()],
+        serves: true,
+        valid_until: u64::MAX,
+        chain: chain.clone(),
+        availability: Some(Availability { available: true, capacity: 1 }),
+        turn: 0,
+    };
+    routing.upsert(DEVICE, mira);
+    let rng = &mut rand_core::UnwrapErr(getrandom::SysRng);
+    let device = sealdesk_protocol::crypto::identity::DeviceSecret::generate(rng);
+    let last_resort = PrekeySecret::generate(PrekeyKind::LastResort, 0, 1, rng).publish(&device);
+    let bundle = PrekeyBundle { last_resort, one_time: None };
+    let nominee = Nominee { agent, device: DEVICE, chain, bundle, named_ms: 0 };
+    let (one, other) = (ConversationId([1; 32]), ConversationId([2; 32]));
+    routing.note(one, &Record { nominee: Some(nominee), ..held.clone() }, 1_000);
+    routing.note(other, &held, 1_000);
+    let has_room = |now| !routing.candidates(&other, now, |_| true).is_empty();
+    assert!(!has_room(1_000 + 2 * HOUR_MS));
+    assert!(has_room(1_001 + 2 * HOUR_MS), "silent for too long");
+    routing.active(&one, 3 * HOUR_MS);
+    assert!(!has_room(4 * HOUR_MS), "counts again with the next message");
+    routing.note(one, &Record { closed_ms: Some(1), ..held }, 4 * HOUR_MS);
+    assert!(has_room(4 * HOUR_MS));
 }

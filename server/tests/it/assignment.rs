@@ -6,7 +6,9 @@ use sealdesk_protocol::conversation::{Action, ConsentReceipt, Roster};
 use sealdesk_protocol::crypto::identity::DeviceSecret;
 use sealdesk_protocol::ids::{DeviceKeyHash, NoticeHash};
 use sealdesk_protocol::org::AssignmentMode;
-use sealdesk_protocol::wire::{Assignment, Claim, Code, SetAvailability, ToClient, WaitingEntry};
+use sealdesk_protocol::wire::{
+    Assignment, Claim, Code, FetchPrekeys, SetAvailability, ToClient, WaitingEntry,
+};
 use sealdesk_relay::clock::now_ms;
 
 use crate::client::{Client, Party, Talk};
@@ -26,7 +28,7 @@ async fn named(customer: &mut Client, talk: &Talk) -> Assignment {
     }
 }
 
-fn device_of(relay: &TestRelay, assignment: &Assignment) -> DeviceKeyHash {
+pub fn device_of(relay: &TestRelay, assignment: &Assignment) -> DeviceKeyHash {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("org.json");
     relay.organisation.write(&path);
@@ -266,6 +268,113 @@ async fn an_offline_assignee_is_replaced_when_another_agent_appears() {
     let assignment = customer.assignment().await;
     assert_eq!(assignment.epoch, 2);
     assert_eq!(device_of(&relay, &assignment), bert.device.hash());
+}
+
+#[tokio::test]
+async fn the_automatic_reassignment_waits_for_somebody_who_is_there() {
+    let relay = TestRelay::with(|raw, _| raw.routing.accept_seconds = 1).await;
+    // Away, with prekeys here.
+    drop(relay.agent("bert").await);
+    relay.until_metric("devices", 0).await;
+    let mut anna = relay.agent("anna").await;
+    let mut customer = relay.customer().await;
+    let _talk = Talk::opened(&relay.organisation, &mut customer, &mut anna, "anna").await;
+    tokio::time::sleep(Duration::from_millis(1_700)).await;
+    assert!(customer.silent(|frame| matches!(frame, ToClient::Assignment(_))).await, "not to who is away");
+    let carl = relay.agent("carl").await;
+    let assignment = customer.assignment().await;
+    assert_eq!(device_of(&relay, &assignment), carl.device.hash());
+}
+
+#[tokio::test]
+async fn a_second_agent_who_goes_away_is_not_waited_for_in_silence() {
+    let relay = TestRelay::with(|raw, _| raw.routing.accept_seconds = 1).await;
+    let mut anna = relay.agent("anna").await;
+    let mut customer = relay.customer().await;
+    let mut talk = Talk::opened(&relay.organisation, &mut customer, &mut anna, "anna").await;
+    let bert = relay.agent("bert").await;
+    customer.assignment().await;
+    reassign(&mut customer, &mut talk, &bert, "bert", 2).await.unwrap();
+    drop(bert);
+    let told = |frame: &ToClient| matches!(frame, ToClient::Unaccepted(_)).then_some(());
+    tokio::time::timeout(Duration::from_secs(4), customer.expect(told)).await.unwrap();
+    // The click: anna is there, though she let her time pass before.
+    let clicked = named(&mut customer, &talk).await;
+    assert_eq!((clicked.epoch, device_of(&relay, &clicked)), (3, anna.device.hash()));
+}
+
+#[tokio::test]
+async fn whoever_claims_and_goes_away_does_not_keep_the_customer() {
+    let relay = TestRelay::with(|raw, organisation| {
+        raw.routing.accept_seconds = 1;
+        organisation.settings.assignment = AssignmentMode::Claim;
+    })
+    .await;
+    let (mut anna, mut bert) = (relay.agent("anna").await, relay.agent("bert").await);
+    let mut customer = relay.customer().await;
+    let mut talk = Talk::new(&relay.organisation, &customer);
+    ask(&mut customer, &talk).await;
+    sees(&mut bert, 1).await;
+    anna.send(Claim { req: 50, conversation: talk.id }).await;
+    anna.outcome(50).await.unwrap();
+    customer.assignment().await;
+    sees(&mut bert, 0).await;
+    let open = talk.open(&customer, &anna, "anna");
+    talk.epoch_statement = customer.post(&talk, 1, open).await.unwrap();
+    drop(anna);
+    sees(&mut bert, 1).await;
+    bert.send(Claim { req: 50, conversation: talk.id }).await;
+    bert.outcome(50).await.unwrap();
+    assert_eq!(customer.assignment().await.epoch, 2);
+    reassign(&mut customer, &mut talk, &bert, "bert", 2).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_place_is_not_held_again_and_again_without_a_signature() {
+    let relay = TestRelay::with(|raw, _| raw.routing.sign_seconds = 1).await;
+    let mut mira = relay.agent("mira").await;
+    available(&mut mira, true, 1).await;
+    let mut idle = relay.customer().await;
+    let talk = Talk::new(&relay.organisation, &idle);
+    let mut other = relay.customer().await;
+    let waits = Talk::new(&relay.organisation, &other);
+    for _ in 0..3 {
+        named(&mut idle, &talk).await;
+        // Given back: there is no more than one place.
+        relay.until_metric("conversations_waiting", 1).await;
+        relay.until_metric("conversations_waiting", 0).await;
+    }
+    match ask(&mut idle, &talk).await {
+        ToClient::Error(error) => assert_eq!(error.code, Code::RateLimited),
+        other => panic!("{other:?}"),
+    }
+    named(&mut other, &waits).await;
+}
+
+#[tokio::test]
+async fn resets_in_closed_conversations_take_nobody_out_of_assignment() {
+    let relay = TestRelay::with(|raw, _| raw.limits.prekeys_per_device_hour = 4).await;
+    let mut mira = relay.agent("mira").await;
+    let mut customer = relay.customer().await;
+    let talk = Talk::opened(&relay.organisation, &mut customer, &mut mira, "mira").await;
+    let fetch = async |customer: &mut Client| {
+        let req = customer.number();
+        customer.send(FetchPrekeys { req, conversation: talk.id, device: mira.device.hash() }).await;
+        match customer.answer(req).await {
+            ToClient::Prekeys(_) => Ok(()),
+            ToClient::Error(error) => Err(error.code),
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(fetch(&mut customer).await, Ok(()));
+    assert_eq!(fetch(&mut customer).await, Err(Code::RateLimited), "a quarter for one network");
+    let close = Action::Close { current: talk.epoch_statement, heads: Vec::new() };
+    customer.post(&talk, 1, close).await.unwrap();
+    assert_eq!(fetch(&mut customer).await, Err(Code::Closed));
+    for _ in 0..3 {
+        let more = Talk::new(&relay.organisation, &customer);
+        named(&mut customer, &more).await;
+    }
 }
 
 #[tokio::test]

@@ -7,6 +7,7 @@ use sealdesk_protocol::crypto::identity::DeviceSecret;
 use sealdesk_protocol::org::AssignmentMode;
 use sealdesk_protocol::wire::{Claim, Code, SetAvailability, ToClient};
 
+use crate::assignment::device_of;
 use crate::client::{Client, Party, Talk};
 use crate::harness::TestRelay;
 use crate::organisation::{handle, rng};
@@ -43,6 +44,65 @@ async fn an_agent_revoked_after_being_named_is_not_opened_with() {
     assert_eq!(customer.post(&talk, 1, open).await, Err(Code::AssignmentLost));
     let another = Talk::new(&relay.organisation, &customer);
     assert!(matches!(ask(&mut customer, &another).await, ToClient::Queued(_)), "and not named again");
+}
+
+#[tokio::test]
+async fn a_further_agent_who_is_revoked_before_the_signature_blocks_nothing() {
+    let mut relay = TestRelay::with(|raw, _| raw.routing.accept_seconds = 1).await;
+    let mut anna = relay.agent("anna").await;
+    let mut customer = relay.customer().await;
+    let _talk = Talk::opened(&relay.organisation, &mut customer, &mut anna, "anna").await;
+    let mut bert = relay.agent("bert").await;
+    customer.assignment().await;
+    let gone = customer.device;
+    drop(customer.socket);
+    relay.until_metric("devices", 2).await;
+    relay.organisation.revoked = vec![Revoked::Device(bert.device.hash())];
+    relay.organisation.revocation_number = 1;
+    relay.rewrite_org();
+    bert.goodbye().await;
+    let carl = relay.agent("carl").await;
+    let mut customer = Client::connect(relay.address, gone, Party::Customer).await;
+    let assignment = customer.assignment().await;
+    assert_eq!(assignment.epoch, 2);
+    assert_eq!(device_of(&relay, &assignment), carl.device.hash(), "somebody for whom it can be signed");
+}
+
+#[tokio::test]
+async fn devices_that_cannot_be_named_hide_nobody() {
+    let mut relay = TestRelay::start().await;
+    let mut stale = Vec::new();
+    for n in 0..10 {
+        stale.push(agent(&relay, &format!("a{n}"), |_| {}).await.device.hash());
+    }
+    relay.until_metric("devices", 0).await;
+    relay.organisation.revoked = stale.into_iter().map(Revoked::Device).collect();
+    relay.organisation.revoked.sort();
+    relay.organisation.revocation_number = 1;
+    relay.rewrite_org();
+    let last = agent(&relay, "zoe", |_| {}).await.device.hash();
+    relay.until_metric("devices", 0).await;
+    tokio::time::sleep(Duration::from_millis(2_500)).await;
+    let mut customer = relay.customer().await;
+    let talk = Talk::new(&relay.organisation, &customer);
+    let ToClient::Assignment(named) = ask(&mut customer, &talk).await else { panic!("nobody named") };
+    assert_eq!(device_of(&relay, &named), last);
+}
+
+#[tokio::test]
+async fn agents_without_prekeys_hide_nobody() {
+    let relay = TestRelay::start().await;
+    let mut keyless = Vec::new();
+    for n in 0..10 {
+        let device = DeviceSecret::generate(&mut rng());
+        let chain = relay.organisation.chain(&relay.organisation.certificate(&format!("a{n}"), &device));
+        keyless.push(Client::connect(relay.address, device, Party::Agent(chain)).await);
+    }
+    agent(&relay, "zoe", |_| {}).await;
+    relay.until_metric("devices", 10).await;
+    let mut customer = relay.customer().await;
+    let talk = Talk::new(&relay.organisation, &customer);
+    assert!(matches!(ask(&mut customer, &talk).await, ToClient::Assignment(_)));
 }
 
 #[tokio::test]
@@ -92,7 +152,17 @@ async fn claims_need_the_team_and_agents_do_not_ask_as_customers() {
     let talk = Talk::new(&relay.organisation, &customer);
     assert!(matches!(ask(&mut customer, &talk).await, ToClient::Queued(queued) if queued.claim));
     elsewhere.send(Claim { req: 90, conversation: talk.id }).await;
-    assert_eq!(elsewhere.outcome(90).await, Err(Code::AlreadyClaimed), "not of the team");
+    assert_eq!(elsewhere.outcome(90).await, Err(Code::CertificateRefused), "not of the team");
+    let mut full = agent(&relay, "flo", |_| {}).await;
+    full.send(SetAvailability { req: 91, available: true, capacity: 0 }).await;
+    full.outcome(91).await.unwrap();
+    full.send(Claim { req: 92, conversation: talk.id }).await;
+    assert_eq!(full.outcome(92).await, Err(Code::RateLimited), "has enough to do");
+    let device = DeviceSecret::generate(&mut rng());
+    let chain = relay.organisation.chain(&relay.organisation.certificate("kay", &device));
+    let mut keyless = Client::connect(relay.address, device, Party::Agent(chain)).await;
+    keyless.send(Claim { req: 90, conversation: talk.id }).await;
+    assert_eq!(keyless.outcome(90).await, Err(Code::NoPrekeys), "no customer could write to it");
     let own = Talk::new(&relay.organisation, &elsewhere);
     elsewhere.send(own.request(91)).await;
     assert_eq!(elsewhere.outcome(91).await, Err(Code::NotListed));
