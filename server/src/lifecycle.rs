@@ -116,6 +116,8 @@ pub fn open_store(config: &Config) -> Result<SledStore, StoreError> {
     let quota = Quota {
         items: u64::from(config.limits.mailbox_items),
         bytes: u64::from(config.limits.mailbox_mib) << 20,
+        share_items: u64::from(config.limits.mailbox_share_items),
+        share_bytes: u64::from(config.limits.mailbox_share_mib) << 20,
     };
     let folder = config.data.join("store");
     SledStore::open(&Options {

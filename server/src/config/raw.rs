@@ -110,6 +110,10 @@ section! {
         mailbox_items: u32 = 20_000,
         /// Undelivered MiB of a mailbox.
         mailbox_mib: u32 = 256,
+        /// Undelivered items of one sender in a mailbox.
+        mailbox_share_items: u32 = 1_000,
+        /// Undelivered MiB of one sender in a mailbox.
+        mailbox_share_mib: u32 = 16,
         /// Life of undelivered items, attachments, closed conversations.
         ttl_days: u32 = 30,
         /// Largest attachment.

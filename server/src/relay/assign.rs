@@ -8,7 +8,9 @@
 use sealdesk_protocol::conversation::{ConsentReceipt, is_language_tag};
 use sealdesk_protocol::ids::{ConversationId, DeviceKeyHash};
 use sealdesk_protocol::org::AssignmentMode;
-use sealdesk_protocol::wire::{Assignment, Claim, Code, Queued, RequestAssignment, ToClient, Unaccepted};
+use sealdesk_protocol::wire::{
+    Assignment, Claim, Code, MAX_FRAME, Queued, RequestAssignment, ToClient, Unaccepted,
+};
 
 use super::prekeys::Purpose;
 use super::record::{Nominee, Record};
@@ -112,6 +114,11 @@ impl Relay {
         for (device, _) in candidates.into_iter().filter(|(_, online)| *online || which == Which::Anybody) {
             let Some(agent) = self.routing.agent(&device) else { continue };
             if self.last_resort(device).await.map_err(|cause| self.store_code(&cause))?.is_none() {
+                continue;
+            }
+            // What the customer writes would be refused.
+            let room = self.store.has_room(agent.mailbox, MAX_FRAME as u64).await;
+            if !room.map_err(|cause| self.store_code(&cause))? {
                 continue;
             }
             if org.certificate(&agent.chain).is_err() {

@@ -36,7 +36,7 @@ pub(super) fn item(from: &DeviceKeyHash, message: Addressed, expires_ms: u64) ->
     // Variant and length take a few bytes more.
     let room = Vec::with_capacity(message.envelope.len() + 8);
     let bytes = postcard::to_extend(&Item::Envelope(message.envelope), room).map_err(|_| Code::Internal)?;
-    Ok(Append { mailbox: message.to, id, bytes, expires_ms })
+    Ok(Append { mailbox: message.to, sender: Some(*from), id, bytes, expires_ms })
 }
 
 /// Queues an envelope at once; resolves to the answer when it is durable.

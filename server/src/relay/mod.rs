@@ -135,7 +135,7 @@ impl Relay {
         match error {
             StoreError::MailboxFull { limit } => {
                 self.metrics.quota_refusals.up();
-                if *limit == "bytes" { Code::MailboxBytes } else { Code::MailboxFull }
+                if limit.starts_with("bytes") { Code::MailboxBytes } else { Code::MailboxFull }
             }
             StoreError::Conflict { .. } => Code::Conflict,
             StoreError::Failed(_) | StoreError::Open(_) => {

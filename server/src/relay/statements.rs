@@ -128,7 +128,7 @@ fn judge(record: &Record, statement: &VerifiedStatement, org: &Org) -> Result<Ch
 fn copy(mailbox: MailboxId, item: &StatementItem, expires_ms: u64) -> Result<Append, Code> {
     let id = *statements::hash(&item.statement).0.first_chunk::<16>().ok_or(Code::Internal)?;
     let bytes = postcard::to_allocvec(&Item::Statement(item.clone())).map_err(|_| Code::Internal)?;
-    Ok(Append { mailbox, id, bytes, expires_ms })
+    Ok(Append { mailbox, sender: None, id, bytes, expires_ms })
 }
 
 /// Everything that goes into mailboxes with the statement: its copies for every device that was ever listed, except the

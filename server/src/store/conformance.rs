@@ -14,10 +14,16 @@ const DEVICE: DeviceKeyHash = DeviceKeyHash([2; 32]);
 const CONVERSATION: ConversationId = ConversationId([3; 32]);
 
 /// Quota that `open` has to set.
-pub(crate) const QUOTA: Quota = Quota { items: 8, bytes: 1_000 };
+pub(crate) const QUOTA: Quota = Quota { items: 8, bytes: 1_000, share_items: 5, share_bytes: 600 };
 
 fn item(mailbox: MailboxId, id: u8, bytes: &[u8]) -> Append {
-    Append { mailbox, id: [id; 16], bytes: bytes.to_vec(), expires_ms: FAR }
+    // Each item has a sender of its own.
+    let sender = Some(DeviceKeyHash([id; 32]));
+    Append { mailbox, sender, id: [id; 16], bytes: bytes.to_vec(), expires_ms: FAR }
+}
+
+fn from(sender: Option<u8>, id: u8, bytes: &[u8]) -> Append {
+    Append { sender: sender.map(|sender| DeviceKeyHash([sender; 32])), ..item(BOX, id, bytes) }
 }
 
 fn pair(id: u8, expires_ms: u64) -> Prekey {
@@ -33,6 +39,7 @@ async fn contents<S: Store>(store: &S, mailbox: MailboxId) -> Vec<(u64, Vec<u8>)
 pub(crate) async fn conformance<S: Store>(open: impl Fn(&str) -> S) {
     mailboxes(&open).await;
     quotas(&open).await;
+    shares(&open).await;
     prekeys(&open).await;
     conversations(&open).await;
     long_values(&open).await;
@@ -80,13 +87,50 @@ async fn quotas<S: Store>(open: &impl Fn(&str) -> S) {
     store.ack(BOX, 1).await.unwrap();
     assert!(store.append(item(BOX, 8, b"x")).await.is_ok(), "an ack makes room");
     let other = MailboxId([7; 16]);
-    store.append(item(other, 1, &[0; 900])).await.unwrap();
+    store.append(item(other, 1, &[0; 450])).await.unwrap();
+    store.append(item(other, 3, &[0; 450])).await.unwrap();
     drop(store);
 
     let store = open("quotas");
     let full = store.append(item(other, 2, &[0; 101])).await;
     assert_eq!(full, Err(StoreError::MailboxFull { limit: "bytes" }), "counted again after reopening");
     assert!(store.append(item(other, 2, &[0; 100])).await.is_ok());
+}
+
+/// One sender fills its part and leaves the rest to others; what the relay stores has a reserve.
+async fn shares<S: Store>(open: &impl Fn(&str) -> S) {
+    let full = |limit| Err(StoreError::MailboxFull { limit });
+    let store = open("shares");
+    for id in 0..5 {
+        store.append(from(Some(1), id, b"x")).await.unwrap();
+    }
+    assert_eq!(store.append(from(Some(1), 5, b"x")).await, full("number of messages of one sender"));
+    store.append(from(Some(2), 6, &[0; 400])).await.unwrap();
+    let large = store.append(from(Some(2), 7, &[0; 201])).await;
+    assert_eq!(large, full("bytes of one sender"));
+    drop(store);
+
+    let store = open("shares");
+    assert_eq!(
+        store.append(from(Some(1), 5, b"x")).await,
+        full("number of messages of one sender"),
+        "reopened"
+    );
+    assert!(store.has_room(BOX, 595).await.unwrap() && !store.has_room(BOX, 596).await.unwrap());
+    store.append(from(Some(3), 8, b"x")).await.unwrap();
+    store.append(from(Some(4), 9, b"x")).await.unwrap();
+    assert!(!store.has_room(BOX, 1).await.unwrap());
+    assert_eq!(store.append(from(Some(5), 10, b"x")).await, full("number of messages"));
+    store.append(from(None, 11, &[0; 700])).await.unwrap();
+    assert_eq!(
+        store.append(from(None, 12, b"x")).await,
+        full("number of messages"),
+        "the reserve has an end"
+    );
+    store.ack(BOX, 2).await.unwrap();
+    store.append(from(Some(1), 5, b"x")).await.unwrap_err();
+    store.ack(BOX, 6).await.unwrap();
+    store.append(from(Some(1), 5, b"x")).await.unwrap();
 }
 
 async fn prekeys<S: Store>(open: &impl Fn(&str) -> S) {

@@ -55,6 +55,8 @@ pub enum StoreError {
 pub struct Append {
     /// The recipient device's mailbox.
     pub mailbox: MailboxId,
+    /// Whose share of the mailbox it takes; none: the relay's own, such as copies of statements.
+    pub sender: Option<DeviceKeyHash>,
     /// Identity of the item: a second append of the same id changes nothing and answers the first position.
     pub id: [u8; 16],
     /// The item, sealed or signed, as it will be delivered.
@@ -93,13 +95,18 @@ impl fmt::Debug for Item {
     }
 }
 
-/// A mailbox's quotas.
+/// A mailbox's quotas. What has no sender may go an eighth beyond the mailbox's: statements arrive when envelopes do not
+/// any more.
 #[derive(Clone, Copy, Debug)]
 pub struct Quota {
     /// Most undelivered items.
     pub items: u64,
     /// Most undelivered bytes.
     pub bytes: u64,
+    /// Most undelivered items of one sender.
+    pub share_items: u64,
+    /// Most undelivered bytes of one sender.
+    pub share_bytes: u64,
 }
 
 /// One one-time prekey pair as uploaded.
@@ -223,6 +230,8 @@ pub trait Store: Send + Sync + 'static {
     /// Durable items with positions above `after`, oldest first, at most `max_items` and about `max_bytes` (at least
     /// one item if there is any).
     fn read(&self, mailbox: MailboxId, after: u64, max_items: usize, max_bytes: usize) -> Answer<Vec<Item>>;
+    /// Whether an item of so many bytes fits into the mailbox's quota.
+    fn has_room(&self, mailbox: MailboxId, bytes: u64) -> Answer<bool>;
     /// Deletes items up to and including `up_to`.
     fn ack(&self, mailbox: MailboxId, up_to: u64) -> Answer<()>;
     /// Adds one-time pairs up to `cap` in total; pairs handed out before are not taken again. Answers how many are held.

@@ -74,7 +74,7 @@ impl TestRelay {
 
     /// How its store is opened, while it is stopped.
     pub fn store_options(&self) -> Options {
-        let quota = Quota { items: 1_000, bytes: 1 << 20 };
+        let quota = Quota { items: 1_000, bytes: 1 << 20, share_items: 1_000, share_bytes: 1 << 20 };
         Options { folder: self.raw.data.join("store"), cache_bytes: 8 << 20, journal_bytes: 1 << 20, quota }
     }
 

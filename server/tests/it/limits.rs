@@ -181,6 +181,8 @@ async fn who_does_not_read_is_cut_off_and_loses_nothing() {
     let relay = TestRelay::with(|raw, _| {
         raw.limits.write_seconds = 1;
         raw.limits.mailbox_items = 100_000;
+        raw.limits.mailbox_share_items = 100_000;
+        raw.limits.mailbox_share_mib = 256;
         raw.limits.frames_per_second = 100_000;
         raw.limits.device_frames_per_second = 100_000;
     })

@@ -1,6 +1,7 @@
 //! Send, deliver, acknowledge.
 
 use futures_util::SinkExt;
+use sealdesk_protocol::conversation::Action;
 use sealdesk_protocol::ids::MailboxId;
 use sealdesk_protocol::wire::envelope::Class;
 use sealdesk_protocol::wire::{Ack, Code, Position, Send, SendEphemeral, ToClient, ToRelay};
@@ -182,4 +183,42 @@ async fn ephemeral_envelopes_are_forwarded_or_dropped_never_stored() {
     customer.publish(0).await;
     let mut agent = crate::client::Client::connect(relay.address, device, Party::Agent(chain)).await;
     assert!(agent.silent(|frame| matches!(frame, ToClient::Ephemeral(_) | ToClient::Deliver(_))).await);
+}
+
+#[tokio::test]
+async fn one_customer_fills_its_part_of_a_mailbox_and_nobody_elses() {
+    let relay = TestRelay::with(|raw, _| {
+        (raw.limits.mailbox_items, raw.limits.mailbox_share_items) = (20, 10);
+    })
+    .await;
+    let mut agent = relay.agent("mira").await;
+    let (mut mallory, mut customer) = (relay.customer().await, relay.customer().await);
+    let theirs = Talk::opened(&relay.organisation, &mut mallory, &mut agent, "mira").await;
+    let talk = Talk::opened(&relay.organisation, &mut customer, &mut agent, "mira").await;
+    let mailbox = agent.mailbox();
+    for _ in 0..10 {
+        mallory.send_envelope(&theirs, envelope(mailbox, Class::Store)).await.unwrap();
+    }
+    let refused = mallory.send_envelope(&theirs, envelope(mailbox, Class::Store)).await;
+    assert_eq!(refused, Err(Code::MailboxFull));
+    customer.send_envelope(&talk, envelope(mailbox, Class::Store)).await.unwrap();
+    let mut third = relay.customer().await;
+    let more = Talk::new(&relay.organisation, &third);
+    let req = third.number();
+    third.send(more.request(req)).await;
+    assert!(matches!(third.answer(req).await, ToClient::Assignment(_)));
+    let open = more.open(&third, &agent, "mira");
+    third.post(&more, 1, open).await.unwrap();
+
+    // Several together fill it: nobody new is given to the agent, and what ends a conversation still arrives.
+    for _ in 0..8 {
+        customer.send_envelope(&talk, envelope(mailbox, Class::Store)).await.unwrap();
+    }
+    assert_eq!(customer.send_envelope(&talk, envelope(mailbox, Class::Store)).await, Err(Code::MailboxFull));
+    let waits = Talk::new(&relay.organisation, &third);
+    let req = third.number();
+    third.send(waits.request(req)).await;
+    assert!(matches!(third.answer(req).await, ToClient::Queued(_)), "what it writes would be refused");
+    let close = Action::Close { current: talk.epoch_statement, heads: Vec::new() };
+    customer.post(&talk, 1, close).await.unwrap();
 }

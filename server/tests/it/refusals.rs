@@ -71,6 +71,13 @@ async fn a_further_agent_who_is_revoked_before_the_signature_blocks_nothing() {
 #[tokio::test]
 async fn devices_that_cannot_be_named_hide_nobody() {
     let mut relay = TestRelay::start().await;
+    let zoe = agent(&relay, "zoe", |_| {}).await;
+    // Her turn was: she comes after all who never had one.
+    let mut before = relay.customer().await;
+    let talk = Talk::new(&relay.organisation, &before);
+    assert!(matches!(ask(&mut before, &talk).await, ToClient::Assignment(_)));
+    let last = zoe.device.hash();
+    drop((zoe, before));
     let mut stale = Vec::new();
     for n in 0..10 {
         stale.push(agent(&relay, &format!("a{n}"), |_| {}).await.device.hash());
@@ -80,8 +87,6 @@ async fn devices_that_cannot_be_named_hide_nobody() {
     relay.organisation.revoked.sort();
     relay.organisation.revocation_number = 1;
     relay.rewrite_org();
-    let last = agent(&relay, "zoe", |_| {}).await.device.hash();
-    relay.until_metric("devices", 0).await;
     tokio::time::sleep(Duration::from_millis(2_500)).await;
     let mut customer = relay.customer().await;
     let talk = Talk::new(&relay.organisation, &customer);

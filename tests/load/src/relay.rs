@@ -139,6 +139,8 @@ device_frames_per_second = 1000000
 conversations_per_hour = 1000000
 mailbox_items = 1000000
 mailbox_mib = 4096
+mailbox_share_items = 1000000
+mailbox_share_mib = 4096
 prekeys_per_conversation_hour = 1000
 prekeys_per_device_hour = 1000000
 

@@ -6,7 +6,7 @@ use sealdesk_protocol::ids::{ConversationId, DeviceKeyHash, MailboxId, PrekeyId}
 pub(super) mod prefix {
     /// `epoch` and `format`.
     pub(crate) const META: u8 = b'0';
-    /// mailbox | seq -> expiry | id | bytes
+    /// mailbox | seq -> expiry | id | sender | bytes
     pub(crate) const ITEM: u8 = b'm';
     /// mailbox | last seq -> expiry | (seq, id)...
     pub(crate) const ACKNOWLEDGED: u8 = b'i';

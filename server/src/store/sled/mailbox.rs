@@ -1,10 +1,13 @@
 //! Mailboxes: items in order under rising positions, each id once, quotas, expiry.
 //!
 //! ```text
-//! m | mailbox | position             expiry | id | bytes
+//! m | mailbox | position             expiry | id | sender | bytes
 //! i | mailbox | last position        expiry | (position, id)...     ids of acknowledged items
 //! n | mailbox                        first live position | next position
 //! ```
+//!
+//! A mailbox is shared by all who may write to it: each sender has a part, so that one cannot fill it for the others, and
+//! what the relay itself stores there has a reserve.
 //!
 //! An id is known while its item is here, and after the acknowledgement until it expires or [`REMEMBERED`] later ones
 //! were acknowledged: a sender repeats soon or after a reconnect, and the recipient knows repetitions as well. Ids have no
@@ -13,7 +16,7 @@
 use std::collections::{HashMap, VecDeque};
 
 use bytes::Bytes;
-use sealdesk_protocol::ids::MailboxId;
+use sealdesk_protocol::ids::{DeviceKeyHash, MailboxId};
 
 use super::committer::Txn;
 use super::keys::{self, prefix};
@@ -25,12 +28,51 @@ use crate::store::{Append, Appended, Quota, StoreError};
 const REMEMBERED: usize = 4_096;
 /// Ids in one record: below the size of a piece.
 const IDS_A_RECORD: usize = 200;
-/// Expiry and id, before an item's bytes.
-const ITEM_HEAD: usize = 8 + 16;
+/// Expiry, id and sender, before an item's bytes.
+const ITEM_HEAD: usize = 8 + 16 + 16;
+/// What has no sender may go beyond the quota by this part of it.
+const RESERVE: u64 = 8;
 /// Position and id.
 const ID_ENTRY: usize = 8 + 16;
 
 type ItemId = [u8; 16];
+/// First half of the sending device's hash; zeros: the relay itself.
+type Sender = [u8; 16];
+
+/// Items and bytes.
+#[derive(Clone, Copy, Debug, Default)]
+struct Amount {
+    items: u64,
+    bytes: u64,
+}
+
+impl Amount {
+    /// What a stored piece counts.
+    fn of(key: &[u8], value: &[u8]) -> Self {
+        let bytes = value.len() as u64;
+        if keys::is_first_piece(key) {
+            Self { items: 1, bytes: bytes.saturating_sub(ITEM_HEAD as u64) }
+        } else {
+            Self { items: 0, bytes }
+        }
+    }
+
+    fn one(bytes: usize) -> Self {
+        Self { items: 1, bytes: bytes as u64 }
+    }
+
+    fn plus(self, other: Self) -> Self {
+        Self { items: self.items + other.items, bytes: self.bytes + other.bytes }
+    }
+
+    fn minus(self, other: Self) -> Self {
+        Self { items: self.items.saturating_sub(other.items), bytes: self.bytes.saturating_sub(other.bytes) }
+    }
+}
+
+fn sender_of(device: Option<DeviceKeyHash>) -> Sender {
+    device.and_then(|device| device.0.first_chunk().copied()).unwrap_or_default()
+}
 
 /// What the committer knows of a mailbox without reading it.
 #[derive(Debug)]
@@ -39,8 +81,9 @@ pub(super) struct MailboxState {
     first: u64,
     /// Position of the next item.
     next: u64,
-    items: u64,
-    bytes: u64,
+    held: Amount,
+    /// What each sender has of it.
+    shares: HashMap<Sender, Amount>,
     /// Expiry bucket noted last.
     bucket: u32,
     /// Position of every known id.
@@ -50,6 +93,45 @@ pub(super) struct MailboxState {
 }
 
 impl MailboxState {
+    fn add(&mut self, sender: Sender, amount: Amount) {
+        self.held = self.held.plus(amount);
+        let share = self.shares.entry(sender).or_default();
+        *share = share.plus(amount);
+    }
+
+    fn take_away(&mut self, sender: Sender, amount: Amount) {
+        self.held = self.held.minus(amount);
+        if let Some(share) = self.shares.get_mut(&sender) {
+            *share = share.minus(amount);
+            if share.items == 0 {
+                self.shares.remove(&sender);
+            }
+        }
+    }
+
+    /// Whether `amount` fits on top of what is held and `added` in the same call.
+    fn check(&self, sender: Sender, amount: Amount, added: Added, quota: Quota) -> Result<(), StoreError> {
+        let full = |limit| Err(StoreError::MailboxFull { limit });
+        let in_all = self.held.plus(added.in_all).plus(amount);
+        let own = sender == Sender::default();
+        let reserve = |most: u64| if own { most + most / RESERVE } else { most };
+        if in_all.items > reserve(quota.items) {
+            return full("number of messages");
+        }
+        if in_all.bytes > reserve(quota.bytes) {
+            return full("bytes");
+        }
+        let share = self.shares.get(&sender).copied().unwrap_or_default();
+        let share = share.plus(added.by_sender).plus(amount);
+        if !own && share.items > quota.share_items {
+            return full("number of messages of one sender");
+        }
+        if !own && share.bytes > quota.share_bytes {
+            return full("bytes of one sender");
+        }
+        Ok(())
+    }
+
     /// Keeps an acknowledged id, and forgets the oldest beyond the limit.
     fn remember(&mut self, id: ItemId) {
         self.acknowledged.push_back(id);
@@ -61,25 +143,27 @@ impl MailboxState {
     }
 }
 
-/// An item's bytes, behind expiry and id.
+/// What one call adds to a mailbox before an item.
+#[derive(Clone, Copy, Default)]
+struct Added {
+    in_all: Amount,
+    by_sender: Amount,
+}
+
+/// An item's bytes, behind expiry, id and sender.
 pub(super) fn item_bytes(mut value: Bytes) -> Option<Bytes> {
     (value.len() >= ITEM_HEAD).then(|| value.split_off(ITEM_HEAD))
 }
 
-/// Expiry, id and bytes of an item's first piece.
-fn split_item(value: &[u8]) -> Option<(u64, ItemId, &[u8])> {
+/// Expiry, id, sender and bytes of an item's first piece.
+fn split_item(value: &[u8]) -> Option<(u64, ItemId, Sender, &[u8])> {
     let (expires_ms, rest) = split_number(value)?;
-    let (id, bytes) = rest.split_first_chunk::<16>()?;
-    Some((expires_ms, *id, bytes))
+    let (id, rest) = rest.split_first_chunk::<16>()?;
+    let (sender, bytes) = rest.split_first_chunk::<16>()?;
+    Some((expires_ms, *id, *sender, bytes))
 }
 
-/// What a stored piece counts: items and bytes.
-fn weight(key: &[u8], value: &[u8]) -> (u64, u64) {
-    let length = value.len() as u64;
-    if keys::is_first_piece(key) { (1, length.saturating_sub(ITEM_HEAD as u64)) } else { (0, length) }
-}
-
-fn item_of(value: &[u8]) -> Result<(u64, ItemId, &[u8]), StoreError> {
+fn item_of(value: &[u8]) -> Result<(u64, ItemId, Sender, &[u8]), StoreError> {
     split_item(value).ok_or(StoreError::Corrupt("item"))
 }
 
@@ -99,16 +183,19 @@ fn load(txn: &Txn<'_>, mailbox: &MailboxId) -> Result<MailboxState, StoreError> 
         None => (1, 1),
     };
     let (ids, acknowledged) = (HashMap::new(), VecDeque::new());
-    let mut state = MailboxState { first, next, items: 0, bytes: 0, bucket: 0, ids, acknowledged };
+    let (held, shares) = (Amount::default(), HashMap::new());
+    let mut state = MailboxState { first, next, held, shares, bucket: 0, ids, acknowledged };
+    // A further piece is its item's sender's.
+    let mut sender = Sender::default();
     for (key, value) in txn.range(keys::items(mailbox, first, u64::MAX))? {
         if keys::is_first_piece(&key) {
             let seq = keys::item_seq(&key);
             state.next = state.next.max(seq + 1);
-            state.ids.insert(item_of(&value)?.1, seq);
+            let (_, id, from, _) = item_of(&value)?;
+            state.ids.insert(id, seq);
+            sender = from;
         }
-        let (items, bytes) = weight(&key, &value);
-        state.items += items;
-        state.bytes += bytes;
+        state.add(sender, Amount::of(&key, &value));
     }
     for (_, record) in txn.scan(&keys::acknowledged_ids(mailbox), usize::MAX)? {
         for (seq, id) in id_entries(&record)? {
@@ -142,12 +229,15 @@ pub(super) fn append(
     let mut answers: Vec<Appended> = Vec::with_capacity(items.len());
     for (index, item) in items.iter().enumerate() {
         // What this call adds to the same mailbox before this item.
-        let mut added = (0, 0);
-        let fresh = items
-            .iter()
-            .zip(&answers)
-            .filter(|(other, answer)| answer.fresh && other.mailbox == item.mailbox);
-        fresh.for_each(|(other, _)| added = (added.0 + 1, added.1 + other.bytes.len() as u64));
+        let mut added = Added::default();
+        let earlier = items.iter().zip(&answers);
+        for (other, _) in earlier.filter(|(other, answer)| answer.fresh && other.mailbox == item.mailbox) {
+            let amount = Amount::one(other.bytes.len());
+            added.in_all = added.in_all.plus(amount);
+            if other.sender == item.sender {
+                added.by_sender = added.by_sender.plus(amount);
+            }
+        }
         let twin =
             items.iter().take(index).position(|other| other.mailbox == item.mailbox && other.id == item.id);
         let state = state(txn, &item.mailbox)?;
@@ -156,21 +246,16 @@ pub(super) fn append(
             answers.push(Appended { seq, fresh: false });
             continue;
         }
-        if state.items + added.0 >= quota.items {
-            return Err(StoreError::MailboxFull { limit: "number of messages" });
-        }
-        if state.bytes + added.1 + item.bytes.len() as u64 > quota.bytes {
-            return Err(StoreError::MailboxFull { limit: "bytes" });
-        }
-        answers.push(Appended { seq: state.next + added.0, fresh: true });
+        state.check(sender_of(item.sender), Amount::one(item.bytes.len()), added, quota)?;
+        answers.push(Appended { seq: state.next + added.in_all.items, fresh: true });
     }
     // Nothing below can refuse.
     for (item, answer) in items.into_iter().zip(&answers).filter(|(_, answer)| answer.fresh) {
         let bucket = keys::bucket(item.expires_ms);
+        let sender = sender_of(item.sender);
         let state = state(txn, &item.mailbox)?;
         state.next = answer.seq + 1;
-        state.items += 1;
-        state.bytes += item.bytes.len() as u64;
+        state.add(sender, Amount::one(item.bytes.len()));
         state.ids.insert(item.id, answer.seq);
         if core::mem::replace(&mut state.bucket, bucket) != bucket {
             txn.put(keys::expiry(bucket, &keys::key(prefix::ITEM, &[item.mailbox.as_bytes()])), Vec::new());
@@ -179,10 +264,22 @@ pub(super) fn append(
         let mut value = Vec::with_capacity(ITEM_HEAD + item.bytes.len());
         value.extend_from_slice(&item.expires_ms.to_be_bytes());
         value.extend_from_slice(&item.id);
+        value.extend_from_slice(&sender);
         value.extend_from_slice(&item.bytes);
         long::put(txn, keys::item(&item.mailbox, answer.seq), value);
     }
     Ok(answers)
+}
+
+/// Whether an item of so many bytes fits into the mailbox's quota.
+pub(super) fn has_room(
+    txn: &mut Txn<'_>,
+    mailbox: MailboxId,
+    bytes: u64,
+    quota: Quota,
+) -> Result<bool, StoreError> {
+    let held = state(txn, &mailbox)?.held;
+    Ok(held.items < quota.items && held.bytes + bytes <= quota.bytes)
 }
 
 /// Deletes up to and including `up_to`; ids are remembered.
@@ -194,15 +291,14 @@ pub(super) fn ack(txn: &mut Txn<'_>, mailbox: MailboxId, up_to: u64) -> Result<(
         return Ok(());
     }
     let mut gone: Vec<(u64, ItemId, u64)> = Vec::new();
+    let mut sender = Sender::default();
     for (key, value) in txn.range(keys::items(&mailbox, first, up_to))? {
         if keys::is_first_piece(&key) {
-            let (expires_ms, id, _) = item_of(&value)?;
+            let (expires_ms, id, from, _) = item_of(&value)?;
             gone.push((keys::item_seq(&key), id, expires_ms));
+            sender = from;
         }
-        let (items, bytes) = weight(&key, &value);
-        let state = state(txn, &mailbox)?;
-        state.items = state.items.saturating_sub(items);
-        state.bytes = state.bytes.saturating_sub(bytes);
+        state(txn, &mailbox)?.take_away(sender, Amount::of(&key, &value));
         txn.remove(key);
     }
     for record in gone.chunks(IDS_A_RECORD) {
@@ -226,21 +322,20 @@ pub(super) fn ack(txn: &mut Txn<'_>, mailbox: MailboxId, up_to: u64) -> Result<(
 pub(super) fn sweep(txn: &mut Txn<'_>, mailbox: MailboxId, now_ms: u64) -> Result<u64, StoreError> {
     let mut dropped = 0;
     // A further piece shares the fate of its item, which comes before it.
-    let mut expired = false;
+    let (mut expired, mut sender) = (false, Sender::default());
     for (key, value) in txn.scan(&keys::key(prefix::ITEM, &[mailbox.as_bytes()]), usize::MAX)? {
         let state = state(txn, &mailbox)?;
         if keys::is_first_piece(&key) {
-            let (expires_ms, id, _) = item_of(&value)?;
-            expired = expires_ms <= now_ms;
+            let (expires_ms, id, from, _) = item_of(&value)?;
+            (expired, sender) = (expires_ms <= now_ms, from);
             if expired {
                 state.ids.remove(&id);
             }
         }
         if expired {
-            let (items, bytes) = weight(&key, &value);
-            dropped += items;
-            state.items = state.items.saturating_sub(items);
-            state.bytes = state.bytes.saturating_sub(bytes);
+            let amount = Amount::of(&key, &value);
+            dropped += amount.items;
+            state.take_away(sender, amount);
             txn.remove(key);
         }
     }

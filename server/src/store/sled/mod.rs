@@ -228,6 +228,11 @@ impl Store for SledStore {
         Self::answer(self.read_now(mailbox, after, max_items, max_bytes))
     }
 
+    fn has_room(&self, mailbox: MailboxId, bytes: u64) -> Answer<bool> {
+        let quota = self.quota;
+        self.run(move |txn| mailbox::has_room(txn, mailbox, bytes, quota))
+    }
+
     fn ack(&self, mailbox: MailboxId, up_to: u64) -> Answer<()> {
         self.run(move |txn| mailbox::ack(txn, mailbox, up_to))
     }

@@ -14,7 +14,7 @@ use super::layers::{Layers, failed};
 use crate::store::{Quota, StoreError};
 
 /// Version of the layout on disk.
-pub(super) const FORMAT: u64 = 1;
+pub(super) const FORMAT: u64 = 2;
 /// sled's segment: the measured compromise between space and throughput.
 const SEGMENT_BYTES: usize = 512 << 10;
 /// sled's background flush, milliseconds; durability does not depend on it.

@@ -25,7 +25,7 @@ fn open(folder: &Path, quota: Quota) -> SledStore {
     SledStore::open(&options(folder, quota)).unwrap()
 }
 
-const WIDE: Quota = Quota { items: 1 << 40, bytes: 1 << 40 };
+const WIDE: Quota = Quota { items: 1 << 40, bytes: 1 << 40, share_items: 1 << 40, share_bytes: 1 << 40 };
 
 #[tokio::test]
 async fn passes_the_conformance_suite() {
@@ -63,7 +63,7 @@ async fn restore_raises_the_epoch_and_voids_one_time_pairs() {
     let (mailbox, device) = (MailboxId([1; 16]), DeviceKeyHash([2; 32]));
     let pair = Prekey { id: PrekeyId([3; 32]), bytes: vec![4], expires_ms: FAR };
     let store = open(&path, QUOTA);
-    let item = Append { mailbox, id: [5; 16], bytes: vec![6], expires_ms: FAR };
+    let item = Append { mailbox, sender: None, id: [5; 16], bytes: vec![6], expires_ms: FAR };
     store.append(item).await.unwrap();
     store.put_prekeys(device, vec![pair.clone()], 5).await.unwrap();
     store.put_last_resort(device, vec![7], FAR).await.unwrap();
@@ -117,7 +117,7 @@ async fn a_backup_is_of_one_moment_while_writers_go_on() {
     let append = |n: u64| {
         let mut id = [0; 16];
         id[..8].copy_from_slice(&n.to_be_bytes());
-        store.append(Append { mailbox, id, bytes: vec![7; 500], expires_ms: FAR })
+        store.append(Append { mailbox, sender: None, id, bytes: vec![7; 500], expires_ms: FAR })
     };
     for n in 0..200 {
         append(n).await.unwrap();
@@ -145,7 +145,7 @@ async fn what_was_delivered_in_time_costs_sled_nothing() {
     for n in 0..100u8 {
         for mailbox in [quick, slow] {
             store
-                .append(Append { mailbox, id: [n; 16], bytes: vec![n; 500], expires_ms: FAR })
+                .append(Append { mailbox, sender: None, id: [n; 16], bytes: vec![n; 500], expires_ms: FAR })
                 .await
                 .unwrap();
         }
@@ -166,7 +166,10 @@ async fn an_acknowledged_item_does_not_come_back() {
     let wide = Options { journal_bytes: 1 << 20, ..options(&path, WIDE) };
     let store = SledStore::open(&wide).unwrap();
     let mailbox = MailboxId([1; 16]);
-    store.append(Append { mailbox, id: [1; 16], bytes: vec![1; 600], expires_ms: FAR }).await.unwrap();
+    store
+        .append(Append { mailbox, sender: None, id: [1; 16], bytes: vec![1; 600], expires_ms: FAR })
+        .await
+        .unwrap();
     store.backup(&folder.path().join("copy")).await.unwrap();
     assert_eq!(store.db.scan_prefix([prefix::ITEM]).count(), 1, "a backup brings everything into sled");
     store.ack(mailbox, 1).await.unwrap();
@@ -183,7 +186,13 @@ async fn a_damaged_journal_is_refused() {
     let path = folder.path().join("store");
     let store = SledStore::open(&Options { journal_bytes: 1 << 20, ..options(&path, WIDE) }).unwrap();
     for n in 0..3u8 {
-        let item = Append { mailbox: MailboxId([1; 16]), id: [n; 16], bytes: vec![n; 600], expires_ms: FAR };
+        let item = Append {
+            mailbox: MailboxId([1; 16]),
+            sender: None,
+            id: [n; 16],
+            bytes: vec![n; 600],
+            expires_ms: FAR,
+        };
         store.append(item).await.unwrap();
     }
     drop(store);
@@ -204,7 +213,7 @@ async fn no_leaf_goes_to_a_file_of_its_own() {
     let store = open(&path, WIDE);
     for n in 0..200u8 {
         let mailbox = MailboxId([n % 2; 16]);
-        let large = Append { mailbox, id: [n; 16], bytes: vec![n; 60_000], expires_ms: FAR };
+        let large = Append { mailbox, sender: None, id: [n; 16], bytes: vec![n; 60_000], expires_ms: FAR };
         let swap = Swap {
             conversation: ConversationId([n; 32]),
             expected: 0,
@@ -237,7 +246,10 @@ fn kill_9_child() {
                     id[8] = round as u8;
                     let mailbox = MailboxId([writer; 16]);
                     let bytes = vec![writer; 300];
-                    let stored = store.append(Append { mailbox, id, bytes, expires_ms: FAR }).await.unwrap();
+                    let stored = store
+                        .append(Append { mailbox, sender: None, id, bytes, expires_ms: FAR })
+                        .await
+                        .unwrap();
                     // One write call per line, so that the parent sees whole lines.
                     let line = format!("@ {writer} {}\n", stored.seq);
                     std::io::stdout().lock().write_all(line.as_bytes()).unwrap();
