@@ -1,19 +1,28 @@
 //! Attachments: opaque files, too large for the store. Chunks are appended in order and durable before they are
 //! answered; a whole file gets its final name last.
 //!
+//! What a part holds is believed only while this process wrote and flushed it. After an opening, and after a write that
+//! failed, the last chunk may be there in name only: it is cut off, and the uploader sends it again. So an upload that was
+//! cut off anywhere, also between its last byte and its final name, goes on by itself.
+//!
 //! ```text
 //! <folder>/<blob id>.part   growing: write, fsync, answer
 //! <folder>/<blob id>        whole: rename, fsync the folder
 //! ```
 
+use std::collections::HashSet;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use sealdesk_protocol::ids::BlobId;
+use sealdesk_protocol::wire::MAX_BLOB_CHUNK;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
+
+use crate::folder;
 
 /// Why an attachment was not written or read.
 #[derive(Debug, thiserror::Error)]
@@ -24,6 +33,9 @@ pub enum BlobError {
         /// Bytes stored.
         stored: u64,
     },
+    /// A chunk that is neither full nor the last. At fault: the uploader; each chunk is a flush of the disk.
+    #[error("a chunk in the middle is not full")]
+    Short,
     /// More bytes than announced. At fault: the uploader.
     #[error("more bytes than were announced")]
     TooLong,
@@ -41,6 +53,8 @@ pub fn token_matches(token: &[u8; 32], stored: &[u8; 32]) -> bool {
 #[derive(Clone, Debug)]
 pub struct Blobs {
     folder: PathBuf,
+    /// Parts whose length is durable.
+    flushed: Arc<Mutex<HashSet<BlobId>>>,
 }
 
 impl Blobs {
@@ -50,7 +64,25 @@ impl Blobs {
     /// The folder cannot be created.
     pub fn open(folder: PathBuf) -> io::Result<Self> {
         std::fs::create_dir_all(&folder)?;
-        Ok(Self { folder })
+        Ok(Self { folder, flushed: Arc::default() })
+    }
+
+    /// Every attachment that a file is here of.
+    ///
+    /// # Errors
+    /// The folder cannot be read.
+    pub fn ids(&self) -> io::Result<HashSet<BlobId>> {
+        let mut found = HashSet::new();
+        for entry in std::fs::read_dir(&self.folder)? {
+            let name = entry?.file_name();
+            let name = name.to_str().unwrap_or_default();
+            found.extend(name.strip_suffix(".part").unwrap_or(name).parse::<BlobId>());
+        }
+        Ok(found)
+    }
+
+    fn flushed<T>(&self, change: impl FnOnce(&mut HashSet<BlobId>) -> T) -> T {
+        change(&mut self.flushed.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     fn whole(&self, id: &BlobId) -> PathBuf {
@@ -63,13 +95,27 @@ impl Blobs {
 
     /// Bytes stored of an attachment that is not whole yet.
     pub async fn stored(&self, id: BlobId) -> io::Result<u64> {
-        let path = self.part(&id);
-        blocking(move || match std::fs::metadata(path) {
-            Ok(found) => Ok(found.len()),
+        let blobs = self.clone();
+        blocking(move || match File::options().write(true).open(blobs.part(&id)) {
+            Ok(file) => blobs.believed(&id, &file),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(0),
             Err(error) => Err(error),
         })
         .await
+    }
+
+    /// Bytes of a part that a power cut leaves, after cutting off what it might not.
+    fn believed(&self, id: &BlobId, file: &File) -> io::Result<u64> {
+        let found = file.metadata()?.len();
+        if found == 0 || self.flushed(|flushed| flushed.contains(id)) {
+            return Ok(found);
+        }
+        let chunk = MAX_BLOB_CHUNK as u64;
+        let kept = (found - 1) / chunk * chunk;
+        file.set_len(kept)?;
+        file.sync_all()?;
+        self.flushed(|flushed| flushed.insert(*id));
+        Ok(kept)
     }
 
     /// Writes one chunk at `offset`; the last one of `total` bytes makes the file whole. Answers what is stored then.
@@ -81,7 +127,7 @@ impl Blobs {
     fn write_now(&self, id: &BlobId, offset: u64, bytes: &[u8], total: u64) -> Result<u64, BlobError> {
         let path = self.part(id);
         let file = File::options().create(true).truncate(false).write(true).open(&path)?;
-        let stored = file.metadata()?.len();
+        let stored = self.believed(id, &file)?;
         if offset != stored {
             return Err(BlobError::Offset { stored });
         }
@@ -89,21 +135,36 @@ impl Blobs {
         if end > total {
             return Err(BlobError::TooLong);
         }
+        if end < total && bytes.len() != MAX_BLOB_CHUNK {
+            return Err(BlobError::Short);
+        }
+        // Believed again when all of it has succeeded: the system reports a failed flush only once.
+        self.flushed(|flushed| flushed.remove(id));
         file.write_all_at(bytes, offset)?;
         file.sync_data()?;
         if end == total {
             std::fs::rename(&path, self.whole(id))?;
         }
         if end == total || stored == 0 {
-            sync_folder(&self.folder)?;
+            folder::sync(&self.folder)?;
+        }
+        if end < total {
+            self.flushed(|flushed| flushed.insert(*id));
         }
         Ok(end)
     }
 
-    /// Whether the file is whole: also after a crash between rename and record.
+    /// Whether the file is whole, durably: also after a crash between rename and record.
     pub async fn is_whole(&self, id: BlobId) -> io::Result<bool> {
-        let path = self.whole(&id);
-        blocking(move || path.try_exists()).await
+        let blobs = self.clone();
+        blocking(move || {
+            let found = blobs.whole(&id).try_exists()?;
+            if found {
+                folder::sync(&blobs.folder)?;
+            }
+            Ok(found)
+        })
+        .await
     }
 
     /// Up to `length` bytes from `offset`; fewer at the end.
@@ -122,6 +183,7 @@ impl Blobs {
     /// Deletes an attachment, whole or not; one that is not there is fine.
     pub async fn delete(&self, id: BlobId) -> io::Result<()> {
         let paths = [self.whole(&id), self.part(&id)];
+        self.flushed(|flushed| flushed.remove(&id));
         blocking(move || {
             paths.iter().try_for_each(|path| match std::fs::remove_file(path) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
@@ -153,12 +215,8 @@ pub fn copy_folder(from: &Path, to: &Path) -> io::Result<u64> {
         }
         copied += 1;
     }
-    sync_folder(to)?;
+    folder::sync(to)?;
     Ok(copied)
-}
-
-fn sync_folder(folder: &Path) -> io::Result<()> {
-    File::open(folder)?.sync_all()
 }
 
 async fn blocking<T, E>(work: impl FnOnce() -> Result<T, E> + Send + 'static) -> Result<T, E>
@@ -178,27 +236,62 @@ mod tests {
 
     const ID: BlobId = BlobId([7; 16]);
 
+    const CHUNK: u64 = MAX_BLOB_CHUNK as u64;
+    const TOTAL: u64 = 2 * CHUNK + 15;
+
+    fn chunk(fill: u8) -> Vec<u8> {
+        vec![fill; MAX_BLOB_CHUNK]
+    }
+
     #[tokio::test]
-    async fn chunks_in_order_resumable_then_whole() {
+    async fn full_chunks_in_order_then_whole() {
         let folder = tempfile::tempdir().unwrap();
         let blobs = Blobs::open(folder.path().join("blobs")).unwrap();
         assert_eq!(blobs.stored(ID).await.unwrap(), 0);
-        assert_eq!(blobs.write(ID, 0, vec![1; 10], 25).await.unwrap(), 10);
-        let gap = blobs.write(ID, 20, vec![1; 5], 25).await.unwrap_err();
-        assert!(matches!(gap, BlobError::Offset { stored: 10 }));
-        let again = Blobs::open(folder.path().join("blobs")).unwrap();
-        assert_eq!(again.stored(ID).await.unwrap(), 10, "resumes after a restart");
-        assert!(matches!(again.write(ID, 10, vec![2; 16], 25).await, Err(BlobError::TooLong)));
-        assert!(again.read(ID, 0, 5).await.is_err(), "not readable before it is whole");
-        assert_eq!(again.write(ID, 10, vec![2; 15], 25).await.unwrap(), 25);
-        assert!(again.is_whole(ID).await.unwrap());
-        assert_eq!(again.read(ID, 8, 4).await.unwrap(), [1, 1, 2, 2]);
-        assert_eq!(again.read(ID, 20, 100).await.unwrap().len(), 5);
-        assert_eq!(again.read(ID, 99, 100).await.unwrap().len(), 0);
-        assert_eq!(again.backup(folder.path().join("copy")).await.unwrap(), 1);
-        again.delete(ID).await.unwrap();
-        again.delete(ID).await.unwrap();
-        assert!(!again.is_whole(ID).await.unwrap());
+        assert_eq!(blobs.write(ID, 0, chunk(1), TOTAL).await.unwrap(), CHUNK);
+        let gap = blobs.write(ID, CHUNK + 20, vec![1; 5], TOTAL).await.unwrap_err();
+        assert!(matches!(gap, BlobError::Offset { stored: CHUNK }));
+        let short = blobs.write(ID, CHUNK, vec![1], TOTAL).await;
+        assert!(matches!(short, Err(BlobError::Short)), "a flush for each byte");
+        assert_eq!(blobs.stored(ID).await.unwrap(), CHUNK);
+        assert_eq!(blobs.write(ID, CHUNK, chunk(2), TOTAL).await.unwrap(), 2 * CHUNK);
+        assert!(matches!(blobs.write(ID, 2 * CHUNK, vec![2; 16], TOTAL).await, Err(BlobError::TooLong)));
+        assert!(blobs.read(ID, 0, 5).await.is_err(), "not readable before it is whole");
+        assert_eq!(blobs.write(ID, 2 * CHUNK, vec![3; 15], TOTAL).await.unwrap(), TOTAL);
+        assert!(blobs.is_whole(ID).await.unwrap());
+        assert_eq!(blobs.read(ID, CHUNK - 2, 4).await.unwrap(), [1, 1, 2, 2]);
+        assert_eq!(blobs.read(ID, TOTAL - 5, 100).await.unwrap().len(), 5);
+        assert_eq!(blobs.read(ID, TOTAL + 9, 100).await.unwrap().len(), 0);
+        assert_eq!(blobs.backup(folder.path().join("copy")).await.unwrap(), 1);
+        assert_eq!(blobs.ids().unwrap(), HashSet::from([ID]));
+        blobs.delete(ID).await.unwrap();
+        blobs.delete(ID).await.unwrap();
+        assert!(!blobs.is_whole(ID).await.unwrap());
+        assert!(blobs.flushed.lock().unwrap().is_empty());
+    }
+
+    #[tokio::test]
+    async fn what_a_crash_may_have_left_in_name_only_is_sent_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("blobs");
+        let part = path.join(format!("{ID}.part"));
+        let open = || Blobs::open(path.clone()).unwrap();
+        let blobs = open();
+        blobs.write(ID, 0, chunk(1), TOTAL).await.unwrap();
+        // All bytes are there, and perhaps not on the disk; the final name is missing.
+        std::fs::write(&part, vec![9; TOTAL as usize]).unwrap();
+        let blobs = open();
+        assert_eq!(blobs.stored(ID).await.unwrap(), 2 * CHUNK, "the last chunk is not believed");
+        assert_eq!(blobs.stored(ID).await.unwrap(), 2 * CHUNK, "and the rest from then on");
+        assert_eq!(blobs.write(ID, 2 * CHUNK, vec![3; 15], TOTAL).await.unwrap(), TOTAL);
+        assert_eq!(blobs.read(ID, 2 * CHUNK, 100).await.unwrap(), [3; 15]);
+
+        // Half a chunk: cut off, also when the uploader does not ask before.
+        std::fs::write(&part, vec![9; MAX_BLOB_CHUNK + 77]).unwrap();
+        let blobs = open();
+        let told = blobs.write(ID, CHUNK + 77, chunk(2), TOTAL).await.unwrap_err();
+        assert!(matches!(told, BlobError::Offset { stored: CHUNK }));
+        assert_eq!(blobs.write(ID, CHUNK, chunk(2), TOTAL).await.unwrap(), 2 * CHUNK);
     }
 
     #[test]

@@ -142,6 +142,14 @@ async fn open(config: Config, shutdown: watch::Receiver<bool>) -> Result<Relay, 
     }
     let store: Arc<dyn Store> = Arc::new(open_store(&config)?);
     let blobs = Blobs::open(config.data.join("blobs")).map_err(data(&config.data.join("blobs")))?;
+    // The record went and the file did not: a crash, or a failed deletion.
+    for id in blobs.ids().map_err(data(&config.data.join("blobs")))? {
+        if store.blob(id).await?.is_none()
+            && let Err(error) = blobs.delete(id).await
+        {
+            tracing::warn!(%error, "an attachment that nobody can fetch any more was not deleted");
+        }
+    }
     let routing = Routing::new(&config.routing);
     for (device, bytes) in store.agents().await? {
         // A record of an older form is made anew when the agent connects.

@@ -120,4 +120,6 @@ codes! {
     Unavailable, "unavailable", Relay, "The relay cannot store anything at the moment; the client keeps everything and retries.";
     /// Any other fault of the relay.
     Internal, "internal", Relay, "Tell the relay's operator; its log names the cause.";
+    /// The attachments of one conversation reached the relay's limit.
+    AttachmentsFull, "attachments_full", You, "The attachments of this conversation are as much as the relay keeps of one; start a new conversation for more.";
 }

@@ -118,6 +118,8 @@ section! {
         ttl_days: u32 = 30,
         /// Largest attachment.
         attachment_mib: u32 = 100,
+        /// All attachments of one conversation.
+        conversation_attachments_mib: u32 = 1_000,
         /// Attachments of one device.
         attachments_per_hour: u32 = 120,
         /// Uploads of prekeys by one device.

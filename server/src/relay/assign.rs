@@ -23,7 +23,7 @@ use crate::store::{Keep, StoreError, Swap};
 /// A receipt may be this much ahead of the relay's clock.
 const SKEW_MS: u64 = 10 * 60 * 1000;
 /// Tries of a compare-and-swap that others win.
-const MAX_SWAPS: usize = 4;
+pub(super) const MAX_SWAPS: usize = 4;
 
 /// Who may be named.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,7 +38,7 @@ pub enum Which {
 
 impl Relay {
     /// Stores a changed record, with nothing else. `Ok(false)`: somebody else changed it first.
-    async fn put(&self, id: ConversationId, version: u64, record: Record) -> Result<bool, Code> {
+    pub(super) async fn put(&self, id: ConversationId, version: u64, record: Record) -> Result<bool, Code> {
         let opened = record.governance.is_some();
         let keep = if opened { Keep::Open } else { Keep::Until(self.expiry(now_ms())) };
         let encoded = postcard::to_allocvec(&record).map_err(|_| Code::Internal)?;
@@ -263,6 +263,7 @@ fn check_request(session: &Session, frame: &RequestAssignment, org: &Org) -> Res
         lapsed: Vec::new(),
         reassigned: false,
         closed_ms: None,
+        attachments: 0,
     })
 }
 

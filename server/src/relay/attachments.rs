@@ -1,10 +1,12 @@
 //! Attachments: announced by a listed device, written by it alone, read by whoever holds the capability.
 
-use sealdesk_protocol::ids::BlobId;
+use sealdesk_protocol::ids::{BlobId, ConversationId};
 use sealdesk_protocol::wire::{
     BlobBytes, BlobCreate, BlobRead, BlobStatus, BlobWrite, Code, MAX_BLOB_CHUNK, ToClient,
 };
 
+use super::assign::MAX_SWAPS;
+use super::record::Record;
 use crate::blobs::{BlobError, token_matches};
 use crate::clock::now_ms;
 use crate::socket::connection::Session;
@@ -28,13 +30,11 @@ impl Session {
         if !loaded.lists(&self.who.hash) {
             return Err(Code::NotListed);
         }
-        if loaded.record.closed_ms.is_some() {
-            return Err(Code::Closed);
-        }
         if frame.length == 0 || frame.length > u64::from(relay.config.limits.attachment_mib) << 20 {
             return Err(Code::BlobTooLarge);
         }
         relay.limits.attachment(&self.who.hash).map_err(|_| Code::RateLimited)?;
+        self.reserve(frame.conversation, frame.length).await?;
         let record = BlobRecord {
             capability: frame.token_hash,
             uploader: self.who.hash,
@@ -44,6 +44,27 @@ impl Session {
         };
         relay.store.put_blob(frame.blob, record.clone()).await.map_err(code)?;
         self.blob_status(frame.req, frame.blob, record).await
+    }
+
+    /// Counts an attachment's bytes against what its conversation may have, over its whole life.
+    async fn reserve(&self, id: ConversationId, bytes: u64) -> Result<(), Code> {
+        let relay = &self.relay;
+        let most = u64::from(relay.config.limits.conversation_attachments_mib) << 20;
+        for _ in 0..MAX_SWAPS {
+            let loaded = relay.conversation(id).await.map_err(|cause| relay.store_code(&cause))?;
+            let loaded = loaded.ok_or(Code::UnknownConversation)?;
+            if loaded.record.closed_ms.is_some() {
+                return Err(Code::Closed);
+            }
+            let attachments = loaded.record.attachments.saturating_add(bytes);
+            if attachments > most {
+                return Err(Code::AttachmentsFull);
+            }
+            if relay.put(id, loaded.version, Record { attachments, ..loaded.record.clone() }).await? {
+                return Ok(());
+            }
+        }
+        Err(Code::Conflict)
     }
 
     async fn blob_status(&self, req: u32, blob: BlobId, mut record: BlobRecord) -> Result<ToClient, Code> {
@@ -86,6 +107,7 @@ impl Session {
             Ok(_) => relay.metrics.blob_bytes.add(bytes),
             Err(BlobError::Offset { .. }) => {}
             Err(BlobError::TooLong) => return Err(Code::BlobTooLarge),
+            Err(BlobError::Short) => return Err(Code::Malformed),
             Err(cause) => return Err(self.disk_code(&cause)),
         }
         self.blob_status(frame.req, frame.blob, known).await

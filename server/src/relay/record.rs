@@ -64,6 +64,8 @@ pub struct Record {
     pub reassigned: bool,
     /// When the relay stored the close statement, ms.
     pub closed_ms: Option<u64>,
+    /// Bytes of all attachments that were announced in it.
+    pub attachments: u64,
 }
 
 impl Record {
@@ -225,6 +227,7 @@ pub(crate) mod tests {
             lapsed: Vec::new(),
             reassigned: false,
             closed_ms: None,
+            attachments: 0,
         }
     }
 

@@ -17,6 +17,7 @@ use sealdesk_protocol::wire::{
     Addressed, Code, Item, MAX_STATEMENT_ENVELOPES, PostStatement, StatementItem, ToClient,
 };
 
+use super::assign::MAX_SWAPS;
 use super::envelopes::item as envelope_item;
 use super::record::{Loaded, Nominee, Record};
 use super::{Relay, done};
@@ -25,9 +26,6 @@ use crate::clock::now_ms;
 use crate::policy::Org;
 use crate::socket::connection::Session;
 use crate::store::{Append, Keep, StoreError, Swap};
-
-/// Tries of a compare-and-swap that others win.
-const MAX_SWAPS: usize = 4;
 
 /// Largest record, bytes. sled writes values above 128 KiB to the disk later than it says.
 const MAX_RECORD: usize = 96 * 1024;

@@ -75,7 +75,9 @@ async fn written_in_order_resumed_and_read_with_the_capability() {
     relay.stop().await;
     relay.launch().await;
     let mut customer = customer.reconnect(relay.address, Party::Customer).await;
-    assert_eq!(blob.create(&mut customer, &talk, total).await, Ok((chunk as u64, false)), "goes on");
+    let goes_on = blob.create(&mut customer, &talk, total).await;
+    assert_eq!(goes_on, Ok((0, false)), "the last chunk is asked for again after a restart");
+    assert_eq!(blob.write(&mut customer, 0, chunk).await, Ok((chunk as u64, false)));
     assert_eq!(blob.write(&mut customer, chunk, chunk).await, Ok((2 * chunk as u64, false)));
     assert_eq!(blob.write(&mut customer, 2 * chunk, 100).await, Ok((total, true)));
     assert_eq!(blob.write(&mut customer, 2 * chunk, 100).await, Ok((total, true)), "again: as it is");
@@ -96,7 +98,7 @@ async fn written_in_order_resumed_and_read_with_the_capability() {
         Err(Code::BlobRefused),
         "what the disk holds does not open it"
     );
-    assert_eq!(relay.metric("blob_bytes").await, chunk as u64 + 100);
+    assert_eq!(relay.metric("blob_bytes").await, 2 * chunk as u64 + 100);
 }
 
 #[tokio::test]
@@ -117,7 +119,52 @@ async fn who_may_announce_and_how_much() {
     assert_eq!(blob.create(&mut customer, &talk, 50).await, Ok((0, false)));
     assert_eq!(blob.write(&mut customer, 0, 51).await, Err(Code::BlobTooLarge), "more than announced");
     assert_eq!(blob.write(&mut customer, 0, 0).await, Err(Code::TooLarge), "nothing");
+    assert_eq!(blob.write(&mut customer, 0, 1).await, Err(Code::Malformed), "no flush for each byte");
     assert_eq!(blob.create(&mut agent, &talk, 50).await, Err(Code::BlobRefused), "the id is taken");
     Blob::new(1).create(&mut customer, &talk, 1).await.unwrap();
     assert_eq!(Blob::new(1).create(&mut customer, &talk, 1).await, Err(Code::RateLimited));
+}
+
+#[tokio::test]
+async fn all_attachments_of_a_conversation_have_a_limit_together() {
+    let mut relay = TestRelay::with(|raw, _| raw.limits.conversation_attachments_mib = 2).await;
+    let (mut customer, mut agent) = (relay.customer().await, relay.agent("mira").await);
+    let talk = Talk::opened(&relay.organisation, &mut customer, &mut agent, "mira").await;
+    let mib = 1 << 20;
+    let first = Blob::new(1);
+    first.create(&mut customer, &talk, mib).await.unwrap();
+    first.create(&mut customer, &talk, mib).await.unwrap();
+    relay.stop().await;
+    relay.launch().await;
+    let mut customer = customer.reconnect(relay.address, Party::Customer).await;
+    assert_eq!(Blob::new(1).create(&mut customer, &talk, mib + 1).await, Err(Code::AttachmentsFull));
+    Blob::new(1).create(&mut customer, &talk, mib).await.unwrap();
+    assert_eq!(Blob::new(1).create(&mut customer, &talk, 1).await, Err(Code::AttachmentsFull));
+    let chain = relay.organisation.chain(&relay.organisation.certificate("mira", &agent.device));
+    let mut agent = agent.reconnect(relay.address, Party::Agent(chain)).await;
+    let other = Talk::opened(&relay.organisation, &mut customer, &mut agent, "mira").await;
+    Blob::new(1).create(&mut customer, &other, mib).await.unwrap();
+}
+
+#[tokio::test]
+async fn an_upload_cut_off_before_its_last_step_goes_on_and_stray_files_go() {
+    let mut relay = TestRelay::start().await;
+    let (mut customer, mut agent) = (relay.customer().await, relay.agent("mira").await);
+    let talk = Talk::opened(&relay.organisation, &mut customer, &mut agent, "mira").await;
+    let blob = Blob::new(MAX_BLOB_CHUNK + 100);
+    let total = blob.bytes.len() as u64;
+    blob.create(&mut customer, &talk, total).await.unwrap();
+    relay.stop().await;
+    let folder = relay.raw.data.join("blobs");
+    std::fs::write(folder.join(format!("{}.part", blob.id)), &blob.bytes).unwrap();
+    let strays = [folder.join(BlobId([9; 16]).to_string()), folder.join(format!("{}.part", BlobId([8; 16])))];
+    strays.iter().for_each(|path| std::fs::write(path, "left behind").unwrap());
+    relay.launch().await;
+    let mut customer = customer.reconnect(relay.address, Party::Customer).await;
+    assert!(strays.iter().all(|path| !path.exists()));
+    let (stored, complete) = blob.create(&mut customer, &talk, total).await.unwrap();
+    assert_eq!((stored, complete), (MAX_BLOB_CHUNK as u64, false));
+    assert_eq!(blob.write(&mut customer, MAX_BLOB_CHUNK, 100).await, Ok((total, true)));
+    let read = blob.read(&mut customer, blob.token, MAX_BLOB_CHUNK as u64).await.unwrap();
+    assert_eq!(read, blob.bytes[MAX_BLOB_CHUNK..]);
 }
