@@ -4,6 +4,7 @@
 //! company     an organisation whose keys the test holds: certificates of any making
 //! office      an organisation made by the program's own commands: invited, enrolled, approved agents
 //! client      `sealdesk .. chat --json` as a child process
+//! terminal    `sealdesk .. chat` at a pseudo-terminal, as a person uses it
 //! relay       a relay in this process
 //! process     the relay's program as a child, to be killed and restarted
 //! proxy       a relay in between that lies
@@ -36,6 +37,7 @@ pub mod process;
 pub mod proxy;
 pub mod relay;
 pub mod talk;
+pub mod terminal;
 
 /// Longest wait for anything that should come at once. Generous, because two cores may be busy with other tests.
 pub const PATIENCE: Duration = Duration::from_secs(30);

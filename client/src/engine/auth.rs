@@ -15,6 +15,9 @@ use super::state::Engine;
 use super::{LinkState, Output, problem};
 use crate::vault::Key;
 
+/// Clocks of this device and the relay that differ by more are worth a word, ms.
+const CLOCKS_AGREE: u64 = 10 * 60 * 1000;
+
 impl Engine {
     /// The relay names itself; it is compared with org.json before anything is signed.
     pub(super) fn challenged(&mut self, cx: &mut Cx<'_>, hash: DeviceKeyHash, challenge: Challenge) {
@@ -27,6 +30,12 @@ impl Engine {
             return self.refused_greeting(cx, hash, Code::Unsupported);
         }
         let Some(device) = self.devices.get_mut(&hash) else { return };
+        let off = challenge.time.abs_diff(cx.now.wall_ms) > CLOCKS_AGREE;
+        if off && !device.link.clock_off {
+            let told = problem::clock(cx.now.wall_ms, challenge.time);
+            cx.problem(device.record.conversation, told);
+        }
+        device.link.clock_off = off;
         if let Phase::Greeting { number, by } = device.link.phase {
             device.link.phase = Phase::Welcoming { number, by };
             device.link.challenge = Some(challenge);

@@ -64,6 +64,8 @@ pub(crate) struct Link {
     pub(super) failures: u32,
     /// What people were told last.
     pub(super) told: LinkState,
+    /// That this device's clock differs from the relay's was said.
+    pub(super) clock_off: bool,
     /// The challenge to answer when the step's generation is known.
     pub(super) challenge: Option<sealdesk_protocol::wire::Challenge>,
     /// The vault's generation that the relay was told last.
@@ -78,6 +80,7 @@ impl Link {
             phase: Phase::Idle { at: 0 },
             failures: 0,
             told: LinkState::Offline,
+            clock_off: false,
             challenge: None,
             generation_told: 0,
             ack_due: false,

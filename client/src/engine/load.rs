@@ -109,6 +109,7 @@ impl Engine {
             next_connection: 1,
             upkeep_at: now.mono_ms,
             last_run: now.mono_ms,
+            last_wall: now.wall_ms,
         };
         engine.take_own_certificate(now.wall_ms);
         Ok(engine)

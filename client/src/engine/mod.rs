@@ -109,6 +109,7 @@ impl Engine {
             next_connection: 1,
             upkeep_at: now.mono_ms,
             last_run: now.mono_ms,
+            last_wall: now.wall_ms,
         };
         engine.mark(Key::Meta);
         if let Some(secret) = agent {

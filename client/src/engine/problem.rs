@@ -155,6 +155,17 @@ pub(crate) fn old_copy() -> Problem {
     )
 }
 
+pub(crate) fn clock(own: u64, relay: u64) -> Problem {
+    let (minutes, word) = (own.abs_diff(relay) / 60_000, if own > relay { "ahead of" } else { "behind" });
+    let off = if minutes < 120 { format!("{minutes} minutes") } else { format!("{} hours", minutes / 60) };
+    problem(
+        "clock",
+        Fault::You,
+        format!("This device's clock is {off} {word} the relay's."),
+        "Set date, time and time zone of this device: with a wrong clock, valid certificates look expired or not valid yet.",
+    )
+}
+
 pub(crate) fn unproven_generation() -> Problem {
     problem(
         "unproven_generation",

@@ -44,8 +44,9 @@ pub struct Engine {
     pub(crate) next_connection: u32,
     /// Next hourly upkeep, mono ms.
     pub(crate) upkeep_at: u64,
-    /// When timers were last looked at, mono ms.
+    /// When timers were last looked at: mono and wall, ms.
     pub(crate) last_run: u64,
+    pub(crate) last_wall: u64,
 }
 
 impl core::fmt::Debug for Engine {

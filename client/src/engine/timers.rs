@@ -8,6 +8,8 @@ use super::state::{Engine, Waits};
 
 /// Upkeep: certificates, expiry, rotation, ms.
 const UPKEEP: u64 = 60 * 60 * 1000;
+/// Wall clock against monotonic clock since the last step, ms.
+const JUMP: u64 = 60_000;
 
 impl Waits {
     /// Times at which this conversation has to be looked at.
@@ -21,7 +23,10 @@ impl Waits {
 
 impl Engine {
     pub(super) fn run(&mut self, cx: &mut Cx<'_>) {
-        if self.upkeep_at <= cx.now.mono_ms {
+        // A clock that was set, or a machine that slept: what depends on the time of day is judged anew at once.
+        let expected = self.last_wall + cx.now.mono_ms.saturating_sub(self.last_run);
+        self.last_wall = cx.now.wall_ms;
+        if self.upkeep_at <= cx.now.mono_ms || expected.abs_diff(cx.now.wall_ms) > JUMP {
             self.upkeep_at = cx.now.mono_ms + UPKEEP;
             self.upkeep(cx);
         }

@@ -134,7 +134,12 @@ impl Engine {
         match verified {
             Ok(certificate) => {
                 let ends = certificate.valid_until();
-                device.certificate = Some(certificate);
+                // Not valid a moment ago, by a clock that was wrong or under other settings.
+                if device.certificate.replace(certificate).is_none() {
+                    device.warned = None;
+                    self.revive_refused(&hash, cx.now.mono_ms);
+                }
+                let Some(device) = self.devices.get_mut(&hash) else { return };
                 let near = ends.saturating_sub(now) < WARN_BEFORE;
                 if near && device.warned != Some("ending") {
                     device.warned = Some("ending");

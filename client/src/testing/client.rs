@@ -36,6 +36,8 @@ pub struct Client {
     pub events: Vec<Event>,
     /// Files and spools.
     pub files: BTreeMap<(BlobId, Part), Vec<u8>>,
+    /// How far this device's wall clock is off, ms.
+    pub clock_off: i64,
     /// Dies in the next step that writes something.
     pub crash: Option<Crash>,
     /// Writing steps before the crash.
@@ -63,6 +65,7 @@ impl Client {
             rng,
             events: Vec::new(),
             files: BTreeMap::new(),
+            clock_off: 0,
             crash: None,
             spare: 0,
             written: (0, 0),
@@ -93,6 +96,11 @@ impl Client {
         self.outputs.clear();
         self.wake_at = step.wake_at;
         Ok(())
+    }
+
+    /// The clocks as this device reads them.
+    pub(super) fn reads(&self, now: Now) -> Now {
+        Now { wall_ms: now.wall_ms.saturating_add_signed(self.clock_off), ..now }
     }
 
     /// Puts other rows into the vault; reopen afterwards.

@@ -176,7 +176,7 @@ impl World {
 
     /// One step of a client, so that what was commanded is committed.
     pub fn settle_committing(&mut self, client: usize) {
-        let now = self.now();
+        let now = self.clients[client].reads(self.now());
         if self.clients[client].step(now).is_ok() {
             self.perform(client);
         }
@@ -211,7 +211,7 @@ impl World {
     /// # Panics
     /// When the vault does not open.
     pub fn restart(&mut self, client: usize) {
-        let now = self.now();
+        let now = self.clients[client].reads(self.now());
         let result = self.clients[client].reopen(now);
         assert!(result.is_ok(), "{result:?}");
         self.forget_links(client);
@@ -232,6 +232,7 @@ impl World {
         for at in 0..self.clients.len() {
             if self.clients[at].is_due(self.clock) {
                 moved = true;
+                let now = self.clients[at].reads(now);
                 match self.clients[at].step(now) {
                     Ok(false) => self.perform(at),
                     Ok(true) => self.forget_links(at),

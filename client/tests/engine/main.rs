@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod bounds;
+mod clocks;
 mod false_agents;
 mod false_customers;
 mod files;

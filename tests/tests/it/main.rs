@@ -14,4 +14,5 @@ mod malicious;
 mod renewals;
 mod routing;
 mod secrecy;
+mod terminal;
 mod tls;

@@ -137,6 +137,8 @@ export const texts: Texts = {
   h_vault_foreign: 'Schreiben Sie hier nichts. Melden Sie es der Organisation.',
   p_vault_newer: 'Der Chat auf diesem Gerät wurde von einer neueren Version dieser Seite geschrieben.',
   h_vault_newer: 'Laden Sie die Seite neu, um die neuere Version zu erhalten.',
+  p_clock: 'Die Uhr dieses Geräts geht falsch.',
+  h_clock: 'Stellen Sie Datum, Uhrzeit und Zeitzone dieses Geräts.',
   p_vault_is_old_copy: 'Dieser Chat stammt aus einer älteren Kopie und sendet nichts mehr, damit kein Schlüssel doppelt benutzt wird.',
   h_vault_is_old_copy: 'Beginnen Sie einen neuen Chat.',
   p_browser: 'Dieser Browser kann den verschlüsselten Chat nicht ausführen.',

@@ -138,6 +138,8 @@ export const en = {
   h_vault_foreign: 'Do not write anything here. Tell the organisation.',
   p_vault_newer: 'The chat on this device was written by a newer version of this page.',
   h_vault_newer: 'Load the page again to get the newer version.',
+  p_clock: 'This device’s clock is wrong.',
+  h_clock: 'Set date, time and time zone of this device.',
   p_vault_is_old_copy: 'This chat was restored from an older copy and sends nothing any more, so that no key is used twice.',
   h_vault_is_old_copy: 'Start a new chat.',
   p_browser: 'This browser cannot run the encrypted chat.',

@@ -137,6 +137,8 @@ export const texts: Texts = {
   h_vault_foreign: '请不要在此输入任何内容，并告知该组织。',
   p_vault_newer: '本设备上的聊天由此页面的更新版本写入。',
   h_vault_newer: '请重新加载页面以获取更新版本。',
+  p_clock: '此设备的时钟不正确。',
+  h_clock: '请设置此设备的日期、时间和时区。',
   p_vault_is_old_copy: '此聊天从较旧的副本恢复，为避免密钥重复使用，不再发送任何内容。',
   h_vault_is_old_copy: '请开始新的聊天。',
   p_browser: '此浏览器无法运行加密聊天。',

@@ -1,0 +1,111 @@
+//! A client at a pseudo-terminal: what a person types, and what stands on the screen.
+
+use std::fs::File;
+use std::io::{Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+use std::process::Stdio;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use rustix::fs::OFlags;
+use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+use tokio::process::{Child, Command};
+
+use crate::office::Office;
+use crate::process::program;
+use crate::{PATIENCE, within};
+
+/// A program at a terminal of its own.
+#[derive(Debug)]
+pub struct Terminal {
+    child: Child,
+    keyboard: File,
+    screen: Arc<Mutex<String>>,
+    /// Up to here the screen was looked at.
+    from: usize,
+}
+
+impl Terminal {
+    /// The agent of this id, for people.
+    pub fn agent(office: &Office, url: &str, id: &str) -> Self {
+        let (home, pass) = (office.text(id), office.text("agent.pass"));
+        Self::start(&["agent", "chat", "--relay", url, "--home", &home, "--passphrase-file", &pass])
+    }
+
+    /// Starts the program with these arguments.
+    ///
+    /// # Panics
+    /// When there is no pseudo-terminal.
+    pub fn start(arguments: &[&str]) -> Self {
+        let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+        grantpt(&master).unwrap();
+        unlockpt(&master).unwrap();
+        let name = ptsname(&master, Vec::new()).unwrap();
+        // Not this test's own controlling terminal.
+        let flags = i32::try_from(OFlags::NOCTTY.bits()).unwrap();
+        let slave = || {
+            let path = Path::new(name.to_str().unwrap());
+            Stdio::from(File::options().read(true).write(true).custom_flags(flags).open(path).unwrap())
+        };
+        let mut command = Command::new(program("client-under-test"));
+        command.args(arguments).kill_on_drop(true).env("TERM", "xterm").env("NO_COLOR", "1");
+        let child = command.stdin(slave()).stdout(slave()).stderr(slave()).spawn().unwrap();
+        drop(command);
+        let keyboard = File::from(master);
+        let (mut output, screen) = (keyboard.try_clone().unwrap(), Arc::new(Mutex::new(String::new())));
+        let shown = Arc::clone(&screen);
+        // Ends when the program has closed the terminal.
+        std::thread::spawn(move || {
+            let mut bytes = [0; 4096];
+            while let Ok(read @ 1..) = output.read(&mut bytes) {
+                shown.lock().unwrap().push_str(&String::from_utf8_lossy(&bytes[..read]));
+            }
+        });
+        Self { child, keyboard, screen, from: 0 }
+    }
+
+    /// Presses keys.
+    ///
+    /// # Panics
+    /// When the terminal is gone.
+    pub fn types(&mut self, keys: &str) {
+        self.keyboard.write_all(keys.as_bytes()).unwrap();
+    }
+
+    /// Waits until this stands on the screen, below what was awaited before.
+    ///
+    /// # Panics
+    /// When it does not come, with what stands there.
+    pub async fn shows(&mut self, text: &str) {
+        let deadline = tokio::time::Instant::now() + PATIENCE;
+        loop {
+            let drawn = self.drawn();
+            if let Some(at) = drawn.get(self.from..).and_then(|below| below.find(text)) {
+                self.from += at + text.len();
+                return;
+            }
+            assert!(
+                tokio::time::Instant::now() < deadline,
+                "{text:?} does not stand on the screen:\n{drawn:?}"
+            );
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// Everything that was drawn, with the terminal's own sequences.
+    ///
+    /// # Panics
+    /// Never.
+    pub fn drawn(&self) -> String {
+        self.screen.lock().unwrap().clone()
+    }
+
+    /// The exit code.
+    ///
+    /// # Panics
+    /// When it does not end.
+    pub async fn ended(&mut self) -> Option<i32> {
+        within(self.child.wait()).await.unwrap().code()
+    }
+}
