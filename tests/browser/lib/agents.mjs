@@ -65,6 +65,7 @@ class Agent {
   #command;
   #child = null;
   #lines = [];
+  #accepted = new Set();
   #arrived = () => {};
 
   constructor(command) {
@@ -107,7 +108,8 @@ class Agent {
 
   /** Accepts what it is assigned next. Answers the conversation's id. */
   async accept() {
-    const { conversation } = await this.hear((line) => line.assigned);
+    const { conversation } = await this.hear((line) => line.assigned && !this.#accepted.has(line.conversation));
+    this.#accepted.add(conversation);
     this.tell({ accept: {}, conversation });
     return conversation;
   }
