@@ -232,7 +232,7 @@ fn raise_file_limit() {
 }
 
 fn check(config: Config) -> Result<(), CliError> {
-    let policy = Policy::open(&config).map_err(RunError::from)?;
+    let policy = Policy::open(&config, None).map_err(RunError::from)?;
     let tls = config.tls.clone().map(Tls::open).transpose().map_err(RunError::from)?;
     let org = policy.org();
     let settings = org.verified.settings();

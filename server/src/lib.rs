@@ -9,7 +9,7 @@
 //! routing     which agent gets which conversation
 //! registry    who is connected
 //! limits      rates and numbers
-//! policy      org.json
+//! policy      org.json;  stamp: whether a file changed
 //! store       durable memory (sled);  blobs: attachments' files;  folder: who may read them
 //! control     what the operator asks;  upkeep: what the clock asks
 //! audit, metrics
@@ -33,6 +33,7 @@ pub mod relay;
 pub mod routes;
 pub mod routing;
 pub mod socket;
+pub mod stamp;
 pub mod store;
 pub mod tls;
 pub mod upkeep;

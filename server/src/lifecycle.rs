@@ -4,6 +4,7 @@
 //! 2. Accept loop, admin loop, router, upkeep, control socket.
 //! 3. On shutdown: no new connections, every client is told, the committer finishes, the store is closed.
 
+use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -20,7 +21,7 @@ use crate::clock::now_ms;
 use crate::config::Config;
 use crate::limits::Limits;
 use crate::metrics::Metrics;
-use crate::policy::{Policy, PolicyError};
+use crate::policy::{Policy, PolicyError, Remembered};
 use crate::registry::Registry;
 use crate::relay::Relay;
 use crate::relay::record::{self, Conversations};
@@ -58,6 +59,11 @@ pub enum RunError {
     /// The store.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// A part of the relay ended while the rest ran. At fault: this program.
+    #[error(
+        "the relay's {0} ended unexpectedly; start the relay again, and report what the log says above this line"
+    )]
+    Task(&'static str),
     /// The data folder.
     #[error("the data folder {path} cannot be used: {source}; it has to belong to the relay's user")]
     Data {
@@ -129,7 +135,8 @@ pub fn open_store(config: &Config) -> Result<SledStore, StoreError> {
 }
 
 async fn open(config: Config, shutdown: watch::Receiver<bool>) -> Result<Relay, RunError> {
-    let policy = Policy::open(&config)?;
+    // Before anything is touched; again below, with what the store remembers.
+    Policy::open(&config, None)?;
     let tls = config.tls.clone().map(Tls::open).transpose()?;
     let data = |path: &std::path::Path| {
         let path = path.to_path_buf();
@@ -141,6 +148,11 @@ async fn open(config: Config, shutdown: watch::Receiver<bool>) -> Result<Relay, 
         folder::keep_private(&path).map_err(data(&path))?;
     }
     let store: Arc<dyn Store> = Arc::new(open_store(&config)?);
+    let remembered = store.organisation().await?;
+    let remembered = remembered.map(|bytes| postcard::from_bytes::<Remembered>(&bytes)).transpose();
+    let remembered = remembered.map_err(|_| StoreError::Corrupt("organisation"))?;
+    let policy = Policy::open(&config, remembered.as_ref())?;
+    upkeep::remember_organisation(store.as_ref(), &policy.org()).await?;
     let blobs = Blobs::open(config.data.join("blobs")).map_err(data(&config.data.join("blobs")))?;
     // The record went and the file did not: a crash, or a failed deletion.
     for id in blobs.ids().map_err(data(&config.data.join("blobs")))? {
@@ -219,32 +231,33 @@ impl Prepared {
     /// The store failed.
     pub async fn run(self, listeners: Listeners, shutdown: impl Future<Output = ()>) -> Result<(), RunError> {
         let Self { relay, stop } = self;
-        let mut tasks = JoinSet::new();
-        tasks.spawn(listen::accept_loop(Arc::clone(&relay), listeners.public));
+        let mut tasks = Tasks::default();
+        tasks.spawn("accept loop", listen::accept_loop(Arc::clone(&relay), listeners.public));
         if let Some(admin) = listeners.admin {
-            tasks.spawn(listen::admin_loop(Arc::clone(&relay), admin));
+            tasks.spawn("admin loop", listen::admin_loop(Arc::clone(&relay), admin));
         }
-        tasks.spawn(routing::task::run(Arc::clone(&relay)));
-        tasks.spawn(upkeep::run(Arc::clone(&relay)));
-        tasks.spawn(control::run(Arc::clone(&relay)));
+        tasks.spawn("router", routing::task::run(Arc::clone(&relay)));
+        tasks.spawn("upkeep", upkeep::run(Arc::clone(&relay)));
+        tasks.spawn("control socket", control::run(Arc::clone(&relay)));
         tracing::info!(name = relay.config.name, "the relay runs");
         let failed = async {
             loop {
                 tokio::time::sleep(HEALTH_EVERY).await;
                 if let Err(error) = relay.store.health() {
-                    break error;
+                    break RunError::from(error);
                 }
             }
         };
         let failure = tokio::select! {
             () = shutdown => Ok(()),
             error = failed => Err(error),
+            error = tasks.ended() => Err(error),
         };
         tracing::info!("stopping: no new connections, clients are told");
         // An error means that every task has ended already.
         let _ = stop.send(true);
         farewell(&relay).await;
-        tasks.shutdown().await;
+        tasks.set.shutdown().await;
         // The store closes with the last holder of the relay: wait, so that the folder is free on return.
         let weak = Arc::downgrade(&relay);
         drop(relay);
@@ -253,7 +266,27 @@ impl Prepared {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
         tracing::info!("stopped");
-        Ok(failure?)
+        failure
+    }
+}
+
+/// What runs as long as the relay does.
+#[derive(Debug, Default)]
+struct Tasks {
+    set: JoinSet<()>,
+    names: HashMap<tokio::task::Id, &'static str>,
+}
+
+impl Tasks {
+    fn spawn(&mut self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
+        self.names.insert(self.set.spawn(task).id(), name);
+    }
+
+    /// One ended while the relay runs: returned, or panicked. Without it the relay would go on and not do its part.
+    async fn ended(&mut self) -> RunError {
+        let Some(ended) = self.set.join_next_with_id().await else { return core::future::pending().await };
+        let id = ended.as_ref().map_or_else(tokio::task::JoinError::id, |(id, ())| *id);
+        RunError::Task(self.names.get(&id).copied().unwrap_or("a task"))
     }
 }
 
@@ -262,5 +295,20 @@ async fn farewell(relay: &Relay) {
     while !relay.registry.is_empty() && Instant::now() < deadline {
         relay.registry.all().iter().for_each(|connected| connected.inbox.goodbye(Reason::ShuttingDown));
         tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_part_that_ends_is_named() {
+        let mut tasks = Tasks::default();
+        tasks.spawn("router", async { panic!("a fault") });
+        tasks.spawn("upkeep", core::future::pending());
+        assert!(matches!(tasks.ended().await, RunError::Task("router")));
+        tasks.spawn("control socket", async {});
+        assert!(matches!(tasks.ended().await, RunError::Task("control socket")));
     }
 }

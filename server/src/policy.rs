@@ -1,20 +1,21 @@
 //! The organisation's rules, from the org.json that the configuration names; read again when the file changes.
 //!
 //! A newer file is taken only if it verifies and no version in it went down; otherwise the relay goes on with what it
-//! has and says why.
+//! has and says why. What was in force last is remembered in the store, so that a restart does not let an older file in.
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
-use std::time::SystemTime;
 
 use sealdesk_protocol::crypto::certificate::{
-    CertificateChain, CertificateError, SignedRevocations, VerifiedCertificate,
+    CertificateChain, CertificateError, Revocations, SignedRevocations, VerifiedCertificate,
 };
 use sealdesk_protocol::ids::RootHash;
 use sealdesk_protocol::org::{Floor, OrgError, OrgFile, VerifiedOrg};
+use serde::{Deserialize, Serialize};
 
 use crate::clock::now_ms;
 use crate::config::Config;
+use crate::stamp::Stamp;
 
 /// Why org.json is not used. At fault: the operator or the organisation; the text says what to do.
 #[derive(Debug, thiserror::Error)]
@@ -74,6 +75,32 @@ impl Org {
     }
 }
 
+/// What is remembered of the org.json in force, in the store.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Remembered {
+    root: RootHash,
+    floor: Floor,
+    revocations: Option<SignedRevocations>,
+}
+
+impl Org {
+    /// What to remember of it.
+    pub fn remember(&self) -> Remembered {
+        let (root, floor) = (self.verified.root(), self.verified.floor());
+        Remembered { root, floor, revocations: self.revocations.clone() }
+    }
+
+    /// Whether this may be in force after content with the revocation list `known`: no issuer that was revoked comes back.
+    fn may_replace(&self, known: &Revocations) -> Result<(), OrgError> {
+        self.verified.check_issuer(known)?;
+        let list = self.verified.revocations();
+        if list.number() > known.number() && !list.may_follow(known) {
+            return Err(OrgError::Issuer(CertificateError::Revoked));
+        }
+        Ok(())
+    }
+}
+
 /// The current org.json.
 #[derive(Debug)]
 pub struct Policy {
@@ -81,7 +108,7 @@ pub struct Policy {
     name: String,
     root: RootHash,
     current: RwLock<Arc<Org>>,
-    seen: Mutex<Option<SystemTime>>,
+    seen: Mutex<Stamp>,
 }
 
 fn load(path: &PathBuf, name: &str, root: Option<RootHash>, floor: &Floor) -> Result<Org, PolicyError> {
@@ -101,13 +128,22 @@ fn load(path: &PathBuf, name: &str, root: Option<RootHash>, floor: &Floor) -> Re
 }
 
 impl Policy {
-    /// Reads the file that the configuration names.
+    /// Reads the file that the configuration names, which may not be older than what is remembered of the same
+    /// organisation.
     ///
     /// # Errors
     /// [`PolicyError`].
-    pub fn open(config: &Config) -> Result<Self, PolicyError> {
-        let seen = modified(&config.org);
-        let org = load(&config.org, &config.name, config.root, &Floor::default())?;
+    pub fn open(config: &Config, remembered: Option<&Remembered>) -> Result<Self, PolicyError> {
+        let seen = Stamp::of(&config.org);
+        let mut org = load(&config.org, &config.name, config.root, &Floor::default())?;
+        if let Some(before) = remembered.filter(|before| before.root == org.verified.root()) {
+            org = load(&config.org, &config.name, Some(before.root), &before.floor)?;
+            // A list that the current root keys do not carry any more cannot be compared.
+            let known = before.revocations.as_ref();
+            let known = known.and_then(|list| Revocations::verify(list, org.verified.pins()).ok());
+            let replaces = known.map_or(Ok(()), |known| org.may_replace(&known));
+            replaces.map_err(|source| PolicyError::Refused { path: config.org.clone(), source })?;
+        }
         Ok(Self {
             path: config.org.clone(),
             name: config.name.clone(),
@@ -127,7 +163,7 @@ impl Policy {
     /// # Errors
     /// [`PolicyError`]: the old content stays in force.
     pub fn refresh(&self) -> Result<bool, PolicyError> {
-        let found = modified(&self.path);
+        let found = Stamp::of(&self.path);
         {
             let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
             if *seen == found {
@@ -137,19 +173,9 @@ impl Policy {
         }
         let before = self.org();
         let org = load(&self.path, &self.name, Some(self.root), &before.verified.floor())?;
-        let (list, known) = (org.verified.revocations(), before.verified.revocations());
-        org.verified
-            .check_issuer(known)
+        org.may_replace(before.verified.revocations())
             .map_err(|source| PolicyError::Refused { path: self.path.clone(), source })?;
-        if list.number() > known.number() && !list.may_follow(known) {
-            let source = OrgError::Issuer(CertificateError::Revoked);
-            return Err(PolicyError::Refused { path: self.path.clone(), source });
-        }
         *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(org);
         Ok(true)
     }
-}
-
-fn modified(path: &PathBuf) -> Option<SystemTime> {
-    std::fs::metadata(path).and_then(|found| found.modified()).ok()
 }

@@ -2,7 +2,6 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
-use std::time::SystemTime;
 
 use rustls::ServerConfig;
 use rustls::pki_types::pem::PemObject;
@@ -10,6 +9,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::TlsAcceptor;
 
 use crate::config::RawTls;
+use crate::stamp::Stamp;
 
 /// Why certificate and key are not used. At fault: the operator.
 #[derive(Debug, thiserror::Error)]
@@ -34,7 +34,7 @@ pub enum TlsError {
 pub struct Tls {
     files: RawTls,
     current: RwLock<Arc<ServerConfig>>,
-    seen: Mutex<[Option<SystemTime>; 2]>,
+    seen: Mutex<[Stamp; 2]>,
 }
 
 fn load(files: &RawTls) -> Result<ServerConfig, TlsError> {
@@ -56,9 +56,8 @@ fn load(files: &RawTls) -> Result<ServerConfig, TlsError> {
     Ok(config)
 }
 
-fn modified(files: &RawTls) -> [Option<SystemTime>; 2] {
-    [&files.certificate, &files.key]
-        .map(|path| std::fs::metadata(path).and_then(|found| found.modified()).ok())
+fn stamps(files: &RawTls) -> [Stamp; 2] {
+    [Stamp::of(&files.certificate), Stamp::of(&files.key)]
 }
 
 impl Tls {
@@ -67,7 +66,7 @@ impl Tls {
     /// # Errors
     /// [`TlsError`].
     pub fn open(files: RawTls) -> Result<Self, TlsError> {
-        let seen = modified(&files);
+        let seen = stamps(&files);
         let config = load(&files)?;
         Ok(Self { files, current: RwLock::new(Arc::new(config)), seen: Mutex::new(seen) })
     }
@@ -82,7 +81,7 @@ impl Tls {
     /// # Errors
     /// [`TlsError`]: the old pair stays in force.
     pub fn refresh(&self) -> Result<bool, TlsError> {
-        let found = modified(&self.files);
+        let found = stamps(&self.files);
         {
             let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
             if *seen == found {

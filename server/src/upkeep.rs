@@ -9,8 +9,10 @@ use tokio::time::{Duration, MissedTickBehavior};
 use crate::audit::Event;
 use crate::auth::certificate_code;
 use crate::clock::{DAY_MS, now_ms};
+use crate::policy::Org;
 use crate::relay::Relay;
 use crate::socket::error;
+use crate::store::{Store, StoreError};
 
 /// Between two looks at free space and changed files.
 const LOOK: Duration = Duration::from_secs(2);
@@ -32,8 +34,8 @@ pub async fn run(relay: Arc<Relay>) {
         if count.is_multiple_of(SWEEP_EVERY) {
             sweep(&relay).await;
             relay.limits.tidy();
-            expel(&relay).await;
         }
+        expel(&relay, now_ms()).await;
         count = count.wrapping_add(1);
     }
 }
@@ -72,15 +74,30 @@ async fn refresh_files(relay: &Relay) {
     }
 }
 
+/// Keeps what may not go down, so that a restart does not let an older file in.
+///
+/// # Errors
+/// The store's.
+pub async fn remember_organisation(store: &dyn Store, org: &Org) -> Result<(), StoreError> {
+    let bytes = postcard::to_allocvec(&org.remember()).map_err(|_| StoreError::Corrupt("organisation"))?;
+    if store.organisation().await?.as_ref() != Some(&bytes) {
+        store.put_organisation(bytes).await?;
+    }
+    Ok(())
+}
+
 async fn organisation_changed(relay: &Relay) {
     let org = relay.policy.org();
+    if let Err(cause) = remember_organisation(relay.store.as_ref(), &org).await {
+        tracing::error!(%cause, "the versions of the new org.json were not stored");
+    }
     let floor = org.verified.floor();
     let event =
         Event::Organisation { pins: floor.pins, settings: floor.settings, revocations: floor.revocations };
     if let Err(cause) = relay.store.audit_append(event.entry()).await {
         tracing::error!(%cause, "the audit entry of the new org.json was not stored");
     }
-    expel(relay).await;
+    expel(relay, 0).await;
     // Whoever is not certified any more is named to nobody, connected or not.
     for (device, chain) in relay.routing.serving() {
         if org.certificate(&chain).is_err() {
@@ -99,11 +116,15 @@ async fn organisation_changed(relay: &Relay) {
     relay.router.notify_one();
 }
 
-/// Ends connections of agents whose certificate ended or was revoked.
-async fn expel(relay: &Relay) {
+/// Ends connections of agents whose certificate does not hold any more. Looks at those that end by `ended_by`; 0: at all,
+/// after a change of the rules.
+async fn expel(relay: &Relay, ended_by: u64) {
     let org = relay.policy.org();
     for connected in relay.registry.all() {
         let Some(agent) = &connected.who.agent else { continue };
+        if ended_by > 0 && agent.certificate.valid_until() > ended_by {
+            continue;
+        }
         let Err(cause) = org.certificate(&agent.chain) else { continue };
         let code = certificate_code(cause);
         connected.inbox.frame(&error(None, code));

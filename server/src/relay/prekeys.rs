@@ -39,7 +39,7 @@ impl Relay {
         &self,
         device: DeviceKeyHash,
     ) -> Result<Option<(PrekeyId, SignedPrekey)>, StoreError> {
-        let stored = self.store.last_resort(device).await?;
+        let stored = self.store.last_resort(device, now_ms()).await?;
         let decode = |bytes: Vec<u8>| postcard::from_bytes(&bytes);
         stored.map(decode).transpose().map_err(|_| StoreError::Corrupt("last-resort prekey"))
     }

@@ -148,14 +148,15 @@ async fn prekeys<S: Store>(open: &impl Fn(&str) -> S) {
     assert_ne!(next, taken, "a pair that left does not come back");
     assert_eq!(store.take_prekey(DEVICE, 20).await.unwrap(), None, "expired pairs are not handed out");
     assert_eq!(store.count_prekeys(DEVICE).await.unwrap(), 0);
-    assert_eq!(store.last_resort(DEVICE).await.unwrap(), None);
+    assert_eq!(store.last_resort(DEVICE, 0).await.unwrap(), None);
     store.put_last_resort(DEVICE, vec![1], HOUR).await.unwrap();
     store.put_last_resort(DEVICE, vec![2], 6 * HOUR).await.unwrap();
-    assert_eq!(store.last_resort(DEVICE).await.unwrap(), Some(vec![2]));
+    assert_eq!(store.last_resort(DEVICE, 0).await.unwrap(), Some(vec![2]));
+    assert_eq!(store.last_resort(DEVICE, 6 * HOUR).await.unwrap(), None, "expired, swept or not");
     store.sweep(4 * HOUR, 0).await.unwrap();
-    assert!(store.last_resort(DEVICE).await.unwrap().is_some(), "renewed: stays");
+    assert!(store.last_resort(DEVICE, 0).await.unwrap().is_some(), "renewed: stays");
     store.sweep(9 * HOUR, 0).await.unwrap();
-    assert_eq!(store.last_resort(DEVICE).await.unwrap(), None);
+    assert_eq!(store.last_resort(DEVICE, 0).await.unwrap(), None);
 }
 
 fn change(expected: u64, keep: Keep, appends: Vec<Append>) -> Swap {
@@ -270,19 +271,31 @@ async fn the_rest<S: Store>(open: &impl Fn(&str) -> S) {
     store.put_device(DEVICE, DeviceRecord { vault: lower, last_seen_day: 1 }, FAR).await.unwrap();
     store.put_agent(DEVICE, vec![1], FAR).await.unwrap();
     store.put_agent(DEVICE, vec![2], FAR).await.unwrap();
+    assert_eq!(store.organisation().await.unwrap(), None);
+    store.put_organisation(vec![7; 20_000]).await.unwrap();
+    store.put_organisation(vec![8; 30]).await.unwrap();
     for n in 0..3 {
         let number = store.audit_append(AuditEntry { at_ms: n, bytes: vec![n as u8] }).await.unwrap();
         assert_eq!(number, n + 1);
     }
+    let after = store.audit_read(1, 10).await.unwrap();
+    assert_eq!(after.iter().map(|(number, _)| *number).collect::<Vec<_>>(), [2, 3]);
     drop(store);
 
     let store = open("rest");
     assert_eq!(store.epoch(), epoch, "only a restore changes the epoch");
+    assert_eq!(store.organisation().await.unwrap(), Some(vec![8; 30]));
+    for n in 0..1_300 {
+        store.audit_append(AuditEntry { at_ms: 5, bytes: vec![n as u8] }).await.unwrap();
+    }
+    let mut rounds = 0;
+    while store.sweep(0, 6).await.unwrap().more {
+        rounds += 1;
+    }
+    assert!(rounds >= 2 && store.audit_read(0, 10).await.unwrap().is_empty(), "old entries go in one round");
     assert_eq!(store.device(DEVICE).await.unwrap(), Some(record), "the highest generation stays");
     assert_eq!(store.agents().await.unwrap(), [(DEVICE, vec![2])]);
-    let after = store.audit_read(1, 10).await.unwrap();
-    assert_eq!(after.iter().map(|(number, _)| *number).collect::<Vec<_>>(), [2, 3]);
-    assert_eq!(store.audit_append(AuditEntry { at_ms: 9, bytes: vec![] }).await.unwrap(), 4);
+    assert_eq!(store.audit_append(AuditEntry { at_ms: 9, bytes: vec![] }).await.unwrap(), 1_304);
     assert_eq!(store.health(), Ok(()));
     assert_eq!(store.stats().await.unwrap().items, 0);
 }

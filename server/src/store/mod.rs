@@ -242,8 +242,8 @@ pub trait Store: Send + Sync + 'static {
     fn count_prekeys(&self, device: DeviceKeyHash) -> Answer<usize>;
     /// Replaces the last-resort pair, kept until `expires_ms`.
     fn put_last_resort(&self, device: DeviceKeyHash, pair: Vec<u8>, expires_ms: u64) -> Answer<()>;
-    /// The last-resort pair.
-    fn last_resort(&self, device: DeviceKeyHash) -> Answer<Option<Vec<u8>>>;
+    /// The last-resort pair, unless it has expired.
+    fn last_resort(&self, device: DeviceKeyHash, now_ms: u64) -> Answer<Option<Vec<u8>>>;
     /// Compare-and-swap of a conversation, see [`Swap`]; `Conflict` when the version is another.
     fn swap(&self, swap: Swap) -> Answer<Swapped>;
     /// A conversation's record.
@@ -266,6 +266,10 @@ pub trait Store: Send + Sync + 'static {
     fn put_blob(&self, id: BlobId, record: BlobRecord) -> Answer<()>;
     /// An attachment's metadata.
     fn blob(&self, id: BlobId) -> Answer<Option<BlobRecord>>;
+    /// Replaces what is remembered of the organisation's rules.
+    fn put_organisation(&self, record: Vec<u8>) -> Answer<()>;
+    /// What is remembered of the organisation's rules.
+    fn organisation(&self) -> Answer<Option<Vec<u8>>>;
     /// Drops what expired by `now_ms`, and audit entries older than `audit_before_ms`; a bounded amount at a time.
     fn sweep(&self, now_ms: u64, audit_before_ms: u64) -> Answer<Swept>;
     /// Writes a consistent copy of all that was asked for before to a new file; writes go on meanwhile.

@@ -76,7 +76,7 @@ async fn strangers_store_no_keys_and_customers_few_and_not_for_long() {
     assert_eq!(store.count_prekeys(device).await.unwrap(), 1, "as long as messages and a rotation");
     store.sweep(now + 38 * 86_400_000, 0).await.unwrap();
     assert_eq!(store.count_prekeys(device).await.unwrap(), 0);
-    assert!(store.last_resort(device).await.unwrap().is_none());
+    assert!(store.last_resort(device, now).await.unwrap().is_none());
 }
 
 #[tokio::test]

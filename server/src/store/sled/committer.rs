@@ -139,6 +139,17 @@ impl Txn<'_> {
     }
 }
 
+/// Notes a failure when the thread that holds it panics: whoever waits for that thread learns of it by the store's health.
+pub(super) struct Watch(pub(super) Arc<Health>);
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.fail(StoreError::Failed("the store's thread panicked; its message is in the log".into()));
+        }
+    }
+}
+
 /// The handle to the committer thread.
 #[derive(Debug)]
 pub(super) struct Committer {
@@ -163,6 +174,7 @@ impl Committer {
     pub(super) fn start(mut writer: Writer) -> std::io::Result<Self> {
         let (queue, mut requests) = mpsc::channel::<Request>(QUEUE);
         let thread = std::thread::Builder::new().name("store-committer".into()).spawn(move || {
+            let _watch = Watch(Arc::clone(&writer.health));
             let mut mailboxes = HashMap::new();
             let mut waiting = Vec::with_capacity(GROUP);
             while requests.blocking_recv_many(&mut waiting, GROUP) > 0 {

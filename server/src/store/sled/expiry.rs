@@ -19,21 +19,33 @@ pub(super) fn sweep(txn: &mut Txn<'_>, now_ms: u64, audit_before_ms: u64) -> Res
     swept.more = notes.len() == STEP;
     for (note, _) in notes {
         let Some((bucket, target)) = note.get(1..).and_then(|rest| rest.split_first_chunk::<4>()) else {
-            return Err(StoreError::Corrupt("expiry note"));
+            tracing::error!("a note of what expires does not decode and is dropped");
+            txn.remove(note);
+            continue;
         };
         if u32::from_be_bytes(*bucket) > now_bucket {
             swept.more = false;
             break;
         }
-        judge(txn, target, now_ms, &mut swept)?;
+        match judge(txn, target, now_ms, &mut swept) {
+            // One record that does not decode shall not keep all others from expiring.
+            Err(error @ StoreError::Corrupt(_)) => {
+                tracing::error!(%error, "what may have expired is left as it is")
+            }
+            judged => judged?,
+        }
         txn.remove(note);
     }
-    for (key, value) in txn.scan(&[prefix::AUDIT], STEP)? {
-        if split_number(&value).ok_or(StoreError::Corrupt("audit entry"))?.0 >= audit_before_ms {
-            break;
-        }
+    let entries = txn.scan(&[prefix::AUDIT], STEP)?;
+    let old = entries
+        .into_iter()
+        .take_while(|(_, value)| split_number(value).is_none_or(|(at_ms, _)| at_ms < audit_before_ms));
+    let mut pruned = 0;
+    for (key, _) in old {
         txn.remove(key);
+        pruned += 1;
     }
+    swept.more |= pruned == STEP;
     Ok(swept)
 }
 

@@ -11,7 +11,7 @@ use std::thread::JoinHandle;
 
 use tokio::sync::oneshot;
 
-use super::committer::Health;
+use super::committer::{Health, Watch};
 use super::layers::{Layer, Layers, failed};
 use super::transfer;
 use crate::store::StoreError;
@@ -75,6 +75,7 @@ impl Keeper {
         let (tell, done) = channel();
         let noted = Arc::clone(&health);
         let thread = std::thread::Builder::new().name("store-keeper".into()).spawn(move || {
+            let _watch = Watch(Arc::clone(&noted));
             for order in orders {
                 match order {
                     Work::BringDown(layer) => match disk.bring_down(&layer) {

@@ -258,11 +258,14 @@ impl Store for SledStore {
         })
     }
 
-    fn last_resort(&self, device: DeviceKeyHash) -> Answer<Option<Vec<u8>>> {
-        self.get(&keys::key(prefix::LAST_RESORT, &[device.as_bytes()]), |stored| {
-            let (_, pair) = split_number(&stored).ok_or(StoreError::Corrupt("last-resort prekey"))?;
-            Ok(pair.to_vec())
-        })
+    fn last_resort(&self, device: DeviceKeyHash, now_ms: u64) -> Answer<Option<Vec<u8>>> {
+        let found = self.layers.get(&keys::key(prefix::LAST_RESORT, &[device.as_bytes()]));
+        Self::answer(found.and_then(|stored| {
+            let Some(stored) = stored else { return Ok(None) };
+            let (expires_ms, pair) =
+                split_number(&stored).ok_or(StoreError::Corrupt("last-resort prekey"))?;
+            Ok((expires_ms > now_ms).then(|| pair.to_vec()))
+        }))
     }
 
     fn swap(&self, change: Swap) -> Answer<Swapped> {
@@ -350,6 +353,18 @@ impl Store for SledStore {
     fn blob(&self, id: BlobId) -> Answer<Option<BlobRecord>> {
         self.get(&keys::key(prefix::BLOB, &[id.as_bytes()]), |stored| {
             postcard::from_bytes(&stored).map_err(|_| StoreError::Corrupt("attachment record"))
+        })
+    }
+
+    fn put_organisation(&self, record: Vec<u8>) -> Answer<()> {
+        self.run(move |txn| long::replace(txn, open::meta("organisation"), record))
+    }
+
+    fn organisation(&self) -> Answer<Option<Vec<u8>>> {
+        self.run(|txn| {
+            let pieces = txn.scan(&open::meta("organisation"), usize::MAX)?;
+            let record = long::join(pieces.into_iter().map(|(_, piece)| piece).collect());
+            Ok(record.map(|record| record.to_vec()))
         })
     }
 

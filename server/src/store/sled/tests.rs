@@ -37,6 +37,42 @@ async fn passes_the_conformance_suite() {
     .await;
 }
 
+#[tokio::test]
+async fn a_record_that_does_not_decode_keeps_nothing_else_from_expiring() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(&folder.path().join("store"), QUOTA);
+    let (device, hour) = (|n| DeviceKeyHash([n; 32]), 3_600_000);
+    for n in [1, 3] {
+        store.put_device(device(n), DeviceRecord::default(), hour).await.unwrap();
+    }
+    let key = keys::key(prefix::DEVICE, &[device(2).as_bytes()]);
+    let bad = store.run(move |txn| {
+        txn.put(key.clone(), b"bad".to_vec());
+        txn.put(keys::expiry(keys::bucket(hour), &key), Vec::new());
+        txn.put(vec![prefix::EXPIRY, 0], Vec::new());
+        Ok(())
+    });
+    bad.await.unwrap();
+    store.sweep(9 * hour, 0).await.unwrap();
+    for n in [1, 3] {
+        assert_eq!(store.device(device(n)).await.unwrap(), None);
+    }
+    assert!(!store.sweep(9 * hour, 0).await.unwrap().more);
+}
+
+#[tokio::test]
+async fn a_panic_in_the_stores_thread_is_a_failure_of_the_store() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(&folder.path().join("store"), QUOTA);
+    let panics: Answer<()> = store.run(|_| panic!("as sled does when it finds what it did not expect"));
+    panics.await.unwrap_err();
+    let deadline = Instant::now() + Duration::from_secs(5);
+    while store.health().is_ok() {
+        assert!(Instant::now() < deadline, "a store that writes nothing any more says that it is well");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
 #[test]
 fn a_store_in_use_names_its_holder() {
     let folder = tempfile::tempdir().unwrap();
@@ -81,7 +117,7 @@ async fn restore_raises_the_epoch_and_voids_one_time_pairs() {
     assert_eq!(store.take_prekey(device, 0).await.unwrap(), None, "voided");
     store.put_prekeys(device, vec![pair], 5).await.unwrap();
     assert_eq!(store.count_prekeys(device).await.unwrap(), 0, "a voided pair is not taken back");
-    assert_eq!(store.last_resort(device).await.unwrap(), Some(vec![7]));
+    assert_eq!(store.last_resort(device, 0).await.unwrap(), Some(vec![7]));
 }
 
 #[tokio::test]
