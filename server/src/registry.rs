@@ -56,6 +56,11 @@ impl Inbox {
         core::mem::take(&mut *self.waiting.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
+    /// Whether the connection has to end: what its client still asks for is not carried out.
+    pub fn is_ending(&self) -> bool {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).goodbye.is_some()
+    }
+
     /// A hint: the mailbox has something new.
     pub fn mail(&self) {
         self.change(|waiting| waiting.mail = true);
@@ -182,8 +187,9 @@ mod tests {
         for _ in EPHEMERAL_FRAMES..MAX_FRAMES {
             inbox.frame(&frame);
         }
-        assert_eq!(inbox.waiting.lock().unwrap().goodbye, None);
+        assert!(!inbox.is_ending());
         inbox.frame(&frame);
+        assert!(inbox.is_ending());
         let waiting = inbox.take();
         assert_eq!(waiting.goodbye, Some(Reason::SlowConsumer));
         assert_eq!(waiting.frames.len(), MAX_FRAMES);

@@ -1,11 +1,10 @@
 //! Agents come, go, and say how much they take.
 
-use sealdesk_protocol::org::AssignmentMode;
-use sealdesk_protocol::wire::{Code, SetAvailability, ToClient, Unaccepted, Waiting};
+use sealdesk_protocol::wire::{Code, SetAvailability, ToClient, Unaccepted};
 
 use super::{Relay, done};
 use crate::audit::Event;
-use crate::auth::Authenticated;
+use crate::auth::{Authenticated, certificate_code};
 use crate::clock::{DAY_MS, now_ms};
 use crate::routing::{AgentRecord, Availability};
 use crate::socket::connection::Session;
@@ -35,12 +34,7 @@ impl Relay {
             let event = Event::AgentDevice { agent: record.agent.clone(), device: who.hash };
             self.store.audit_append(event.entry()).await?;
         }
-        if self.policy.org().verified.settings().assignment == AssignmentMode::Claim
-            && let Some(connected) = self.registry.get(&who.mailbox)
-        {
-            let entries = self.routing.claimable(&who.hash);
-            connected.inbox.frame(&Waiting { entries }.into());
-        }
+        // The router tells it what waits.
         self.router.notify_one();
         Ok(())
     }
@@ -62,6 +56,16 @@ impl Relay {
 }
 
 impl Session {
+    /// An agent's certificate holds now, not only when it connected. Customers have none.
+    ///
+    /// # Errors
+    /// Why not.
+    pub(crate) fn still_certified(&self) -> Result<(), Code> {
+        let Some(agent) = &self.who.agent else { return Ok(()) };
+        let certificate = self.relay.policy.org().certificate(&agent.chain);
+        certificate.map(|_| ()).map_err(certificate_code)
+    }
+
     /// A customer who asked for a conversation is remembered from then on; strangers are not.
     pub(super) async fn remember(&self) -> Result<(), StoreError> {
         if self.relay.store.device(self.who.hash).await?.is_some() {

@@ -177,6 +177,7 @@ impl Session {
     pub(super) async fn post_statement(&self, frame: PostStatement) -> Result<ToClient, Code> {
         let relay = &self.relay;
         relay.check_space()?;
+        self.still_certified()?;
         if frame.envelopes.len() > MAX_STATEMENT_ENVELOPES {
             return Err(Code::TooLarge);
         }

@@ -10,6 +10,7 @@ use tokio::time::{Duration, Instant};
 
 use super::Next;
 use crate::clock::now_ms;
+use crate::registry::Inbox;
 use crate::relay::Relay;
 use crate::relay::assign::Which;
 
@@ -19,7 +20,7 @@ const LOOK: Duration = Duration::from_millis(500);
 /// Runs until the relay stops.
 pub async fn run(relay: Arc<Relay>) {
     let mut last = Instant::now();
-    let mut told: HashMap<MailboxId, Vec<WaitingEntry>> = HashMap::new();
+    let mut told = Told::default();
     loop {
         tokio::select! {
             () = relay.router.notified() => {}
@@ -31,7 +32,7 @@ pub async fn run(relay: Arc<Relay>) {
         look(&relay, u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX)).await;
         relay.metrics.conversations_waiting.set(relay.routing.waiting() as u64);
         if mode(&relay) == AssignmentMode::Claim {
-            tell_agents(&relay, &mut told);
+            told.tell(&relay);
         }
     }
 }
@@ -57,16 +58,32 @@ async fn look(relay: &Relay, elapsed_ms: u64) {
     }
 }
 
-/// Tells each connected agent what may be claimed, when that changed.
-fn tell_agents(relay: &Relay, told: &mut HashMap<MailboxId, Vec<WaitingEntry>>) {
-    let agents: Vec<_> = relay.registry.all().into_iter().filter(|c| c.who.agent.is_some()).collect();
-    told.retain(|mailbox, _| agents.iter().any(|connected| connected.who.mailbox == *mailbox));
-    for connected in agents {
-        let entries = relay.routing.claimable(&connected.who.hash);
-        let before = told.get(&connected.who.mailbox).map_or(&[][..], Vec::as_slice);
-        if before != entries {
-            connected.inbox.frame(&Waiting { entries: entries.clone() }.into());
-            told.insert(connected.who.mailbox, entries);
+/// What the agents were told may be claimed. The router alone tells them, so that the newest list comes last; many changes
+/// together are told once.
+#[derive(Default)]
+struct Told {
+    lists: HashMap<MailboxId, (Arc<Inbox>, Vec<WaitingEntry>)>,
+    at: Option<Instant>,
+}
+
+impl Told {
+    /// Tells each connected agent, when its list changed or its connection is new.
+    fn tell(&mut self, relay: &Relay) {
+        if self.at.is_some_and(|at| at.elapsed() < LOOK) {
+            return;
+        }
+        let agents: Vec<_> = relay.registry.all().into_iter().filter(|c| c.who.agent.is_some()).collect();
+        self.lists.retain(|mailbox, _| agents.iter().any(|connected| connected.who.mailbox == *mailbox));
+        for connected in agents {
+            let entries = relay.routing.claimable(&connected.who.hash);
+            let before = self.lists.get(&connected.who.mailbox);
+            let same =
+                before.is_some_and(|(inbox, told)| Arc::ptr_eq(inbox, &connected.inbox) && *told == entries);
+            if !same {
+                connected.inbox.frame(&Waiting { entries: entries.clone() }.into());
+                self.lists.insert(connected.who.mailbox, (connected.inbox, entries));
+                self.at = Some(Instant::now());
+            }
         }
     }
 }

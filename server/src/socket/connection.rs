@@ -172,7 +172,7 @@ async fn drive(socket: &mut Socket, session: &mut Session) -> End {
             }
         }
         for _ in 0..MAX_ROUND {
-            if pending.len() >= MAX_PENDING || unsent(&out) > MAX_UNSENT {
+            if pending.len() >= MAX_PENDING || unsent(&out) > MAX_UNSENT || inbox.is_ending() {
                 break;
             }
             let Some(message) = socket.next().now_or_never() else { break };

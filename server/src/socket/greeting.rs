@@ -48,8 +48,13 @@ async fn greet(
 ) -> Option<Session> {
     match hear(relay, socket, deadline).await {
         Ok(who) => match welcome(relay, socket, who, permit).await {
-            Ok(session) => session,
-            Err(cause) => {
+            Ok(session) => Some(session),
+            Err(Unwelcome::Gone) => None,
+            Err(Unwelcome::Refused(code)) => {
+                refuse(relay, socket, code).await;
+                None
+            }
+            Err(Unwelcome::Store(cause)) => {
                 tracing::error!(%cause, "a device cannot be welcomed");
                 let last = vec![encode(&error(None, Code::Unavailable))];
                 say_goodbye(socket, last, Reason::ShuttingDown).await;
@@ -58,12 +63,32 @@ async fn greet(
         },
         Err(None) => None,
         Err(Some(code)) => {
-            relay.metrics.auth_failures.up();
-            tracing::debug!(code = code.as_str(), "authentication refused");
-            let reason = if code == Code::Revoked { Reason::Revoked } else { Reason::Violation };
-            say_goodbye(socket, vec![encode(&error(None, code))], reason).await;
+            refuse(relay, socket, code).await;
             None
         }
+    }
+}
+
+async fn refuse(relay: &Relay, socket: &mut Socket, code: Code) {
+    relay.metrics.auth_failures.up();
+    tracing::debug!(code = code.as_str(), "authentication refused");
+    let reason = if code == Code::Revoked { Reason::Revoked } else { Reason::Violation };
+    say_goodbye(socket, vec![encode(&error(None, code))], reason).await;
+}
+
+/// Why a device that authenticated gets no session.
+enum Unwelcome {
+    /// The client left.
+    Gone,
+    /// Its certificate does not hold any more.
+    Refused(Code),
+    /// The store cannot be asked.
+    Store(StoreError),
+}
+
+impl From<StoreError> for Unwelcome {
+    fn from(cause: StoreError) -> Self {
+        Self::Store(cause)
     }
 }
 
@@ -103,7 +128,7 @@ async fn welcome(
     socket: &mut Socket,
     who: Authenticated,
     permit: Permit,
-) -> Result<Option<Session>, StoreError> {
+) -> Result<Session, Unwelcome> {
     let who = Arc::new(who);
     let before = relay.store.device(who.hash).await?.unwrap_or_default();
     let one_time_left = relay.store.count_prekeys(who.hash).await?;
@@ -113,6 +138,8 @@ async fn welcome(
         relay.metrics.replaced.up();
     }
     let session = Session::new(Arc::clone(relay), who, inbox, permit, &before);
+    // Whoever changes the rules from here on finds the device in the registry; a change since it authenticated is seen here.
+    session.still_certified().map_err(Unwelcome::Refused)?;
     remember(relay, &session, before).await?;
     relay.arrived(&session.who).await?;
     let org = relay.policy.org();
@@ -134,7 +161,7 @@ async fn welcome(
     let mut first = vec![encode(&welcome.into())];
     let written = write(socket, &mut first, Duration::from_secs(10)).await;
     session.inbox.mail();
-    Ok(written.is_ok().then_some(session))
+    written.map(|()| session).map_err(|_| Unwelcome::Gone)
 }
 
 /// Keeps the highest vault generation (§9.2).

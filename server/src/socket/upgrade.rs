@@ -2,8 +2,8 @@
 //!
 //! `warp::ws()` keeps 128 KiB of read buffer for each connection; 4 KiB are enough here.
 
-use std::net::IpAddr;
-use std::sync::Arc;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, Once};
 
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
@@ -58,6 +58,7 @@ fn check_origin(config: &Config, headers: &HeaderMap) -> Result<(), String> {
 /// The client's address: the peer's, or what trusted proxies say. From the right, the first address that is no
 /// trusted proxy: whatever stands left of it, the client may have written itself.
 fn client_address(config: &Config, headers: &HeaderMap, peer: IpAddr) -> IpAddr {
+    let trusted = config.trusts(peer);
     let mut address = peer;
     let hops = headers.get_all(FORWARDED_FOR).iter().filter_map(|value| value.to_str().ok());
     let hops: Vec<&str> = hops.flat_map(|value| value.split(',')).map(str::trim).collect();
@@ -65,10 +66,30 @@ fn client_address(config: &Config, headers: &HeaderMap, peer: IpAddr) -> IpAddr 
         if !config.trusts(address) {
             break;
         }
-        let Ok(next) = hop.parse() else { break };
+        let Some(next) = hop_address(hop) else { break };
         address = next;
     }
+    if address == peer && trusted {
+        warn_once();
+    }
     address
+}
+
+/// An address of X-Forwarded-For, which some proxies write with its port.
+fn hop_address(hop: &str) -> Option<IpAddr> {
+    let with_port = || hop.parse::<SocketAddr>().ok().map(|address| address.ip());
+    let in_brackets = || hop.strip_prefix('[')?.strip_suffix(']')?.parse().ok();
+    hop.parse().ok().or_else(with_port).or_else(in_brackets)
+}
+
+fn warn_once() {
+    static WARNED: Once = Once::new();
+    WARNED.call_once(|| {
+        tracing::warn!(
+            "a trusted proxy sends no usable X-Forwarded-For: all its clients share one network's limits; let it send \
+             the client's address"
+        );
+    });
 }
 
 /// Answers a request: 101 and a task that runs the connection, or why not.
@@ -177,5 +198,15 @@ mod tests {
         );
         assert_eq!(of("10.0.0.1", "198.51.100.1, 10.0.0.2"), "198.51.100.1", "two proxies");
         assert_eq!(of("10.0.0.1", "garbage"), "10.0.0.1");
+        assert_eq!(of("10.0.0.1", "198.51.100.1:5678"), "198.51.100.1", "with its port");
+        assert_eq!(of("10.0.0.1", "[2001:db8::1]:5"), "2001:db8::1");
+        assert_eq!(of("10.0.0.1", "[2001:db8::1]"), "2001:db8::1");
+        assert_eq!(of("10.0.0.1", "10.0.0.3, 10.0.0.2"), "10.0.0.3", "trusted all the way: the first");
+        let mut several = HeaderMap::new();
+        for value in ["203.0.113.5", "198.51.100.1, 10.0.0.2"] {
+            several.append(FORWARDED_FOR, value.parse().unwrap());
+        }
+        let found = client_address(&config, &several, "10.0.0.1".parse().unwrap());
+        assert_eq!(found.to_string(), "198.51.100.1", "several headers are one list");
     }
 }

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use sealdesk_protocol::crypto::certificate::{AgentRole, DeviceCertificate, Revoked};
+use sealdesk_protocol::conversation::Action;
+use sealdesk_protocol::crypto::certificate::{AgentRole, DeviceCertificate, Revoked, certificate_id};
 use sealdesk_protocol::crypto::identity::DeviceSecret;
 use sealdesk_protocol::org::AssignmentMode;
 use sealdesk_protocol::wire::{Claim, Code, SetAvailability, ToClient};
@@ -132,6 +133,84 @@ async fn an_older_org_json_is_not_taken() {
     assert_eq!(customer.outcome(1).await, Err(Code::UnknownTopic));
     customer.send(talk.request(2)).await;
     assert!(matches!(customer.answer(2).await, ToClient::Queued(_)), "version 9 is still in force");
+}
+
+#[tokio::test]
+async fn an_older_org_json_is_not_taken_after_a_restart_either() {
+    let mut relay = TestRelay::start().await;
+    relay.organisation.settings.version = 9;
+    relay.organisation.revocation_number = 3;
+    relay.rewrite_org();
+    relay.stop().await;
+    relay.launch().await;
+    relay.stop().await;
+    let refused = async |relay: &TestRelay| {
+        relay.rewrite_org();
+        let config = relay.raw.clone().check().unwrap();
+        sealdesk_relay::lifecycle::prepare(config).await.unwrap_err().to_string()
+    };
+    relay.organisation.settings.version = 8;
+    let text = refused(&relay).await;
+    assert!(text.contains("org.json"), "{text}");
+    relay.organisation.settings.version = 9;
+    relay.organisation.revocation_number = 2;
+    refused(&relay).await;
+    relay.organisation.revocation_number = 3;
+    relay.rewrite_org();
+    relay.launch().await;
+
+    // Taken while it runs: remembered as well.
+    relay.organisation.settings.version = 10;
+    relay.rewrite_org();
+    tokio::time::sleep(Duration::from_millis(2_500)).await;
+    relay.stop().await;
+    relay.organisation.settings.version = 9;
+    refused(&relay).await;
+}
+
+#[tokio::test]
+async fn an_issuer_that_was_revoked_does_not_come_back_after_a_restart() {
+    let mut relay = TestRelay::start().await;
+    let (old_key, old) = relay.organisation.change_issuer();
+    relay.organisation.revoked = vec![Revoked::Issuer(certificate_id(&old))];
+    relay.organisation.revocation_number = 1;
+    relay.rewrite_org();
+    relay.stop().await;
+    relay.launch().await;
+    relay.stop().await;
+    // Whoever stole the old issuer's key signs a newer list that revokes nothing.
+    (relay.organisation.issuer_key, relay.organisation.issuer) = (old_key, old);
+    relay.organisation.revoked = Vec::new();
+    relay.organisation.revocation_number = 2;
+    relay.rewrite_org();
+    let config = relay.raw.clone().check().unwrap();
+    sealdesk_relay::lifecycle::prepare(config).await.unwrap_err();
+}
+
+#[tokio::test]
+async fn a_certificate_that_ends_while_connected_ends_the_connection() {
+    let relay = TestRelay::start().await;
+    let mut mira = agent(&relay, "mira", |c| c.not_after = sealdesk_relay::clock::now_ms() + 2_000).await;
+    let ended = |frame: &ToClient| matches!(frame, ToClient::Error(e) if e.code == Code::CertificateExpired);
+    mira.expect(|frame| ended(frame).then_some(())).await;
+    mira.goodbye().await;
+    let mut customer = relay.customer().await;
+    let talk = Talk::new(&relay.organisation, &customer);
+    assert!(matches!(ask(&mut customer, &talk).await, ToClient::Queued(_)));
+}
+
+#[tokio::test]
+async fn an_acceptance_needs_a_certificate_that_still_holds() {
+    let begun = sealdesk_relay::clock::now_ms();
+    let relay = TestRelay::start().await;
+    let mut mira = agent(&relay, "mira", |c| c.not_after = begun + 1_300).await;
+    let mut customer = relay.customer().await;
+    let talk = Talk::opened(&relay.organisation, &mut customer, &mut mira, "mira").await;
+    // Ended, and not noticed yet by the relay's upkeep, which looks every two seconds.
+    let left = (begun + 1_350).saturating_sub(sealdesk_relay::clock::now_ms());
+    tokio::time::sleep(Duration::from_millis(left)).await;
+    let accept = Action::Accept { current: talk.epoch_statement };
+    assert_eq!(mira.post(&talk, 1, accept).await, Err(Code::CertificateExpired));
 }
 
 #[tokio::test]
