@@ -48,7 +48,8 @@ impl Engine {
         let current = governance.current().statement;
         let customer = governance.current().roster.customer().hash();
         let ready = c.sending(&customer).is_some();
-        if !ready && c.waits.accept_at.is_some_and(|at| at > cx.now.mono_ms) {
+        let waits = !ready && c.waits.accept_at.is_some_and(|at| at > cx.now.mono_ms);
+        if waits {
             return;
         }
         // The acceptance is not stored yet, so the receipt is built here and leaves with it or not at all.
@@ -60,7 +61,8 @@ impl Engine {
             .map(|h| Head { device: h.device, counter: h.counter, hash: h.hash })
             .collect();
         let receipt = Content::new(0, cx.now.wall_ms, heads, &Kind::Receipt(())).encode().ok();
-        let envelope = receipt.filter(|_| ready).and_then(|bytes| self.seal_apart(cx, id, &customer, &bytes));
+        let to = self.correspondent(cx, &id, &customer).filter(|_| ready);
+        let envelope = receipt.zip(to).and_then(|(bytes, to)| self.seal_apart(cx, id, to, &bytes));
         if envelope.is_some()
             && let Some(c) = self.conversations.get_mut(&id)
         {
@@ -81,7 +83,7 @@ impl Engine {
         let current = governance.current().statement;
         if wanted
             && !self.is_pending(&id, |a| matches!(a, Action::Countersign { .. }))
-            && self.check_peer(cx, &id)
+            && self.peer_now(cx, &id).is_some()
         {
             self.add_note(cx, id, Action::Countersign { current }, Vec::new());
         }

@@ -15,6 +15,7 @@ use super::problem;
 use super::records::{AttachmentRecord, PeerHead, SeenEntry, Side};
 use super::seen::content_marks;
 use super::state::{Conversation, Engine};
+use super::trust::Correspondent;
 use crate::vault::Key;
 
 /// A pure receipt waits this long for a content that carries it, ms.
@@ -35,14 +36,10 @@ impl Conversation {
         })
     }
 
-    /// Whether what a device says of our contents counts: it is listed now, and if it is an agent's, it accepted (§7: an
-    /// agent's rights begin with the stored acceptance). Otherwise the next agent would never get them.
-    fn takes_receipts_of(&self, sender: &DeviceKeyHash) -> bool {
-        *sender != self.record.device
-            && self.record.governance.as_ref().is_some_and(|g| {
-                g.current().roster.get(sender).is_some()
-                    && (self.record.side == Side::Agent || g.is_accepted())
-            })
+    /// Whether what the other side says of our contents counts: an agent has accepted (§7: its rights begin with the stored
+    /// acceptance). Otherwise the next agent would never get them.
+    fn takes_receipts(&self) -> bool {
+        self.record.side == Side::Agent || self.record.governance.as_ref().is_some_and(|g| g.is_accepted())
     }
 
     fn set_peer_head(&mut self, head: PeerHead) {
@@ -71,34 +68,35 @@ impl Conversation {
 }
 
 impl Engine {
-    /// A content that passed `roster_check`.
+    /// A counted content that passed `roster_check`. True: it was the next one, and is shown.
     pub(super) fn take_content(
         &mut self,
         cx: &mut Cx<'_>,
         id: ConversationId,
+        from: Correspondent,
         incoming: Incoming,
         content: &Content,
-    ) {
-        self.take_heads(cx, id, &incoming.sender, content);
-        if content.counter == 0 {
-            return self.take_uncounted(cx, id, &incoming.sender, content);
-        }
-        let Some(c) = self.conversations.get(&id) else { return };
+    ) -> bool {
+        self.take_heads(cx, id, from, content);
+        let Some(c) = self.conversations.get(&id) else { return false };
         let hash = c.record.device;
         let head = c.peer_head(&incoming.sender);
         let message = MessageId { device: incoming.sender, counter: content.counter };
         if content.counter <= head.counter {
             if self.known_content(&id, &message, &incoming.bytes) == Some(false) {
                 self.quarantine(cx, hash, SetAsideReason::Equivocation, &incoming.bytes);
-                return cx.problem(Some(id), problem::equivocation());
+                cx.problem(Some(id), problem::equivocation());
+            } else {
+                self.receipt_repetition(cx, id, incoming.sender);
             }
-            return self.receipt_repetition(cx, id, incoming.sender);
+            return false;
         }
         if content.counter > head.counter + 1 {
-            return self.hold(cx, hash, id, incoming, content);
+            self.hold(cx, hash, id, incoming, content);
+            return false;
         }
         self.show(cx, id, incoming, content, head);
-        self.fill_gap(cx, id, message.device);
+        true
     }
 
     /// The next content in order: shown, receipted.
@@ -162,45 +160,18 @@ impl Engine {
         self.add_to_transcript(cx, id, message, place, false, author, content, after_close, weak);
     }
 
-    /// Held contents that follow now.
-    fn fill_gap(&mut self, cx: &mut Cx<'_>, id: ConversationId, sender: DeviceKeyHash) {
-        loop {
-            let Some(c) = self.conversations.get_mut(&id) else { return };
-            let head = c.peer_head(&sender);
-            let key = MessageId { device: sender, counter: head.counter + 1 };
-            let current = c.record.governance.as_ref().map_or(0, |g| g.current().number);
-            let Some(held) = c.held.get(&key).filter(|h| h.epoch <= current).cloned() else {
-                if !c.held.keys().any(|m| m.device == sender) {
-                    c.waits.gaps.remove(&sender);
-                }
-                return;
-            };
-            c.held.remove(&key);
-            self.mark(Key::Held(id, key));
-            let Ok(content) = Content::decode(&held.bytes) else { continue };
-            let incoming = Incoming {
-                sender,
-                epoch: held.epoch,
-                roster: held.roster,
-                weak: held.weak,
-                bytes: held.bytes,
-            };
-            self.show(cx, id, incoming, &content, head);
-        }
-    }
-
     /// Entries that name our own device are receipts; all others are ignored (§8).
     pub(super) fn take_heads(
         &mut self,
         cx: &mut Cx<'_>,
         id: ConversationId,
-        sender: &DeviceKeyHash,
+        _from: Correspondent,
         content: &Content,
     ) {
         let Some(c) = self.conversations.get(&id) else { return };
         let own = c.record.device;
         let entry: Option<Head> = content.heads.iter().find(|h| h.device == own).copied();
-        if let Some(head) = entry.filter(|_| c.takes_receipts_of(sender)) {
+        if let Some(head) = entry.filter(|_| c.takes_receipts()) {
             self.take_receipt(cx, id, head.counter, &head.hash);
         }
     }
@@ -240,22 +211,24 @@ impl Engine {
         }
     }
 
-    fn take_uncounted(
+    /// Receipts, read marks, refusals.
+    pub(super) fn take_uncounted(
         &mut self,
         cx: &mut Cx<'_>,
         id: ConversationId,
-        sender: &DeviceKeyHash,
+        from: Correspondent,
         content: &Content,
     ) {
+        self.take_heads(cx, id, from, content);
         match content.kind() {
-            Ok(Kind::Read(counter)) => self.take_read(cx, id, sender, counter),
-            Ok(Kind::StaleEpoch(stale)) => self.take_stale(cx, id, sender, &stale),
+            Ok(Kind::Read(counter)) => self.take_read(cx, id, counter),
+            Ok(Kind::StaleEpoch(stale)) => self.take_stale(id, from, &stale),
             _ => {}
         }
     }
 
-    fn take_read(&mut self, cx: &mut Cx<'_>, id: ConversationId, sender: &DeviceKeyHash, counter: u64) {
-        let Some(c) = self.conversations.get_mut(&id).filter(|c| c.takes_receipts_of(sender)) else { return };
+    fn take_read(&mut self, cx: &mut Cx<'_>, id: ConversationId, counter: u64) {
+        let Some(c) = self.conversations.get_mut(&id).filter(|c| c.takes_receipts()) else { return };
         let counter = counter.min(c.counters.delivered);
         if counter <= c.counters.read {
             return;

@@ -5,8 +5,8 @@
 //! 3. Decryption; what fails goes to quarantine with a reason, and the position moves all the same (§9.8).
 //! 4. `roster_check`, then the content (see `contents`).
 
-use sealdesk_protocol::conversation::Verdict;
 use sealdesk_protocol::conversation::content::{Content, Kind, StaleEpoch};
+use sealdesk_protocol::conversation::{MessageId, Verdict};
 use sealdesk_protocol::crypto::handshake::Preamble;
 use sealdesk_protocol::crypto::prekeys::PrekeyKind;
 use sealdesk_protocol::ids::{ConversationId, DeviceKeyHash, RosterHash, SessionId};
@@ -17,7 +17,7 @@ use sealdesk_protocol::wire::{Deliver, Item};
 use super::aside::{Aside, SetAsideReason};
 use super::context::Cx;
 use super::problem;
-use super::records::{Held, SeenEntry};
+use super::records::{Held, SeenEntry, Side};
 use super::seen::{content_marks, half};
 use super::state::{Engine, SessionEntry};
 use crate::vault::Key;
@@ -29,6 +29,13 @@ pub(super) struct Incoming {
     pub(super) roster: RosterHash,
     pub(super) weak: bool,
     pub(super) bytes: Vec<u8>,
+}
+
+impl From<Held> for Incoming {
+    fn from(held: Held) -> Self {
+        let Held { id, epoch, roster, weak, bytes, .. } = held;
+        Self { sender: id.device, epoch, roster, weak, bytes }
+    }
 }
 
 /// What an envelope led to.
@@ -240,7 +247,7 @@ impl Engine {
         }
     }
 
-    /// The verdict on a decrypted content (§7). The ratchet has moved in every case.
+    /// A decrypted content, and those that waited for it. The ratchet has moved in every case.
     pub(super) fn judge_content(
         &mut self,
         cx: &mut Cx<'_>,
@@ -248,35 +255,79 @@ impl Engine {
         id: ConversationId,
         incoming: Incoming,
     ) {
+        let sender = incoming.sender;
+        if !self.judge_one(cx, hash, id, incoming) {
+            return;
+        }
+        while let Some(next) = self.take_held_next(&id, &sender) {
+            if !self.judge_one(cx, hash, id, next) {
+                break;
+            }
+        }
+        if let Some(c) = self.conversations.get_mut(&id)
+            && !c.held.keys().any(|m| m.device == sender)
+        {
+            c.waits.gaps.remove(&sender);
+        }
+    }
+
+    /// The verdict on one content (§7). True: it was shown, and the next one may follow.
+    fn judge_one(
+        &mut self,
+        cx: &mut Cx<'_>,
+        hash: DeviceKeyHash,
+        id: ConversationId,
+        incoming: Incoming,
+    ) -> bool {
         let Ok(content) = Content::decode(&incoming.bytes) else {
             self.quarantine(cx, hash, SetAsideReason::Content, &incoming.bytes);
-            return cx.problem(Some(id), problem::set_aside(SetAsideReason::Content));
+            cx.problem(Some(id), problem::set_aside(SetAsideReason::Content));
+            return false;
         };
-        let Some(c) = self.conversations.get(&id) else { return };
-        let Some(governance) = &c.record.governance else { return };
+        let Some(c) = self.conversations.get(&id) else { return false };
+        let Some(governance) = &c.record.governance else { return false };
         let current = governance.current().statement;
         let verdict =
             governance.roster_check(&incoming.sender, incoming.epoch, &incoming.roster, content.counter);
+        let heard = c.record.side == Side::Agent || governance.is_accepted();
         let counted = content.counter > 0;
-        match verdict {
-            Verdict::Accept => self.take_content(cx, id, incoming, &content),
-            // Receipts, read marks and refusals are exempt (§7).
-            Verdict::Stale if !counted => self.take_content(cx, id, incoming, &content),
-            Verdict::Stale => {
-                let answer = Kind::StaleEpoch(StaleEpoch { counter: content.counter, current });
-                self.write_uncounted(cx, id, incoming.sender, &answer);
+        let from = self.correspondent(cx, &id, &incoming.sender);
+        match (verdict, from) {
+            // An agent is heard from its acceptance on; a certificate that is not good may be renewed.
+            (Verdict::Accept, Some(from)) if counted && heard => {
+                return self.take_content(cx, id, from, incoming, &content);
             }
-            Verdict::Hold if counted => self.hold(cx, hash, id, incoming, &content),
-            Verdict::Hold => self.take_heads(cx, id, &incoming.sender, &content),
-            Verdict::Fork => {
+            (Verdict::Accept | Verdict::Hold, _) if counted => self.hold(cx, hash, id, incoming, &content),
+            // Receipts, read marks and refusals are exempt (§7).
+            (Verdict::Accept | Verdict::Stale, Some(from)) if !counted => {
+                self.take_uncounted(cx, id, from, &content);
+            }
+            (Verdict::Hold, Some(from)) => self.take_heads(cx, id, from, &content),
+            // Whoever is not listed any more learns that from the statement itself.
+            (Verdict::Stale, Some(from)) => {
+                let answer = Kind::StaleEpoch(StaleEpoch { counter: content.counter, current });
+                self.write_uncounted(cx, id, from, &answer);
+            }
+            (Verdict::Fork, _) => {
                 self.quarantine(cx, hash, SetAsideReason::Fork, &incoming.bytes);
                 cx.problem(Some(id), problem::fork());
             }
-            Verdict::NotListed => {
+            (Verdict::NotListed, _) => {
                 self.quarantine(cx, hash, SetAsideReason::NotListed, &incoming.bytes);
                 cx.problem(Some(id), problem::set_aside(SetAsideReason::NotListed));
             }
+            (_, None) | (Verdict::Accept, _) => {}
         }
+        false
+    }
+
+    /// The content that follows the last one shown of a device, if it waits.
+    fn take_held_next(&mut self, id: &ConversationId, sender: &DeviceKeyHash) -> Option<Incoming> {
+        let c = self.conversations.get_mut(id)?;
+        let counter = c.peer_head(sender).counter + 1;
+        let held = c.held.remove(&MessageId { device: *sender, counter })?;
+        self.mark(Key::Held(*id, held.id));
+        Some(Incoming::from(held))
     }
 
     /// Keeps a content that may not be shown yet.
@@ -288,8 +339,7 @@ impl Engine {
         incoming: Incoming,
         content: &Content,
     ) {
-        let key =
-            sealdesk_protocol::conversation::MessageId { device: incoming.sender, counter: content.counter };
+        let key = MessageId { device: incoming.sender, counter: content.counter };
         let Some(c) = self.conversations.get_mut(&id) else { return };
         if let Some(known) = c.held.get(&key) {
             if known.bytes != incoming.bytes {
@@ -322,20 +372,13 @@ impl Engine {
         let Some(c) = self.conversations.get_mut(id) else { return };
         let current = c.record.governance.as_ref().map_or(0, |g| g.current().number);
         let hash = c.record.device;
-        let ready: Vec<Held> = c.held.values().filter(|h| h.epoch <= current).cloned().collect();
-        for held in ready {
-            if let Some(c) = self.conversations.get_mut(id) {
-                c.held.remove(&held.id);
-            }
-            self.mark(Key::Held(*id, held.id));
-            let incoming = Incoming {
-                sender: held.id.device,
-                epoch: held.epoch,
-                roster: held.roster,
-                weak: held.weak,
-                bytes: held.bytes,
-            };
-            self.judge_content(cx, hash, *id, incoming);
+        let ready: Vec<MessageId> = c.held.values().filter(|h| h.epoch <= current).map(|h| h.id).collect();
+        for message in ready {
+            // It may have followed an earlier one meanwhile.
+            let held = self.conversations.get_mut(id).and_then(|c| c.held.remove(&message));
+            let Some(held) = held else { continue };
+            self.mark(Key::Held(*id, message));
+            self.judge_content(cx, hash, *id, Incoming::from(held));
         }
     }
 
@@ -343,7 +386,7 @@ impl Engine {
     pub(super) fn known_content(
         &self,
         id: &ConversationId,
-        message: &sealdesk_protocol::conversation::MessageId,
+        message: &MessageId,
         bytes: &[u8],
     ) -> Option<bool> {
         let (identity, content) = content_marks(id, message, bytes);

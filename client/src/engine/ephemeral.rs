@@ -8,6 +8,7 @@ use sealdesk_protocol::wire::{Addressed, SendEphemeral};
 use super::Event;
 use super::context::Cx;
 use super::state::Engine;
+use super::trust::Correspondent;
 
 impl Engine {
     /// Typing and the like: now or never.
@@ -17,17 +18,18 @@ impl Engine {
             return;
         }
         c.waits.typing = Some(on);
-        self.send_ephemeral(cx, id, &Kind::Typing(on));
+        if let Some(to) = self.peer_now(cx, &id) {
+            self.send_ephemeral(cx, id, to, &Kind::Typing(on));
+        }
     }
 
-    fn send_ephemeral(&mut self, cx: &mut Cx<'_>, id: ConversationId, kind: &Kind) {
+    fn send_ephemeral(&mut self, cx: &mut Cx<'_>, id: ConversationId, to: Correspondent, kind: &Kind) {
         let Some(c) = self.conversations.get(&id) else { return };
         let hash = c.record.device;
         if self.devices.get(&hash).is_none_or(|d| d.link.online().is_none()) {
             return;
         }
-        let Some(peer) = c.peer().map(|p| p.hash()) else { return };
-        let Some(session) = c.sending(&peer).and_then(|s| c.sessions.get(&s)) else { return };
+        let Some(session) = c.sending(&to.device()).and_then(|s| c.sessions.get(&s)) else { return };
         let Ok(bytes) = Content::new(0, cx.now.wall_ms, Vec::new(), kind).encode() else { return };
         if let Ok(envelope) = session.session.encrypt_ephemeral(&bytes, cx.rng) {
             let message = Addressed { to: envelope.mailbox, envelope: envelope.encode() };
@@ -40,12 +42,12 @@ impl Engine {
         let Ok(envelope) = Envelope::decode(bytes) else { return };
         let found = self.conversations.values().find_map(|c| {
             let entry = c.sessions.get(&envelope.session).filter(|_| c.record.device == hash)?;
-            let listed = c.record.governance.as_ref()?.current().roster.get(&entry.peer).is_some();
-            let bytes = listed.then(|| entry.session.decrypt_ephemeral(&envelope).ok()).flatten()?;
+            let bytes = entry.session.decrypt_ephemeral(&envelope).ok()?;
             Some((c.id(), entry.peer, bytes))
         });
         let Some((conversation, device, bytes)) = found else { return };
-        if let Ok(content) = Content::decode(&bytes)
+        if self.correspondent(cx, &conversation, &device).is_some()
+            && let Ok(content) = Content::decode(&bytes)
             && let Ok(Kind::Typing(on)) = content.kind()
         {
             cx.event(Event::Typing { conversation, device, on });

@@ -11,6 +11,7 @@ use super::context::Cx;
 use super::link::Request;
 use super::records::{Counters, OutEnvelope, OwnContent};
 use super::state::{Conversation, Engine};
+use super::trust::Correspondent;
 use super::{MessageState, problem};
 use crate::vault::Key;
 
@@ -102,16 +103,17 @@ impl Engine {
         let sealed: std::collections::BTreeSet<u64> =
             c.envelopes.values().filter(|e| e.to == peer && e.counter > 0).map(|e| e.counter).collect();
         let waiting: Vec<u64> = c.contents.keys().filter(|n| !sealed.contains(n)).copied().collect();
-        if waiting.is_empty() || !self.check_peer(cx, &id) {
+        if waiting.is_empty() {
             return;
         }
+        let Some(to) = self.correspondent(cx, &id, &peer) else { return };
         for counter in waiting {
             let Some(bytes) =
                 self.conversations.get(&id).and_then(|c| c.contents.get(&counter)).map(|o| o.bytes.clone())
             else {
                 continue;
             };
-            match self.seal(cx, id, &peer, counter, &bytes) {
+            match self.seal(cx, id, to, counter, &bytes) {
                 Some(weak) => self.sealed(cx, id, counter, weak),
                 None => return,
             }
@@ -139,11 +141,11 @@ impl Engine {
         &mut self,
         cx: &mut Cx<'_>,
         id: ConversationId,
-        peer: &DeviceKeyHash,
+        to: Correspondent,
         counter: u64,
         bytes: &[u8],
     ) -> Option<bool> {
-        let envelope = self.encrypt(cx, id, peer, bytes)?;
+        let envelope = self.encrypt(cx, id, to, bytes)?;
         let c = self.conversations.get_mut(&id)?;
         let weak = c.sessions.get(&envelope.session).is_some_and(|s| {
             s.session.is_last_resort_only() && s.session.is_initiator() && s.session.needs_preamble()
@@ -154,7 +156,7 @@ impl Engine {
             conversation: id,
             id: envelope.id,
             order,
-            to: *peer,
+            to: to.device(),
             session: envelope.session,
             counter,
             time: cx.now.wall_ms,
@@ -172,12 +174,13 @@ impl Engine {
         &mut self,
         cx: &mut Cx<'_>,
         id: ConversationId,
-        peer: &DeviceKeyHash,
+        to: Correspondent,
         bytes: &[u8],
     ) -> Option<Envelope> {
         let c = self.conversations.get_mut(&id)?;
-        let Some(session) = c.sending(peer).filter(|s| c.sessions.contains_key(s)) else {
-            self.want_session(cx, id, *peer);
+        let peer = to.device();
+        let Some(session) = c.sending(&peer).filter(|s| c.sessions.contains_key(s)) else {
+            self.want_session(cx, id, to);
             return None;
         };
         let (epoch, roster) = {
@@ -192,8 +195,8 @@ impl Engine {
             }
             Err(EncryptError::NoChain) => None,
             Err(EncryptError::Exhausted) => {
-                c.record.sending.retain(|(device, _)| device != peer);
-                self.want_session(cx, id, *peer);
+                c.record.sending.retain(|(device, _)| *device != peer);
+                self.want_session(cx, id, to);
                 None
             }
             Err(error @ EncryptError::TooLong(_)) => {
@@ -208,13 +211,13 @@ impl Engine {
         &mut self,
         cx: &mut Cx<'_>,
         id: ConversationId,
-        peer: DeviceKeyHash,
+        to: Correspondent,
         kind: &Kind,
     ) {
         let Some(bytes) = self.uncounted(cx, &id, kind) else { return };
-        let sealed = self.seal(cx, id, &peer, 0, &bytes).is_some();
+        let sealed = self.seal(cx, id, to, 0, &bytes).is_some();
         if let Some(c) = self.conversations.get_mut(&id).filter(|_| sealed) {
-            c.receipted(&peer, cx.now.mono_ms);
+            c.receipted(&to.device(), cx.now.mono_ms);
         }
     }
 
@@ -228,10 +231,10 @@ impl Engine {
         &mut self,
         cx: &mut Cx<'_>,
         id: ConversationId,
-        peer: &DeviceKeyHash,
+        to: Correspondent,
         bytes: &[u8],
     ) -> Option<Addressed> {
-        let envelope = self.encrypt(cx, id, peer, bytes)?;
+        let envelope = self.encrypt(cx, id, to, bytes)?;
         Some(Addressed { to: envelope.mailbox, envelope: envelope.encode() })
     }
 
@@ -247,18 +250,20 @@ impl Engine {
         for peer in due {
             let Some(c) = self.conversations.get_mut(&id) else { return };
             c.waits.receipts.remove(&peer);
-            self.write_uncounted(cx, id, peer, &Kind::Receipt(()));
+            if let Some(to) = self.correspondent(cx, &id, &peer) {
+                self.write_uncounted(cx, id, to, &Kind::Receipt(()));
+            }
         }
-        let Some(c) = self.conversations.get_mut(&id) else { return };
-        if core::mem::take(&mut c.waits.read_due)
-            && let Some(peer) = c.peer().map(|p| p.hash())
-        {
-            let marked = c.counters.marked;
-            self.write_uncounted(cx, id, peer, &Kind::Read(marked));
+        let Some(c) = self.conversations.get_mut(&id).filter(|c| c.waits.read_due) else { return };
+        c.waits.read_due = false;
+        let marked = c.counters.marked;
+        if let Some(to) = self.peer_now(cx, &id) {
+            self.write_uncounted(cx, id, to, &Kind::Read(marked));
         }
     }
 
-    /// Hands envelopes to the relay, in order, a window at a time.
+    /// Hands envelopes to the relay, in order, a window at a time. What was sealed for a device before it was revoked, left
+    /// or let its certificate end does not leave either: it waits, and is sealed anew when another device is assigned.
     pub(super) fn run_sending(&mut self, cx: &mut Cx<'_>, id: ConversationId) {
         let Some(c) = self.conversations.get(&id) else { return };
         if c.waits.send_at > cx.now.mono_ms || c.record.governance.is_none() {
@@ -271,13 +276,17 @@ impl Engine {
             .filter(|e| !flying.contains(&e.order) && (e.counter == 0 || e.counter > sent))
             .map(|e| e.order)
             .collect();
+        if waiting.is_empty() {
+            return;
+        }
+        let Some(peer) = self.peer_now(cx, &id).map(|to| to.device()) else { return };
         for order in waiting {
             let Some(online) = self.devices.get_mut(&hash).and_then(|d| d.link.online_mut()) else { return };
             if online.count(|r| matches!(r, Request::Envelope { .. })) >= WINDOW {
                 return;
             }
             let Some(c) = self.conversations.get_mut(&id) else { return };
-            let Some(envelope) = c.envelopes.get(&order) else { continue };
+            let Some(envelope) = c.envelopes.get(&order).filter(|e| e.to == peer) else { continue };
             let Some(to) = mailbox(c, &envelope.to) else { continue };
             let message = Addressed { to, envelope: envelope.bytes.clone() };
             c.flying.insert(order);

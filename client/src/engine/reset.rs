@@ -5,6 +5,7 @@
 //! that do not open are no evidence: garbage never causes a reset. A session of generation 1 or above is answered only when
 //! its note is known. Whatever is not receipted is sealed anew in the new session, the same bytes under the same counters.
 
+use sealdesk_protocol::conversation::MessageId;
 use sealdesk_protocol::conversation::statements::Action;
 use sealdesk_protocol::crypto::handshake::{Preamble, VerifiedPreamble};
 use sealdesk_protocol::crypto::prekeys::PrekeyBundle;
@@ -17,6 +18,7 @@ use super::link::Request;
 use super::problem;
 use super::records::{DeadMark, ResetMark};
 use super::state::{Conversation, Engine};
+use super::trust::Correspondent;
 use crate::vault::Key;
 
 /// A counter gap is evidence when it lasts this long, ms: repetitions have come by then.
@@ -33,6 +35,21 @@ impl Conversation {
         let epoch =
             self.record.governance.as_ref()?.epochs().iter().find(|e| e.statement == binding.statement)?;
         Some((epoch.number, binding.generation))
+    }
+
+    /// Whether a content of this device is missing: later ones wait for it, of epochs that are known here.
+    fn has_gap(&self, device: &DeviceKeyHash) -> bool {
+        let current = self.record.governance.as_ref().map_or(0, |g| g.current().number);
+        let next = MessageId { device: *device, counter: self.peer_head(device).counter + 1 };
+        !self.held.contains_key(&next)
+            && self.held.values().any(|h| h.id.device == *device && h.epoch <= current)
+    }
+
+    /// Why a session is to be begun: there is none to send in, or the evidence of a lost one stands (§9.8). Asked again when
+    /// the prekeys arrive, since the relay chooses when that is.
+    fn wants_session(&self, peer: &DeviceKeyHash) -> bool {
+        let sending = self.sending(peer).is_some_and(|s| self.sessions.contains_key(&s));
+        !sending || self.has_gap(peer) || self.record.dead.iter().any(|m| m.peer == *peer)
     }
 
     /// The generation after the last one with this peer in the current epoch; 0 for the first session.
@@ -94,7 +111,8 @@ impl Engine {
     }
 
     /// Asks for fresh prekeys of a peer, for a session in place of none or of a lost one.
-    pub(super) fn want_session(&mut self, cx: &mut Cx<'_>, id: ConversationId, peer: DeviceKeyHash) {
+    pub(super) fn want_session(&mut self, cx: &mut Cx<'_>, id: ConversationId, to: Correspondent) {
+        let peer = to.device();
         let Some(c) = self.conversations.get_mut(&id) else { return };
         let hash = c.record.device;
         let now = cx.now;
@@ -124,6 +142,11 @@ impl Engine {
     ) {
         let Some(c) = self.conversations.get_mut(&id) else { return };
         c.waits.fetching.remove(&peer);
+        let wanted = c.wants_session(&peer);
+        if !wanted || self.correspondent(cx, &id, &peer).is_none() {
+            return;
+        }
+        let Some(c) = self.conversations.get(&id) else { return };
         let Some(governance) = &c.record.governance else { return };
         let Some(member) = governance.current().roster.get(&peer).map(|m| m.device) else { return };
         let statement = governance.current().statement;
@@ -233,7 +256,9 @@ impl Engine {
         let dead =
             self.conversations.get(&id).map(|c| c.record.dead.iter().map(|m| m.peer).collect::<Vec<_>>());
         for peer in dead.unwrap_or_default() {
-            self.want_session(cx, id, peer);
+            if let Some(to) = self.correspondent(cx, &id, &peer) {
+                self.want_session(cx, id, to);
+            }
         }
         self.run_gaps(cx, id);
     }
@@ -241,15 +266,11 @@ impl Engine {
     fn run_gaps(&mut self, cx: &mut Cx<'_>, id: ConversationId) {
         let Some(c) = self.conversations.get_mut(&id) else { return };
         let now = cx.now.mono_ms;
-        let current = c.record.governance.as_ref().map_or(0, |g| g.current().number);
         let lasting: Vec<DeviceKeyHash> = c
             .waits
             .gaps
             .iter()
-            .filter(|(peer, since)| {
-                **since + GAP_LASTS <= now
-                    && c.held.values().any(|h| h.id.device == **peer && h.epoch <= current)
-            })
+            .filter(|(peer, since)| **since + GAP_LASTS <= now && c.has_gap(peer))
             .map(|(peer, _)| *peer)
             .collect();
         for peer in lasting {
@@ -257,8 +278,10 @@ impl Engine {
                 // Looked at again later, in case the reset does not help.
                 c.waits.gaps.insert(peer, now);
             }
-            cx.problem(Some(id), problem::gap());
-            self.want_session(cx, id, peer);
+            if let Some(to) = self.correspondent(cx, &id, &peer) {
+                cx.problem(Some(id), problem::gap());
+                self.want_session(cx, id, to);
+            }
         }
     }
 }

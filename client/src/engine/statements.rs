@@ -191,15 +191,15 @@ impl Engine {
 
     /// What waited for a statement is tried again, one conversation after the other and never nested: a relay may deliver
     /// a long chain of statements in reverse.
-    fn retry(&mut self, cx: &mut Cx<'_>, id: ConversationId) {
+    pub(super) fn retry(&mut self, cx: &mut Cx<'_>, id: ConversationId) {
         self.retries.insert(id);
         if self.retrying {
             return;
         }
         self.retrying = true;
         while let Some(id) = self.retries.pop_first() {
-            self.retry_aside(cx, &id);
             self.retry_held(cx, &id);
+            self.retry_aside(cx, &id);
         }
         self.retrying = false;
     }

@@ -14,7 +14,7 @@ const JUMP: u64 = 60_000;
 impl Waits {
     /// Times at which this conversation has to be looked at.
     fn times(&self) -> impl Iterator<Item = u64> + '_ {
-        let fixed = [self.statement_at, self.assignment_at, self.send_at];
+        let fixed = [self.statement_at, self.assignment_at, self.send_at, self.renew_at];
         let close = self.closing_since.map(|at| at + 10_000);
         let gaps = self.gaps.values().map(|since| since + super::reset::GAP_LASTS);
         self.receipts.values().copied().chain(self.accept_at).chain(close).chain(fixed).chain(gaps)
@@ -66,6 +66,10 @@ impl Engine {
     }
 
     fn run_conversation(&mut self, cx: &mut Cx<'_>, id: ConversationId) {
+        if self.retries.contains(&id) {
+            self.retry(cx, id);
+        }
+        self.run_trust(cx, id);
         self.run_assignment(cx, id);
         self.run_acceptance(cx, id);
         self.run_countersignature(cx, id);

@@ -10,7 +10,7 @@ use sealdesk_protocol::wire::{Fault, FetchCertificate};
 use super::context::Cx;
 use super::link::Request;
 use super::problem::problem;
-use super::records::Known;
+use super::records::{Known, Side};
 use super::state::Engine;
 use super::{LinkState, Problem, problem as say};
 use crate::vault::{Corrupt, Key};
@@ -19,6 +19,17 @@ use crate::vault::{Corrupt, Key};
 const RENEW_AGAIN: u64 = 10 * 60 * 1000;
 /// Warnings before a certificate ends, ms.
 const WARN_BEFORE: u64 = 5 * 24 * 60 * 60 * 1000;
+
+/// A device that may be heard and written to in this step: it is listed now beside ours, and if it is an agent's, its
+/// certificate is good now (§7.6). Only [`Engine::correspondent`] makes one: forgetting to ask does not compile.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Correspondent(DeviceKeyHash);
+
+impl Correspondent {
+    pub(super) fn device(&self) -> DeviceKeyHash {
+        self.0
+    }
+}
 
 impl Engine {
     /// Chain, validity, revocation, role.
@@ -108,7 +119,7 @@ impl Engine {
         self.check_own_certificate(cx);
         let ids: Vec<ConversationId> = self.conversations.keys().copied().collect();
         for id in ids {
-            self.check_peer(cx, &id);
+            self.peer_now(cx, &id);
         }
     }
 
@@ -158,29 +169,62 @@ impl Engine {
         }
     }
 
-    /// Customer: is the agent's certificate still good? Told once for each reason; contents wait meanwhile.
-    pub(super) fn check_peer(&mut self, cx: &mut Cx<'_>, id: &ConversationId) -> bool {
-        let Some(conversation) = self.conversations.get(id) else { return false };
-        let Some(peer) = conversation.peer().map(|p| p.hash()) else { return false };
-        if conversation.record.side == super::records::Side::Agent || conversation.is_closed() {
-            return true;
+    /// The device at the other end, if it may be written to now.
+    pub(super) fn peer_now(&mut self, cx: &mut Cx<'_>, id: &ConversationId) -> Option<Correspondent> {
+        let peer = self.conversations.get(id)?.peer()?.hash();
+        self.correspondent(cx, id, &peer)
+    }
+
+    /// Asked whenever something of a device counts or leaves for it. Customers carry no certificates; why an agent's is not
+    /// good is told once for each reason, and contents wait meanwhile, in both directions.
+    pub(super) fn correspondent(
+        &mut self,
+        cx: &mut Cx<'_>,
+        id: &ConversationId,
+        device: &DeviceKeyHash,
+    ) -> Option<Correspondent> {
+        let c = self.conversations.get(id)?;
+        let roster = &c.record.governance.as_ref()?.current().roster;
+        if *device == c.record.device || roster.get(device).is_none() || !c.lists_us() {
+            return None;
         }
-        let Some(known) = conversation.record.known.iter().find(|k| k.device == peer) else { return false };
-        let verdict = self.verify_for_topic(&known.chain, &conversation.record.topic, cx.now.wall_ms);
-        let Some(conversation) = self.conversations.get_mut(id) else { return false };
+        if c.record.side == Side::Agent {
+            return Some(Correspondent(*device));
+        }
+        let known = c.record.known.iter().find(|k| k.device == *device)?;
+        let verdict = self.verify_for_topic(&known.chain, &c.record.topic, cx.now.wall_ms);
+        let c = self.conversations.get_mut(id)?;
         match verdict {
             Ok(_) => {
-                conversation.waits.attention |= conversation.waits.distrust.take().is_some();
-                true
+                if c.waits.distrust.take().is_some() {
+                    c.waits.attention = true;
+                    self.retries.insert(*id);
+                }
+                Some(Correspondent(*device))
             }
             Err(problem) => {
-                if conversation.waits.distrust != Some(problem.code) {
-                    conversation.waits.distrust = Some(problem.code);
-                    cx.problem(Some(*id), problem);
+                // A closed conversation with nothing left to send does not complain for ever.
+                let quiet = c.is_closed() && c.contents.is_empty() && c.envelopes.is_empty();
+                if c.waits.distrust != Some(problem.code) {
+                    c.waits.distrust = Some(problem.code);
+                    if !quiet {
+                        cx.problem(Some(*id), problem);
+                    }
                 }
-                self.fetch_certificate(cx, *id, peer);
-                false
+                if !quiet {
+                    self.fetch_certificate(cx, *id, *device);
+                }
+                None
             }
+        }
+    }
+
+    /// As long as something waits for a good certificate, a newer one is asked for.
+    pub(super) fn run_trust(&mut self, cx: &mut Cx<'_>, id: ConversationId) {
+        let Some(c) = self.conversations.get(&id) else { return };
+        let waits = !c.held.is_empty() || !c.contents.is_empty() || !c.envelopes.is_empty();
+        if waits && c.waits.distrust.is_some() && c.waits.renew_at <= cx.now.mono_ms {
+            self.peer_now(cx, &id);
         }
     }
 
@@ -211,7 +255,7 @@ impl Engine {
         });
         if same {
             self.remember_agent(&id, chain, &certificate);
-            self.check_peer(cx, &id);
+            self.peer_now(cx, &id);
         }
     }
 

@@ -86,6 +86,9 @@ pub struct Relay {
     pub renewed: Option<CertificateChain>,
     /// Prekeys that are handed out in place of the named agent's.
     pub substitute_bundle: Option<PrekeyBundle>,
+    /// Requests for prekeys are answered by [`Self::answer_fetches`] only.
+    pub hold_fetches: bool,
+    held_fetches: Vec<(Connection, FetchPrekeys)>,
     /// Names agents of any team, as a relay must not.
     pub any_team: bool,
     /// Frames received, by name.
@@ -125,6 +128,8 @@ impl Relay {
             substitute_chain: None,
             renewed: None,
             substitute_bundle: None,
+            hold_fetches: false,
+            held_fetches: Vec::new(),
             any_team: false,
             counts: BTreeMap::new(),
             envelopes: Vec::new(),
@@ -257,13 +262,8 @@ impl Relay {
         match frame {
             ToRelay::Ping(ping) => self.say(connection, Pong { nonce: ping.nonce }),
             ToRelay::PublishPrekeys(frame) => self.publish(connection, &device, frame, now),
-            ToRelay::FetchPrekeys(frame) => {
-                if let Some(bundle) = self.bundle(&frame.device) {
-                    self.say(connection, sealdesk_protocol::wire::Prekeys { req: frame.req, bundle });
-                } else {
-                    self.refuse(connection, frame.req, Code::NoPrekeys);
-                }
-            }
+            ToRelay::FetchPrekeys(frame) if self.hold_fetches => self.held_fetches.push((connection, frame)),
+            ToRelay::FetchPrekeys(frame) => self.fetch(connection, &frame),
             ToRelay::FetchCertificate(frame) => match self.renewed.clone() {
                 Some(chain) => self.say(connection, Certificate { req: frame.req, chain }),
                 None => self.refuse(connection, frame.req, Code::CertificateExpired),
@@ -381,6 +381,22 @@ impl Relay {
         let one_time_left = stored.one_time.len() as u16;
         self.say(connection, PrekeyCount { req: Some(frame.req), one_time_left });
         self.assign_waiting();
+    }
+
+    fn fetch(&mut self, connection: Connection, frame: &FetchPrekeys) {
+        match self.bundle(&frame.device) {
+            Some(bundle) => {
+                self.say(connection, sealdesk_protocol::wire::Prekeys { req: frame.req, bundle });
+            }
+            None => self.refuse(connection, frame.req, Code::NoPrekeys),
+        }
+    }
+
+    /// Answers the requests for prekeys that were held back.
+    pub fn answer_fetches(&mut self) {
+        for (connection, frame) in core::mem::take(&mut self.held_fetches) {
+            self.fetch(connection, &frame);
+        }
     }
 
     /// Prekeys of a device, as they are handed out.

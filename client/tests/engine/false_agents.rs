@@ -1,19 +1,20 @@
 //! What a false agent's device may try on a customer's engine, and renewed certificates.
 
 use chacha20::ChaCha20Rng;
-use sealdesk_client::MessageState;
 use sealdesk_client::testing::World;
+use sealdesk_client::{MessageState, Phase};
 use sealdesk_protocol::conversation::Head;
-use sealdesk_protocol::conversation::content::{Content, Kind, StaleEpoch, first_head, next_head};
-use sealdesk_protocol::crypto::certificate::DEVICE_LIFE;
+use sealdesk_protocol::conversation::content::{Content, Kind, StaleEpoch, Text, first_head, next_head};
+use sealdesk_protocol::conversation::statements::{Action, Statement};
+use sealdesk_protocol::crypto::certificate::{DEVICE_LIFE, Revoked};
 use sealdesk_protocol::crypto::handshake::Preamble;
 use sealdesk_protocol::crypto::identity::{DeviceSecret, mailbox_of};
 use sealdesk_protocol::crypto::prekeys::{PrekeyBundle, PrekeyKind, PrekeySecret};
 use sealdesk_protocol::ids::{ConversationId, StatementHash};
 use sealdesk_protocol::session::Session;
 use sealdesk_protocol::testing::rng;
-use sealdesk_protocol::wire::Item;
 use sealdesk_protocol::wire::envelope::Envelope;
+use sealdesk_protocol::wire::{Item, StatementItem};
 
 /// An agent's device made by hand, in a conversation with a customer's engine.
 struct Raw {
@@ -21,6 +22,7 @@ struct Raw {
     customer: usize,
     id: ConversationId,
     session: Session,
+    secret: DeviceSecret,
     rng: ChaCha20Rng,
     /// The customer's first content: its profile.
     profile: Vec<u8>,
@@ -51,7 +53,7 @@ impl Raw {
         let accepted = Session::accept(&secret, &verified, &pair, None, &|_| false, &first, now).unwrap();
         let (mut session, profile) = (accepted.session, accepted.opened.content);
         let hello = session.decrypt(&second, now).unwrap().content;
-        (Self { world, customer, id, session, rng, profile }, hello)
+        (Self { world, customer, id, session, secret, rng, profile }, hello)
     }
 
     fn say(&mut self, kind: &Kind) {
@@ -59,13 +61,41 @@ impl Raw {
     }
 
     fn say_with(&mut self, kind: &Kind, heads: Vec<Head>) {
+        self.say_counted(0, kind, heads);
+    }
+
+    fn say_counted(&mut self, counter: u64, kind: &Kind, heads: Vec<Head>) {
         let governance = self.world.relay.governance(&self.id).unwrap().clone();
         let roster = governance.current().roster_hash;
-        let content = Content::new(0, 1, heads, kind).encode().unwrap();
+        let content = Content::new(counter, 1, heads, kind).encode().unwrap();
         let envelope = self.session.encrypt(&content, 1, roster, &mut self.rng).unwrap();
+        self.inject(Item::Envelope(envelope.encode()));
+    }
+
+    fn inject(&mut self, item: Item) {
         let device = self.world.clients[self.customer].engine.own_device(&self.id).unwrap();
-        self.world.relay.inject(mailbox_of(&device), Item::Envelope(envelope.encode()));
+        self.world.relay.inject(mailbox_of(&device), item);
         self.world.pass(2_000);
+    }
+
+    /// A note of this device on epoch 1.
+    fn note(&mut self, action: impl FnOnce(StatementHash) -> Action) {
+        let current = self.world.relay.governance(&self.id).unwrap().epochs()[0].statement;
+        let statement = Statement {
+            root: self.world.org.root_hash(),
+            conversation: self.id,
+            epoch: 1,
+            signer: self.secret.hash(),
+            time: 0,
+            expires: u64::MAX,
+            action: action(current),
+        };
+        let statement = statement.sign(&self.secret);
+        self.inject(Item::Statement(StatementItem { statement, agent: None, consent: None }));
+    }
+
+    fn shown(&self) -> Vec<String> {
+        self.world.texts(self.customer, &self.id).into_iter().filter(|m| !m.0).map(|m| m.1).collect()
     }
 }
 
@@ -144,4 +174,41 @@ fn a_renewed_certificate_is_fetched_and_has_to_be_the_same_devices() {
     world.pass(60_000);
     let states: Vec<MessageState> = world.texts(customer, &id).into_iter().map(|m| m.2).collect();
     assert_eq!(states, [MessageState::Sent, MessageState::Sent]);
+}
+
+fn text(text: &str) -> Kind {
+    Kind::Text(Text(text.into()))
+}
+
+#[test]
+fn an_agent_is_heard_from_its_acceptance_on() {
+    let (mut raw, _) = Raw::new(44);
+    raw.say_counted(1, &text("before the acceptance"), Vec::new());
+    assert!(raw.shown().is_empty());
+    raw.world.pass(20 * 60_000);
+    assert_eq!(raw.world.problems(raw.customer), [""; 0], "nothing is missing: no gap, no reset");
+    raw.note(|current| Action::Accept { current });
+    assert_eq!(raw.shown(), ["before the acceptance"]);
+    raw.say_counted(2, &text("after it"), Vec::new());
+    assert_eq!(raw.shown(), ["before the acceptance", "after it"]);
+}
+
+/// A thief of the agent's keys decides when the conversation ends, not what leaves then.
+#[test]
+fn a_close_by_a_revoked_device_releases_nothing() {
+    let (mut raw, _) = Raw::new(45);
+    raw.note(|current| Action::Accept { current });
+    let own = raw.world.clients[raw.customer].engine.own_device(&raw.id).unwrap();
+    let now = raw.world.org.now;
+    raw.world.org.revoke(1, now, vec![Revoked::Device(raw.secret.hash())]);
+    let list = raw.world.org.revocations.clone().unwrap();
+    raw.world.relay.push(&own, sealdesk_protocol::wire::Revocations { list });
+    raw.world.pass(1_000);
+    let (customer, id, before) = (raw.customer, raw.id, raw.world.relay.envelopes.len());
+    raw.world.say(customer, id, "my card is 4111");
+    raw.world.pass(1_000);
+    raw.note(|current| Action::Close { current, heads: Vec::new() });
+    raw.world.pass(60_000);
+    assert_eq!(raw.world.phase(customer, &id), Some(Phase::Closed));
+    assert_eq!(raw.world.relay.envelopes.len(), before);
 }

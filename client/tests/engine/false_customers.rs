@@ -261,3 +261,41 @@ fn a_message_of_a_past_epoch_is_answered_and_not_shown() {
         "{answers:?}"
     );
 }
+
+/// A content that waits is judged when its turn comes, also when an envelope that waited with it fills the gap before it.
+#[test]
+fn a_content_that_waited_is_judged_when_its_turn_comes() {
+    let mut raw = Raw::with(36, true);
+    let device = raw.world.clients[raw.agent].engine.agent_public().unwrap();
+    let other = DeviceSecret::generate(&mut rng(77)).public();
+    let mut statements = Vec::new();
+    let mut governance = raw.governance.clone();
+    for (epoch, name, listed) in [(2, "nils", other), (3, "mira", device)] {
+        let roster = Roster::of(raw.secret.public(), handle(name), listed).unwrap();
+        let statement = Statement {
+            root: raw.world.org.root_hash(),
+            conversation: raw.id,
+            epoch,
+            signer: raw.secret.hash(),
+            time: 0,
+            expires: u64::MAX,
+            action: Action::Reassign { previous: governance.current().statement, roster },
+        }
+        .sign(&raw.secret);
+        let verified = VerifiedStatement::verify(&statement, &raw.secret.public()).unwrap();
+        governance.apply(&verified, None).unwrap();
+        statements.push(Item::Statement(StatementItem { statement, agent: None, consent: None }));
+    }
+    let second = raw.seal_for(&Raw::text(2, "seen by others").encode().unwrap(), 3, RosterHash([9; 32]));
+    raw.inject(Item::Envelope(second.encode()));
+    let bundle = raw.world.relay.bundle(&device.hash()).unwrap();
+    let bundle = bundle.verify(&device, raw.world.now().wall_ms).unwrap();
+    let binding = Binding { conversation: raw.id, statement: governance.current().statement, generation: 0 };
+    raw.session = Session::initiate(&raw.secret, &bundle, binding, &mut raw.rng).unwrap();
+    let first = raw.seal_for(&Raw::text(1, "first").encode().unwrap(), 3, governance.current().roster_hash);
+    raw.inject(Item::Envelope(first.encode()));
+    assert!(raw.shown().is_empty());
+    statements.into_iter().for_each(|item| raw.inject(item));
+    assert_eq!(raw.shown(), ["first"]);
+    assert_eq!(raw.problems(), ["fork"]);
+}

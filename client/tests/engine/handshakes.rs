@@ -148,3 +148,24 @@ fn a_handshake_is_answered_once_also_when_its_session_is_long_gone() {
     assert_eq!(raw.problems(), ["set_aside"]);
     assert_eq!(raw.shown(), ["one", "two", "three"]);
 }
+
+/// The relay answers a request for prekeys late, when the peer's own handshake has come: there is nothing to replace.
+#[test]
+fn prekeys_that_are_not_needed_any_more_begin_no_session() {
+    let mut raw = Raw::with(35, true);
+    raw.world.clients[raw.agent].command(Command::Accept { conversation: raw.id });
+    // The relay has no prekeys of the customer for now; the agent has no session and asks.
+    raw.world.relay.hold_fetches = true;
+    let (agent, id) = (raw.agent, raw.id);
+    raw.world.say(agent, id, "anybody?");
+    raw.world.pass(5_000);
+    assert!(raw.world.relay.counts.contains_key("FetchPrekeys"), "it asked");
+    raw.say(&Raw::text(1, "here I am"));
+    raw.world.relay.publish_for(&raw.secret, &mut raw.rng);
+    let posted = raw.world.relay.counts.get("PostStatement").copied();
+    raw.world.relay.hold_fetches = false;
+    raw.world.relay.answer_fetches();
+    raw.world.pass(5_000);
+    assert_eq!(raw.world.relay.counts.get("PostStatement").copied(), posted, "no reset");
+    assert_eq!(raw.shown(), ["here I am"]);
+}

@@ -12,6 +12,7 @@ mod lying_relay;
 mod raw;
 mod refusals;
 mod reliability;
+mod revoked;
 mod schedules;
 mod talk;
 mod vault;

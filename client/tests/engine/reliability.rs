@@ -264,3 +264,35 @@ fn a_silent_connection_is_given_up_and_made_anew() {
     assert_eq!(world.texts(agent, &id), [(false, "into the void".into(), MessageState::Received)]);
     assert!(world.relay.counts["Ping"] >= 2);
 }
+
+/// The device learns that another agent is assigned before it opens a late message: that device has nothing to answer.
+#[test]
+fn a_former_agent_does_not_answer_late_messages() {
+    let mut world = World::new(10);
+    let agent = world.add_agent("mira", "Mira");
+    world.clients[agent].command(Command::SetAvailability { available: true, capacity: 5, manual: true });
+    world.pass(2_000);
+    let customer = world.add_customer();
+    let id = world.conversation(customer);
+    world.pass(3_000);
+    world.clients[agent].input(sealdesk_client::Input::Online(false));
+    world.settle();
+    world.say(customer, id, "late");
+    world.pass(2_000);
+    let late = world.relay.envelopes.clone();
+    world.relay.forget_items();
+    let other = world.add_agent("nils", "Nils");
+    world.pass(2_000);
+    world.relay.preferred = vec![world.clients[other].engine.agent_public().unwrap().hash()];
+    world.relay.reassign(&id);
+    world.pass(5_000);
+    world.clients[agent].input(sealdesk_client::Input::Online(true));
+    world.pass(2_000);
+    assert_eq!(world.phase(agent, &id), Some(Phase::Lost));
+    let mailbox = world.clients[agent].engine.agent_public().unwrap().mailbox();
+    late.into_iter().for_each(|envelope| world.relay.inject(mailbox, Item::Envelope(envelope)));
+    world.pass(5_000);
+    assert_eq!(world.problems(customer), [""; 0]);
+    assert!(world.texts(agent, &id).is_empty());
+    assert_eq!(world.texts(other, &id).len(), 1);
+}

@@ -1,0 +1,117 @@
+//! An agent's device whose certificate is revoked or has ended: nothing leaves for it, nothing of it counts (§7.6).
+
+use sealdesk_client::testing::World;
+use sealdesk_client::{Command, Event, Input, MessageState, Phase};
+use sealdesk_protocol::crypto::certificate::{DEVICE_LIFE, Revoked, SignedRevocations};
+use sealdesk_protocol::ids::ConversationId;
+use sealdesk_protocol::wire::envelope::Envelope;
+
+/// A list that revokes the agent's device.
+fn revoke(world: &mut World, agent: usize) -> SignedRevocations {
+    let device = world.clients[agent].engine.agent_public().unwrap().hash();
+    let now = world.org.now;
+    world.org.revoke(1, now, vec![Revoked::Device(device)]);
+    world.org.revocations.clone().unwrap()
+}
+
+/// The same, brought to the customer, who is connected.
+fn revoke_now(world: &mut World, agent: usize, customer: usize, id: &ConversationId) {
+    let list = revoke(world, agent);
+    let own = world.clients[customer].engine.own_device(id).unwrap();
+    world.relay.push(&own, sealdesk_protocol::wire::Revocations { list });
+    world.pass(1_000);
+}
+
+#[test]
+fn closing_does_not_release_what_was_held_back() {
+    let (mut world, agent, customer, id) = World::talking(110);
+    revoke_now(&mut world, agent, customer, &id);
+    let before = world.relay.envelopes.len();
+    world.say(customer, id, "my card is 4111");
+    world.pass(1_000);
+    world.clients[customer].command(Command::Close { conversation: id });
+    world.pass(60_000);
+    assert_eq!(world.phase(customer, &id), Some(Phase::Closed));
+    assert_eq!(world.relay.envelopes.len(), before);
+    assert_eq!(world.texts(customer, &id)[0].2, MessageState::Waiting);
+    assert_eq!(world.problems(customer), ["certificate_revoked"], "told once");
+}
+
+#[test]
+fn what_was_sealed_before_does_not_leave_after_it() {
+    for expired in [false, true] {
+        let (mut world, agent, customer, id) = World::talking(111);
+        world.clients[customer].input(Input::Online(false));
+        for n in 0..3 {
+            world.say(customer, id, &format!("offline {n}"));
+        }
+        world.settle();
+        let before = world.relay.envelopes.len();
+        if expired {
+            world.clock += DEVICE_LIFE;
+        } else {
+            world.relay.revocations = Some(revoke(&mut world, agent));
+        }
+        world.clients[customer].input(Input::Online(true));
+        world.pass(60_000);
+        let why = if expired { "certificate_expired" } else { "certificate_revoked" };
+        assert_eq!(world.problems(customer), [why]);
+        assert_eq!(world.relay.envelopes.len(), before, "{why}");
+        assert!(world.texts(customer, &id).iter().all(|t| t.2 == MessageState::Waiting));
+    }
+}
+
+#[test]
+fn a_revoked_device_is_not_heard_and_gets_no_answer() {
+    let (mut world, agent, customer, id) = World::talking(112);
+    world.say(customer, id, "hello");
+    world.say(agent, id, "hi");
+    world.pass(2_000);
+    revoke_now(&mut world, agent, customer, &id);
+    let mailbox = world.clients[agent].engine.agent_public().unwrap().mailbox();
+    let to_thief = |world: &World| {
+        let sent = world.relay.envelopes.iter().map(|e| Envelope::decode(e).unwrap());
+        sent.filter(|e| e.mailbox == mailbox).count()
+    };
+    let before = to_thief(&world);
+    let told = world.clients[customer].events.len();
+    // The test's relay still carries what the thief of the keys says.
+    world.say(agent, id, "please confirm your password");
+    world.clients[agent].command(Command::Typing { conversation: id, on: true });
+    world.clients[customer].command(Command::Typing { conversation: id, on: true });
+    world.clients[customer].command(Command::MarkRead { conversation: id, counter: 1 });
+    world.pass(60_000);
+    let texts: Vec<String> = world.texts(customer, &id).into_iter().map(|t| t.1).collect();
+    assert_eq!(texts, ["hello", "hi"]);
+    assert_eq!(to_thief(&world), before, "no receipt, no read mark");
+    let own_typing = world.relay.counts.get("SendEphemeral").copied().unwrap_or(0);
+    assert_eq!(own_typing, 1, "the agent's alone");
+    let typing = |e: &Event| matches!(e, Event::Typing { .. });
+    assert!(!world.clients[customer].events[told..].iter().any(typing));
+    assert!(!world.relay.counts.contains_key("FetchPrekeys"), "nor a session");
+}
+
+/// A certificate that merely ended: what came meanwhile is shown when it is renewed.
+#[test]
+fn a_device_is_heard_again_when_its_certificate_is_renewed() {
+    let (mut world, agent, customer, id) = World::talking(113);
+    let device = world.clients[agent].engine.agent_public().unwrap();
+    world.clients[customer].input(Input::Online(false));
+    world.settle();
+    world.say(agent, id, "one");
+    world.say(agent, id, "two");
+    world.pass(2_000);
+    world.clients[agent].input(Input::Online(false));
+    world.clock += DEVICE_LIFE;
+    world.clients[customer].input(Input::Online(true));
+    world.pass(20 * 60_000);
+    assert!(world.texts(customer, &id).is_empty());
+    assert_eq!(world.problems(customer), ["certificate_expired"], "no gap, no reset");
+    let mut body = world.org.certificate("mira", "Mira", &["support"], device);
+    body.not_before += DEVICE_LIFE / 2;
+    body.not_after += DEVICE_LIFE / 2;
+    world.relay.renewed = Some(world.org.chain(&body));
+    world.pass(11 * 60_000);
+    let texts: Vec<String> = world.texts(customer, &id).into_iter().map(|t| t.1).collect();
+    assert_eq!(texts, ["one", "two"]);
+}
