@@ -14,7 +14,7 @@ use alloc::vec::Vec;
 
 use serde::{Deserialize, Serialize};
 
-use crate::crypto::certificate::{self, AgentRole, CertificateError};
+use crate::crypto::certificate::{self, AgentRole, CertificateError, Revocations};
 use crate::crypto::identity::{BadSignature, DevicePublic, DeviceSecret, SignedBytes, SigningSecret};
 use crate::crypto::{kdf, labels};
 use crate::ids::{Handle, RootHash};
@@ -78,12 +78,20 @@ impl Invitation {
 }
 
 impl SignedInvitation {
-    /// Verifies issuer and signature under the pinned roots at time `now`.
+    /// Verifies issuer and signature under the pinned roots and the newest revocation list at time `now`.
     ///
     /// # Errors
     /// [`EnrolmentError`].
-    pub fn verify(&self, pins: &VerifiedPins, now: u64) -> Result<Invitation, EnrolmentError> {
+    pub fn verify(
+        &self,
+        pins: &VerifiedPins,
+        revocations: &Revocations,
+        now: u64,
+    ) -> Result<Invitation, EnrolmentError> {
         let issuer = certificate::verify_issuer(&self.issuer, pins, now)?;
+        if revocations.revokes_issuer(&certificate::certificate_id(&self.issuer)) {
+            return Err(CertificateError::Revoked.into());
+        }
         let invitation: Invitation = self
             .invitation
             .verify(labels::INVITATION, &issuer.key, MAX_BODY)
@@ -174,6 +182,7 @@ pub fn same_code(typed: &str, right: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::crypto::certificate::Revoked;
     use crate::testing::{TestOrg, handle, rng};
     use alloc::vec;
 
@@ -208,18 +217,32 @@ mod tests {
         let (org, other) = (TestOrg::new(1, NOW), TestOrg::new(2, NOW));
         let signed = invitation(&org);
         let pins = org.verified();
-        assert_eq!(signed.verify(pins.pins(), NOW).unwrap().agent, handle("mira"));
-        assert_eq!(signed.verify(pins.pins(), NOW + 1000), Err(EnrolmentError::Expired));
-        assert!(matches!(signed.verify(other.verified().pins(), NOW), Err(EnrolmentError::Invitation(_))));
+        let none = Revocations::none();
+        assert_eq!(signed.verify(pins.pins(), &none, NOW).unwrap().agent, handle("mira"));
+        assert_eq!(signed.verify(pins.pins(), &none, NOW + 1000), Err(EnrolmentError::Expired));
+        let refused = signed.verify(other.verified().pins(), &none, NOW);
+        assert!(matches!(refused, Err(EnrolmentError::Invitation(_))));
         let forged = SignedInvitation { invitation: invitation(&other).invitation, ..signed.clone() };
         let refused = Err(EnrolmentError::Invitation(CertificateError::Signature));
-        assert_eq!(forged.verify(pins.pins(), NOW), refused);
+        assert_eq!(forged.verify(pins.pins(), &none, NOW), refused);
         // Our issuer's signature under another organisation's hash.
         let mut body: Invitation = signed.invitation.peek(MAX_BODY).unwrap();
         body.root = other.root_hash();
         let foreign = SignedInvitation { invitation: body.sign(&org.issuer), ..signed };
         let refused = Err(EnrolmentError::Invitation(CertificateError::Foreign));
-        assert_eq!(foreign.verify(pins.pins(), NOW), refused);
+        assert_eq!(foreign.verify(pins.pins(), &none, NOW), refused);
+    }
+
+    #[test]
+    fn a_revoked_issuer_invites_nobody() {
+        let org = TestOrg::new(1, NOW);
+        let (signed, pins) = (invitation(&org), org.verified());
+        let mut next = TestOrg::new(1, NOW);
+        next.next_issuer(9);
+        next.revoke(1, NOW, vec![Revoked::Issuer(certificate::certificate_id(&signed.issuer))]);
+        let list = next.verified().revocations().clone();
+        let refused = Err(EnrolmentError::Invitation(CertificateError::Revoked));
+        assert_eq!(signed.verify(pins.pins(), &list, NOW), refused);
     }
 
     #[test]

@@ -10,6 +10,7 @@
 //! conversation   roster, statements and their rules, consent, content, padding
 //! org            org.json: what a client pins
 //! generation     a device's signed word for its vault's generation
+//! names          what a name may not hold
 //! enrolment      invitation and request of an agent's device
 //! wire           the relay's frames and the envelope
 //! ```
@@ -30,6 +31,7 @@ pub mod enrolment;
 pub mod fingerprint;
 pub mod generation;
 pub mod ids;
+pub mod names;
 pub mod org;
 pub mod secret;
 pub mod session;

@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::crypto::certificate::{self, CertificateError, IssuerCertificate, Revocations, SignedRevocations};
 use crate::crypto::codec;
+use crate::crypto::edition::Edition;
 use crate::crypto::identity::{BadSignature, SignedBytes, SigningSecret, VerifyKey};
 use crate::crypto::{kdf, labels};
 use crate::ids::{CertificateId, Handle, NoticeHash, RootHash};
@@ -129,7 +130,7 @@ pub enum AssignmentMode {
 pub struct Settings {
     /// The organisation.
     pub root: RootHash,
-    /// Rises with each change; clients never accept a lower one.
+    /// Rises with each change under one issuer; clients never accept an earlier [`Edition`].
     pub version: u32,
     /// When it was signed, ms.
     pub issued: u64,
@@ -211,6 +212,9 @@ pub enum OrgError {
     /// A log was demanded before and is not any more.
     #[error("org.json no longer names the transparency log that it named before")]
     LogDropped,
+    /// The revocation list is another issuer's than the settings.
+    #[error("org.json's revocation list is signed by another issuer than its settings")]
+    ListIssuer,
     /// The issuer certificate or the revocation list is refused.
     #[error("org.json's issuer certificate is refused: {0}")]
     Issuer(#[from] CertificateError),
@@ -227,10 +231,10 @@ impl From<BadSignature> for OrgError {
 pub struct Floor {
     /// Highest version of the pins.
     pub pins: u32,
-    /// Highest version of the settings.
-    pub settings: u32,
-    /// Highest number of a revocation list.
-    pub revocations: u64,
+    /// Latest edition of the settings.
+    pub settings: Edition,
+    /// Latest edition of the revocation list.
+    pub revocations: Edition,
     /// Whether a log was ever demanded.
     pub log: bool,
 }
@@ -324,12 +328,16 @@ impl OrgFile {
                 Revocations::verify(&signed, &pins)?
             }
         };
-        if revocations.number() < floor.revocations {
+        if revocations.edition() < floor.revocations {
             return Err(OrgError::Rollback);
         }
         let signed_issuer: SignedBytes = decode(&self.issuer)?;
         let issuer = certificate::verify_issuer(&signed_issuer, &pins, now)?;
         let issuer_id = certificate::certificate_id(&signed_issuer);
+        // One issuer answers for the whole file: whoever holds an earlier issuer's key puts no list of its own into it.
+        if revocations.issuer().is_some_and(|signer| *signer != issuer_id) {
+            return Err(OrgError::ListIssuer);
+        }
         if revocations.revokes_issuer(&issuer_id) {
             return Err(CertificateError::Revoked.into());
         }
@@ -338,7 +346,7 @@ impl OrgFile {
         if settings.root != pins.root {
             return Err(OrgError::WrongRoot);
         }
-        if settings.version < floor.settings {
+        if Edition::new(&issuer, settings.version.into()) < floor.settings {
             return Err(OrgError::Rollback);
         }
         Ok(VerifiedOrg { pins, settings, issuer, issuer_id, revocations })
@@ -446,8 +454,8 @@ impl VerifiedOrg {
     pub fn floor(&self) -> Floor {
         Floor {
             pins: self.pins.pins.version,
-            settings: self.settings.version,
-            revocations: self.revocations.number(),
+            settings: Edition::new(&self.issuer, self.settings.version.into()),
+            revocations: self.revocations.edition(),
             log: self.pins.pins.log.is_some(),
         }
     }

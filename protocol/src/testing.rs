@@ -165,6 +165,22 @@ impl TestOrg {
         self.chain(&certificate)
     }
 
+    /// Another issuer signs from now on, with the next serial. Answers the one before: key and certificate.
+    ///
+    /// # Panics
+    /// When the certificate before does not decode.
+    #[expect(clippy::expect_used, reason = "test data")]
+    pub fn next_issuer(&mut self, seed: u64) -> (SigningSecret, SignedBytes) {
+        let before: IssuerCertificate = self.issuer_certificate.peek(4096).expect("own certificate");
+        let key = SigningSecret::generate(&mut rng(seed));
+        let certificate =
+            IssuerCertificate { key: key.verify_key(), serial: before.serial + 1, ..before }.sign(&self.root);
+        (
+            core::mem::replace(&mut self.issuer, key),
+            core::mem::replace(&mut self.issuer_certificate, certificate),
+        )
+    }
+
     /// Puts a revocation list with the given number into org.json.
     pub fn revoke(&mut self, number: u64, issued: u64, revoked: Vec<Revoked>) {
         let list = RevocationList { root: self.root_hash(), number, issued, revoked }.sign(&self.issuer);

@@ -1,7 +1,8 @@
 //! Certificates, revocations and org.json: every check refuses what it is there to refuse.
 
 use sealdesk_protocol::crypto::certificate::*;
-use sealdesk_protocol::crypto::identity::{DeviceSecret, SignedBytes, SigningSecret};
+use sealdesk_protocol::crypto::edition::Edition;
+use sealdesk_protocol::crypto::identity::{DevicePublic, DeviceSecret, SignedBytes, SigningSecret};
 use sealdesk_protocol::org::*;
 use sealdesk_protocol::testing::{TestOrg, handle, rng};
 
@@ -132,16 +133,40 @@ fn foreign_and_mixed_chains_are_refused() {
 fn names_that_deceive_and_lists_out_of_order_are_refused() {
     let mut org = org();
     let good = org.certificate("mira", "Mira", &["support"], device(2).public());
-    for name in ["", "   ", "Mira\u{202e}", "Mi\nra", "Mira\u{2066}x", "\u{1b}[31mMira", &"m".repeat(65)] {
+    let long = "m".repeat(65);
+    let bidi = ["Mira\u{202e}", "Mira\u{2066}x", "\u{61c}Mira", "Mira\u{200f}"];
+    let invisible = [
+        "\u{200b}",
+        "Mira\u{200b}",
+        "Mi\u{ad}ra",
+        "Mira\u{2060}",
+        "\u{feff}Mira",
+        "Mira\u{e0041}",
+        "Mira\u{fe0f}",
+        "\u{3164}",
+        "Mira\u{200d}",
+        "\u{200c}Mira",
+        "Mira \u{200c}K",
+        "Mira\u{180e}",
+        "Mira\u{1d173}",
+    ];
+    let lines = ["Mi\nra", "Mi\u{2028}ra", "Mira\u{2029}", "\u{1b}[31mMira"];
+    for name in [&bidi[..], &invisible, &lines, &["", "   ", &long]].concat() {
         let bad = DeviceCertificate { display_name: name.into(), ..good.clone() };
         assert_eq!(verify(&org, &org.chain(&bad), NOW), Err(CertificateError::Fields), "{name:?}");
     }
-    for name in ["ميرا", "米拉 🙂", "Ó Súilleabháin"] {
+    for name in ["ميرا", "米拉 🙂", "Ó Súilleabháin", "علی\u{200c}رضا", "ක්\u{200d}රිස්ටි"]
+    {
         let fine = DeviceCertificate { display_name: name.into(), ..good.clone() };
         assert!(verify(&org, &org.chain(&fine), NOW).is_ok(), "{name}");
     }
     let unsorted = DeviceCertificate { teams: vec![handle("b"), handle("a")], ..good.clone() };
     assert_eq!(verify(&org, &org.chain(&unsorted), NOW), Err(CertificateError::Fields));
+    let teams = |n: u8| (0..n).map(|at| handle(&format!("team-{at:02}"))).collect();
+    let most = DeviceCertificate { teams: teams(32), ..good.clone() };
+    assert!(verify(&org, &org.chain(&most), NOW).is_ok());
+    let more = DeviceCertificate { teams: teams(33), ..good.clone() };
+    assert_eq!(verify(&org, &org.chain(&more), NOW), Err(CertificateError::Fields));
     let twice = DeviceCertificate { roles: vec![AgentRole::Agent, AgentRole::Agent], ..good.clone() };
     assert_eq!(verify(&org, &org.chain(&twice), NOW), Err(CertificateError::Fields));
     let zeroth = DeviceCertificate { device_number: 0, ..good };
@@ -165,6 +190,10 @@ fn a_further_device_is_new_unless_an_earlier_one_endorsed_it() {
     // Nor may a device endorse itself.
     let own = EndorsementBody { root: org.root_hash(), agent: handle("mira"), device: second.hash() };
     body.endorsement = Some(endorse(&second, &own));
+    assert_eq!(verify(&org, &org.chain(&body), NOW), Err(CertificateError::Fields));
+    // Nor with another key agreement half beside its signing key.
+    let bent = DevicePublic { x: device(4).public().x, ..second.public() };
+    body.endorsement = Some(Endorsement { by: bent, ..endorse(&second, &own) });
     assert_eq!(verify(&org, &org.chain(&body), NOW), Err(CertificateError::Fields));
 }
 
@@ -228,6 +257,9 @@ fn a_revoked_issuer_does_not_take_its_revocation_back() {
     let stolen = list(6, vec![], &first, &org.issuer);
     assert!(!stolen.may_follow(&revoking));
     assert_eq!(revoking.clone().newest(stolen.clone()), revoking);
+    // Also one whose serial is the later one.
+    let back = list(1, vec![Revoked::Issuer(certificate_id(&certificate))], &first, &org.issuer);
+    assert!(!revoking.may_follow(&back));
     // Without that revocation, and by the issuer that stays, newer lists are taken as ever.
     assert!(stolen.may_follow(&Revocations::none()));
     let next = list(6, vec![], &certificate, &second);
@@ -236,6 +268,72 @@ fn a_revoked_issuer_does_not_take_its_revocation_back() {
     let file = org.verified();
     assert_eq!(file.check_issuer(&Revocations::none()), Ok(()));
     assert_eq!(file.check_issuer(&revoking), Err(OrgError::Issuer(CertificateError::Revoked)));
+}
+
+/// A list of the issuer that signs for `org` now.
+fn list_of(org: &TestOrg, number: u64, issued: u64, revoked: Vec<Revoked>) -> SignedRevocations {
+    let list = RevocationList { root: org.root_hash(), number, issued, revoked }.sign(&org.issuer);
+    SignedRevocations { issuer: org.issuer_certificate.clone(), list }
+}
+
+#[test]
+fn what_a_later_issuer_signs_is_newer_than_any_number_of_an_earlier_one() {
+    let mut org = org();
+    let pins = org.verified().pins().clone();
+    let verified = |signed: &SignedRevocations| Revocations::verify(signed, &pins).unwrap();
+    let old_settings = {
+        org.settings.version = u32::MAX;
+        org.verified().floor()
+    };
+    let old = verified(&list_of(&org, u64::MAX, NOW, vec![]));
+    org.next_issuer(9);
+    org.settings.version = 1;
+    org.revocations = Some(list_of(&org, 1, NOW, vec![]));
+    let new = verified(org.revocations.as_ref().unwrap());
+    assert!(new.may_follow(&old) && !old.may_follow(&new));
+    assert_eq!(old.clone().newest(new.clone()), new);
+    assert_eq!(new.clone().newest(old.clone()), new);
+    // So do the floors: the later issuer's file is taken, and the earlier one's is old from then on.
+    let floor = Floor { revocations: old.edition(), ..old_settings };
+    let file = org.file();
+    let taken = file.verify(&org.root_hash(), &floor, NOW).unwrap().floor();
+    assert_eq!(taken.raise(floor), taken);
+    for behind in
+        [Floor { settings: floor.settings, ..taken }, Floor { revocations: floor.revocations, ..taken }]
+    {
+        assert_eq!(taken.raise(behind), taken);
+    }
+}
+
+#[test]
+fn an_issuer_that_expired_signs_no_new_list() {
+    let mut org = org();
+    let pins = org.verified().pins().clone();
+    let known = Revocations::verify(&list_of(&org, 1, NOW, vec![]), &pins).unwrap();
+    let after = NOW + ISSUER_LIFE;
+    // The signer chooses the time of signing; the reader's clock decides whether a new list is taken.
+    let signed = list_of(&org, 2, NOW, vec![]);
+    assert_eq!(known.successor(&signed, &pins, after), Err(CertificateError::Expired));
+    assert!(known.successor(&signed, &pins, after - 1).unwrap().is_some());
+    assert_eq!(known.successor(&list_of(&org, 1, NOW, vec![]), &pins, after), Ok(None), "known already");
+    // One that was taken before stays.
+    assert!(Revocations::verify(&signed, &pins).is_ok());
+    // Outside of the issuer's validity nothing was ever signed.
+    for issued in [NOW - CLOCK_SKEW - 1, after] {
+        assert!(Revocations::verify(&list_of(&org, 2, issued, vec![]), &pins).is_err(), "{issued}");
+    }
+    // Nor does its list stand in the file of a later issuer.
+    org.revocations = Some(signed);
+    org.next_issuer(9);
+    assert_eq!(org.file().verify(&org.root_hash(), &Floor::default(), NOW).err(), Some(OrgError::ListIssuer));
+}
+
+#[test]
+fn a_list_for_another_organisation_is_refused() {
+    let (ours, theirs) = (org(), TestOrg::new(7, NOW));
+    let list = RevocationList { root: theirs.root_hash(), number: 1, issued: NOW, revoked: vec![] };
+    let signed = SignedRevocations { issuer: ours.issuer_certificate.clone(), list: list.sign(&ours.issuer) };
+    assert_eq!(Revocations::verify(&signed, ours.verified().pins()), Err(CertificateError::Foreign));
 }
 
 #[test]
@@ -275,18 +373,22 @@ fn org_json_never_goes_back() {
     let mut org = org();
     let root = org.root_hash();
     let file = org.file();
+    let issuer = org.verified().issuer().clone();
+    let next = IssuerCertificate { serial: 2, ..issuer.clone() };
     for floor in [
         Floor { pins: 2, ..Floor::default() },
-        Floor { settings: 2, ..Floor::default() },
-        Floor { revocations: 1, ..Floor::default() },
+        Floor { settings: Edition::new(&issuer, 2), ..Floor::default() },
+        Floor { settings: Edition::new(&next, 1), ..Floor::default() },
+        Floor { revocations: Edition::new(&issuer, 1), ..Floor::default() },
     ] {
         assert_eq!(file.verify(&root, &floor, NOW).err(), Some(OrgError::Rollback), "{floor:?}");
     }
     let floor = Floor { log: true, ..Floor::default() };
     assert_eq!(file.verify(&root, &floor, NOW).err(), Some(OrgError::LogDropped));
     org.settings.version = 2;
-    let verified = org.file().verify(&root, &Floor { settings: 2, ..Floor::default() }, NOW).unwrap();
-    assert_eq!(verified.floor(), Floor { pins: 1, settings: 2, revocations: 0, log: false });
+    let settings = Edition::new(&issuer, 2);
+    let verified = org.file().verify(&root, &Floor { settings, ..Floor::default() }, NOW).unwrap();
+    assert_eq!(verified.floor(), Floor { pins: 1, settings, ..Floor::default() });
 }
 
 #[test]

@@ -221,6 +221,13 @@ fn the_customer_reassigns_before_acceptance_and_not_after() {
     assert_eq!(g.apply(&verified(&fork, &c.customer), None), Err(Refusal::Fork));
     assert_eq!(g.apply(&c.signed(&c.customer, 1, c.open_action()), None), Err(Refusal::Known));
 
+    // Whoever may not sign it at all makes no fork: the alarm is the customer's two successors alone.
+    let stranger = c.statement(&c.mira, 2, Action::Reassign { previous, roster: to_nils });
+    assert_eq!(g.apply(&verified(&stranger, &c.mira), None), Err(Refusal::Signer));
+    let mut second = c.statement(&c.mira, 1, c.open_action());
+    second.time += 1;
+    assert_eq!(g.apply(&verified(&second, &c.mira), None), Err(Refusal::Signer));
+
     let mut accepted = c.accepted();
     assert_eq!(accepted.apply(&good, None), Err(Refusal::Assignment));
 }

@@ -94,7 +94,7 @@ impl Org {
     fn may_replace(&self, known: &Revocations) -> Result<(), OrgError> {
         self.verified.check_issuer(known)?;
         let list = self.verified.revocations();
-        if list.number() > known.number() && !list.may_follow(known) {
+        if list.edition() > known.edition() && !list.may_follow(known) {
             return Err(OrgError::Issuer(CertificateError::Revoked));
         }
         Ok(())

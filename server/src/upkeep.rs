@@ -92,8 +92,11 @@ async fn organisation_changed(relay: &Relay) {
         tracing::error!(%cause, "the versions of the new org.json were not stored");
     }
     let floor = org.verified.floor();
-    let event =
-        Event::Organisation { pins: floor.pins, settings: floor.settings, revocations: floor.revocations };
+    let event = Event::Organisation {
+        pins: floor.pins,
+        settings: org.verified.settings().version,
+        revocations: org.verified.revocations().number(),
+    };
     if let Err(cause) = relay.store.audit_append(event.entry()).await {
         tracing::error!(%cause, "the audit entry of the new org.json was not stored");
     }

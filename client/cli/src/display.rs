@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::path::Path;
 
-use sealdesk_protocol::crypto::certificate::is_bidi_control;
+use sealdesk_protocol::names::is_bidi_control;
 
 /// What a character is replaced by; none when it may stand.
 fn replacement(c: char, lines: bool) -> Option<char> {

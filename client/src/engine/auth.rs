@@ -1,6 +1,5 @@
 //! Authentication to the relay, and what its welcome says (§9.2, §9.6).
 
-use sealdesk_protocol::crypto::certificate::Revocations;
 use sealdesk_protocol::crypto::identity::SignedBytes;
 use sealdesk_protocol::crypto::labels;
 use sealdesk_protocol::generation::SignedGeneration;
@@ -172,15 +171,15 @@ impl Engine {
         cx: &mut Cx<'_>,
         signed: &sealdesk_protocol::crypto::certificate::SignedRevocations,
     ) {
-        match Revocations::verify(signed, self.org.pins()) {
-            Ok(list) if list.may_follow(&self.revocations) => {
+        match self.revocations.successor(signed, self.org.pins(), cx.now.wall_ms) {
+            Ok(Some(list)) => {
                 self.revocations = list;
-                self.meta.floor.revocations = self.revocations.number();
+                self.meta.floor.revocations = self.revocations.edition();
                 self.meta.revocations = Some(signed.clone());
                 self.mark(Key::Meta);
                 self.check_certificates(cx);
             }
-            Ok(_) => {}
+            Ok(None) => {}
             Err(error) => cx.problem(None, problem::revocations(error)),
         }
     }

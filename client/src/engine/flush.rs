@@ -73,7 +73,7 @@ impl Engine {
             }
             Key::Prekey(d, id) => {
                 let stored = self.devices.get(d)?.prekeys.get(id)?.to_stored();
-                Some(encode(&PrekeyRecord { device: *d, stored: stored.to_vec() }))
+                Some(encode(&PrekeyRecord { device: *d, stored }))
             }
             Key::Seen(d, number) => self.devices.get(d)?.seen.page(*number).map(encode),
             Key::SetAside(d, number) => self.devices.get(d)?.aside.get(number).map(encode),
@@ -83,13 +83,13 @@ impl Engine {
                 encode(&SessionRecord {
                     conversation: *c,
                     created: entry.created,
-                    stored: entry.session.to_stored().to_vec(),
+                    stored: entry.session.to_stored(),
                 })
             }),
             Key::Skipped(c, s, name) => {
                 let session = &conversation(c)?.sessions.get(s)?.session;
                 let name = session.skipped_names().find(|n| n.to_bytes() == *name)?;
-                let stored = session.skipped(name)?.to_vec();
+                let stored = session.skipped(name)?;
                 Some(encode(&SkippedRecord { session: *s, stored }))
             }
             Key::Content(c, n) => conversation(c)?.contents.get(n).map(encode),

@@ -7,6 +7,7 @@ use sealdesk_protocol::crypto::prekeys::PrekeySecret;
 use sealdesk_protocol::ids::{ConversationId, DeviceKeyHash, SessionId};
 use sealdesk_protocol::org::VerifiedOrg;
 use sealdesk_protocol::session::Session;
+use zeroize::Zeroizing;
 
 use super::aside::SetAside;
 use super::records::{
@@ -64,7 +65,7 @@ impl Engine {
         // From the stored list on: a list that may not follow it does not take its place.
         let stored = meta.revocations.as_ref().and_then(|list| Revocations::verify(list, org.pins()).ok());
         let revocations = stored.unwrap_or_default().newest(org.revocations().clone());
-        if revocations.number() < meta.floor.revocations || org.check_issuer(&revocations).is_err() {
+        if revocations.edition() < meta.floor.revocations || org.check_issuer(&revocations).is_err() {
             return Err(Corrupt::OrganisationRollback);
         }
         let devices = load_devices(&mut rows)?;
@@ -180,7 +181,7 @@ fn load_conversations(
 }
 
 fn load_sessions(rows: &mut Rows) -> Result<Vec<(ConversationId, SessionEntry)>, Corrupt> {
-    let mut skipped: BTreeMap<SessionId, Vec<Vec<u8>>> = BTreeMap::new();
+    let mut skipped: BTreeMap<SessionId, Vec<Zeroizing<Vec<u8>>>> = BTreeMap::new();
     for record in rows.take::<SkippedRecord>()? {
         skipped.entry(record.session).or_default().push(record.stored);
     }
@@ -191,7 +192,8 @@ fn load_sessions(rows: &mut Rows) -> Result<Vec<(ConversationId, SessionEntry)>,
         let bare = Session::from_stored::<Vec<u8>>(&record.stored, []).map_err(|_| damaged)?;
         let session = match skipped.remove(&bare.id()) {
             None => bare,
-            Some(keys) => Session::from_stored(&record.stored, keys).map_err(|_| damaged)?,
+            Some(keys) => Session::from_stored(&record.stored, keys.iter().map(|key| key.as_slice()))
+                .map_err(|_| damaged)?,
         };
         let peer = session.peer().hash();
         sessions.push((record.conversation, SessionEntry { session, peer, created: record.created }));

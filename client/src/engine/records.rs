@@ -16,12 +16,31 @@ use zeroize::Zeroizing;
 
 use crate::vault::{Kind, Record};
 
+/// Secret bytes: wiped when the record is dropped.
+mod wiped {
+    use serde::{Deserializer, Serializer};
+    use zeroize::Zeroizing;
+
+    pub(super) fn serialize<S: Serializer>(
+        bytes: &Zeroizing<Vec<u8>>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        serializer.serialize_bytes(bytes)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Zeroizing<Vec<u8>>, D::Error> {
+        serde_bytes::deserialize(deserializer).map(Zeroizing::new)
+    }
+}
+
 macro_rules! record {
     ($($kind:ident: $name:ident),+ $(,)?) => { $(impl Record for $name { const KIND: Kind = Kind::$kind; })+ };
 }
 
 record! {
-    Meta: Meta, Generation: Generation, Device: DeviceRecord, Cursor: StoredCursor, Prekey: PrekeyRecord,
+    Generation: Generation, Device: DeviceRecord, Cursor: StoredCursor, Prekey: PrekeyRecord,
     Conversation: ConversationRecord, Counters: Counters, Session: SessionRecord, Skipped: SkippedRecord,
     Content: OwnContent, Envelope: OutEnvelope, Seen: SeenPage, Held: Held,
     Attachment: AttachmentRecord, Message: MessageRecord,
@@ -49,6 +68,38 @@ pub(crate) struct Meta {
     pub(crate) floor: Floor,
     pub(crate) revocations: Option<SignedRevocations>,
     pub(crate) availability: Availability,
+}
+
+/// The floor before editions: bare numbers, which any issuer could raise. Pins and log stay; where settings and
+/// revocations stand follows from the files that are taken from now on.
+#[derive(Serialize, Deserialize)]
+struct FloorV1 {
+    pins: u32,
+    settings: u32,
+    revocations: u64,
+    log: bool,
+}
+
+#[derive(Serialize, Deserialize)]
+struct MetaV1 {
+    owner: StoredOwner,
+    root: RootHash,
+    created: u64,
+    floor: FloorV1,
+    revocations: Option<SignedRevocations>,
+    availability: Availability,
+}
+
+impl Record for Meta {
+    const KIND: Kind = Kind::Meta;
+    const VERSION: u8 = 2;
+
+    fn migrate(from: u8, body: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
+        let old: MetaV1 = (from == 1).then(|| postcard::from_bytes(body).ok()).flatten()?;
+        let floor = Floor { pins: old.floor.pins, log: old.floor.log, ..Floor::default() };
+        let MetaV1 { owner, root, created, revocations, availability, .. } = old;
+        crate::vault::body(&Self { owner, root, created, floor, revocations, availability })
+    }
 }
 
 /// What an agent told the relay.
@@ -100,8 +151,8 @@ pub(crate) struct StoredCursor {
 #[derive(Serialize, Deserialize)]
 pub(crate) struct PrekeyRecord {
     pub(crate) device: DeviceKeyHash,
-    #[serde(with = "serde_bytes")]
-    pub(crate) stored: Vec<u8>,
+    #[serde(with = "wiped")]
+    pub(crate) stored: Zeroizing<Vec<u8>>,
 }
 
 /// Which side this vault is in a conversation.
@@ -243,16 +294,16 @@ pub(crate) struct Counters {
 pub(crate) struct SessionRecord {
     pub(crate) conversation: ConversationId,
     pub(crate) created: u64,
-    #[serde(with = "serde_bytes")]
-    pub(crate) stored: Vec<u8>,
+    #[serde(with = "wiped")]
+    pub(crate) stored: Zeroizing<Vec<u8>>,
 }
 
 /// A skipped key, in the form of the protocol crate.
 #[derive(Serialize, Deserialize)]
 pub(crate) struct SkippedRecord {
     pub(crate) session: SessionId,
-    #[serde(with = "serde_bytes")]
-    pub(crate) stored: Vec<u8>,
+    #[serde(with = "wiped")]
+    pub(crate) stored: Zeroizing<Vec<u8>>,
 }
 
 /// An own content whose bytes are frozen, until it is receipted (§9.5).
@@ -382,8 +433,39 @@ pub(crate) struct MessageRecord {
 
 #[cfg(test)]
 mod tests {
+    use zeroize::ZeroizeOnDrop;
+
     use super::*;
     use crate::vault::{decode, encode};
+
+    /// Ratchets and prekey secrets are wiped when their records are dropped.
+    #[test]
+    fn secret_bytes_of_records_are_wiped() {
+        fn wiped<T: ZeroizeOnDrop>(_: &T) {}
+        let stored = || Zeroizing::new(vec![7u8; 3]);
+        wiped(&PrekeyRecord { device: DeviceKeyHash([1; 32]), stored: stored() }.stored);
+        let conversation = ConversationId([1; 32]);
+        wiped(&SessionRecord { conversation, created: 0, stored: stored() }.stored);
+        wiped(&SkippedRecord { session: SessionId([1; 16]), stored: stored() }.stored);
+    }
+
+    /// The first version's floor knew numbers only; what it says of pins and log stays.
+    #[test]
+    fn the_first_version_of_the_vaults_description_is_read() {
+        let old = MetaV1 {
+            owner: StoredOwner::Agent { device: DeviceKeyHash([1; 32]) },
+            root: RootHash([2; 32]),
+            created: 3,
+            floor: FloorV1 { pins: 4, settings: 5, revocations: 6, log: true },
+            revocations: None,
+            availability: Availability { available: true, capacity: 7, manual: false },
+        };
+        let stored = [&[1u8][..], &postcard::to_allocvec(&old).unwrap()].concat();
+        let meta: Meta = decode(&stored).unwrap();
+        assert_eq!(meta.floor, Floor { pins: 4, log: true, ..Floor::default() });
+        assert_eq!((meta.created, meta.availability.capacity), (3, 7));
+        assert_eq!(decode::<Meta>(&encode(&meta)).unwrap().floor, meta.floor);
+    }
 
     #[test]
     fn a_transfer_of_version_1_is_read_with_its_message() {

@@ -98,7 +98,7 @@ impl Engine {
         self.revocations = core::mem::take(&mut self.revocations).newest(org.revocations().clone());
         self.meta.floor = self.meta.floor.raise(org.floor());
         // A list that was not taken does not raise the floor.
-        self.meta.floor.revocations = self.revocations.number();
+        self.meta.floor.revocations = self.revocations.edition();
         self.org = org;
         self.mark(Key::Meta);
         for hash in self.device_names() {

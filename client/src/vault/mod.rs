@@ -17,7 +17,7 @@ mod sealed;
 
 pub use key::VaultKey;
 pub(crate) use key::{Key, Kind};
-pub(crate) use record::{Record, decode, encode};
+pub(crate) use record::{Record, body, decode, encode};
 pub(crate) use sealed::{Opened, Vault};
 
 /// Whether a record with this kind byte (the first byte of its name) is read when the vault is opened. The others are

@@ -21,12 +21,22 @@ pub(crate) trait Record: Serialize + DeserializeOwned {
 
 /// `version | postcard`.
 pub(crate) fn encode<R: Record>(record: &R) -> Zeroizing<Vec<u8>> {
-    // Room for most records, so that growing leaves no half-filled buffer with secrets behind.
-    let mut out = Vec::with_capacity(4 * 1024);
-    out.push(R::VERSION);
-    // Encoding into memory fails only for sequences of unknown length, which no record has; the version byte alone
-    // would be refused when read.
-    Zeroizing::new(postcard::to_extend(record, out).unwrap_or_default())
+    // Encoding into memory fails only for sequences of unknown length, which no record has; nothing would be refused when
+    // read.
+    encode_onto(&[R::VERSION], record).unwrap_or_default()
+}
+
+/// What a step of [`Record::migrate`] answers: the body of the next version.
+pub(crate) fn body<T: Serialize>(record: &T) -> Option<Zeroizing<Vec<u8>>> {
+    encode_onto(&[], record)
+}
+
+/// Into a buffer of exactly the size: one that grows leaves half-filled ones with secrets behind.
+fn encode_onto<T: Serialize>(head: &[u8], record: &T) -> Option<Zeroizing<Vec<u8>>> {
+    let size = postcard::serialize_with_flavor(record, postcard::ser_flavors::Size::default()).ok()?;
+    let mut out = Vec::with_capacity(head.len() + size);
+    out.extend_from_slice(head);
+    postcard::to_extend(record, out).ok().map(Zeroizing::new)
 }
 
 /// Reads any version up to the current one.
@@ -105,6 +115,16 @@ mod tests {
             assert_eq!(decode::<Sample>(stored).unwrap(), current);
         }
         assert_eq!(*encode(&current), v3);
+    }
+
+    /// A buffer that grew would be larger than its content, and its smaller halves would be freed with secrets in them.
+    #[test]
+    fn encoding_never_grows_its_buffer() {
+        for length in [0, 1, 127, 128, 4_090, 4_097, 70_000, 300_000] {
+            let sample = Sample { name: "x".repeat(length), number: 7, flag: true };
+            let encoded = encode(&sample);
+            assert_eq!(encoded.len(), encoded.capacity(), "{length}");
+        }
     }
 
     #[test]

@@ -2,7 +2,9 @@
 
 use sealdesk_client::testing::World;
 use sealdesk_client::{Command, Event, Input, MessageState, Phase};
-use sealdesk_protocol::crypto::certificate::{DEVICE_LIFE, Revoked, SignedRevocations};
+use sealdesk_protocol::crypto::certificate::{
+    DEVICE_LIFE, ISSUER_LIFE, RevocationList, Revoked, SignedRevocations,
+};
 use sealdesk_protocol::ids::ConversationId;
 use sealdesk_protocol::wire::envelope::Envelope;
 
@@ -114,4 +116,49 @@ fn a_device_is_heard_again_when_its_certificate_is_renewed() {
     world.pass(11 * 60_000);
     let texts: Vec<String> = world.texts(customer, &id).into_iter().map(|t| t.1).collect();
     assert_eq!(texts, ["one", "two"]);
+}
+
+/// The key of an issuer that was renewed long ago, in a thief's hands, with the relay on his side.
+#[test]
+fn an_earlier_issuer_takes_no_revocation_back() {
+    let (mut world, agent, customer, id) = World::talking(114);
+    let own = world.clients[customer].engine.own_device(&id).unwrap();
+    let device = world.clients[agent].engine.agent_public().unwrap().hash();
+    let (old_key, old_certificate) = world.org.next_issuer(7);
+    let now = world.org.now;
+    world.org.revoke(2, now, vec![Revoked::Device(device)]);
+    let list = world.org.revocations.clone().unwrap();
+    world.relay.push(&own, sealdesk_protocol::wire::Revocations { list });
+    world.pass(1_000);
+    assert_eq!(world.problems(customer), ["certificate_revoked"]);
+    let before = world.relay.envelopes.len();
+    for number in [3, u64::MAX] {
+        let list = RevocationList { root: world.org.root_hash(), number, issued: now, revoked: Vec::new() };
+        let list = SignedRevocations { issuer: old_certificate.clone(), list: list.sign(&old_key) };
+        world.relay.push(&own, sealdesk_protocol::wire::Revocations { list });
+        world.say(customer, id, "to whom?");
+        world.pass(5_000);
+        assert_eq!(world.relay.envelopes.len(), before, "{number}");
+    }
+    // Nothing is frozen either: the issuer in office goes on.
+    world.org.revoke(3, now, Vec::new());
+    let list = world.org.revocations.clone().unwrap();
+    world.relay.push(&own, sealdesk_protocol::wire::Revocations { list });
+    world.pass(5_000);
+    assert_eq!(world.texts(agent, &id).len(), 2);
+}
+
+/// An issuer whose time is over, and that was never renewed: the signer chooses the time of signing, the reader's clock
+/// decides.
+#[test]
+fn an_expired_issuer_signs_no_new_list() {
+    let (mut world, agent, customer, id) = World::talking(115);
+    let list = revoke(&mut world, agent);
+    let own = world.clients[customer].engine.own_device(&id).unwrap();
+    world.clock += ISSUER_LIFE;
+    world.pass(5_000);
+    world.clients[customer].take_events();
+    world.relay.push(&own, sealdesk_protocol::wire::Revocations { list });
+    world.pass(1_000);
+    assert_eq!(world.problems(customer), ["revocations_refused"]);
 }

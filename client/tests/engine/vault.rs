@@ -161,7 +161,7 @@ fn org_json_never_goes_back() {
     world.clients[customer].command(Command::UpdateOrg { org: Box::new(old.clone()) });
     world.settle();
     assert_eq!(world.problems(customer), ["org_refused"]);
-    assert_eq!(world.clients[customer].engine.floor().revocations, 3);
+    assert_eq!(world.clients[customer].engine.floor().revocations.number(), 3);
     let now = world.now();
     world.clients[customer].set_org(old);
     assert_eq!(world.clients[customer].reopen(now), Err(Corrupt::OrganisationRollback));

@@ -300,6 +300,11 @@ impl Governance {
         swap_time: Option<u64>,
     ) -> Result<Effect, Refusal> {
         let current = self.current();
+        // Who may not sign it at all makes no fork by it: only the customer opens and reassigns.
+        let customers = matches!(s.action, Action::Open { .. } | Action::Reassign { .. });
+        if customers && s.signer != current.roster.customer().hash() {
+            return Err(Refusal::Signer);
+        }
         match s.action.refers_to() {
             None => return Err(Refusal::Fork), // a second open
             Some(previous) if *previous == current.statement => {}
@@ -320,9 +325,6 @@ impl Governance {
         let from = current.roster.agent().hash();
         let effect = match &s.action {
             Action::Reassign { .. } => {
-                if s.signer != current.roster.customer().hash() {
-                    return Err(Refusal::Signer);
-                }
                 if self.accepted.is_some() {
                     return Err(Refusal::Assignment);
                 }

@@ -3,7 +3,7 @@
 //! ```text
 //! issuer certificate  signed by the organisation root   90 days at most
 //! device certificate  signed by the issuer              30 days at most
-//! revocation list     signed by an issuer, numbered upwards
+//! revocation list     signed by an issuer, in the order of editions
 //! ```
 //!
 //! A chain becomes a [`VerifiedCertificate`] only by [`CertificateChain::verify`]: whoever needs an agent's keys asks for
@@ -14,6 +14,7 @@ use alloc::vec::Vec;
 
 use serde::{Deserialize, Serialize};
 
+use super::edition::Edition;
 use super::identity::{BadSignature, DevicePublic, DeviceSecret, SignedBytes, SigningSecret, VerifyKey};
 use super::{kdf, labels};
 use crate::ids::{CertificateId, DeviceKeyHash, Handle, RootHash};
@@ -57,7 +58,7 @@ pub struct IssuerCertificate {
     pub root_version: u32,
     /// The issuer's key.
     pub key: VerifyKey,
-    /// Counts issuer certificates.
+    /// Counts issuer certificates: what a later one signs counts as newer, see [`Edition`].
     pub serial: u64,
     /// Valid from, ms.
     pub not_before: u64,
@@ -262,9 +263,7 @@ fn check_validity(not_before: u64, not_after: u64, life: u64, now: u64) -> Resul
 
 fn check_fields(certificate: &DeviceCertificate) -> Result<(), CertificateError> {
     let name = &certificate.display_name;
-    let name_ok = !name.trim().is_empty()
-        && name.len() <= MAX_DISPLAY_NAME
-        && !name.chars().any(|c| c.is_control() || is_bidi_control(c));
+    let name_ok = !name.trim().is_empty() && name.len() <= MAX_DISPLAY_NAME && !crate::names::deceives(name);
     let sorted = certificate.roles.windows(2).all(|w| w[0] < w[1])
         && certificate.teams.windows(2).all(|w| w[0] < w[1])
         && certificate.roles.len() <= 8
@@ -272,14 +271,10 @@ fn check_fields(certificate: &DeviceCertificate) -> Result<(), CertificateError>
     if name_ok && sorted && certificate.device_number > 0 { Ok(()) } else { Err(CertificateError::Fields) }
 }
 
-/// Characters that reorder text around them: never part of a name (a name could otherwise imitate another).
-pub fn is_bidi_control(c: char) -> bool {
-    matches!(c, '\u{061c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-}
-
 fn check_endorsement(certificate: &DeviceCertificate) -> Result<bool, CertificateError> {
     let Some(endorsement) = &certificate.endorsement else { return Ok(false) };
-    if endorsement.by == certificate.device {
+    // The signing key makes the device: another key agreement half beside it does not make another one.
+    if endorsement.by.ed == certificate.device.ed {
         return Err(CertificateError::Fields);
     }
     endorsement.verify(&EndorsementBody {
@@ -375,12 +370,12 @@ pub enum Revoked {
     Issuer(CertificateId),
 }
 
-/// Signed by an issuer; `number` only rises.
+/// Signed by an issuer; its [`Edition`] only rises.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RevocationList {
     /// The organisation.
     pub root: RootHash,
-    /// Rises with each list; clients never go back.
+    /// Rises with each list of one issuer.
     pub number: u64,
     /// When it was signed, ms.
     pub issued: u64,
@@ -400,7 +395,7 @@ pub struct SignedRevocations {
 /// The newest verified revocation list that this side knows.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Revocations {
-    number: u64,
+    edition: Edition,
     /// The issuer certificate under which it is signed; none for no list.
     issuer: Option<CertificateId>,
     revoked: Vec<Revoked>,
@@ -412,8 +407,9 @@ impl Revocations {
         Self::default()
     }
 
-    /// Verifies a list. The issuer may have expired since: a revocation does not end with its issuer, so validity is
-    /// judged at the time of signing.
+    /// Verifies a list that was taken before. The issuer may have expired since: a revocation does not end with its issuer,
+    /// so validity is judged at the time of signing, which the signer chooses. For a list from elsewhere see
+    /// [`Self::successor`].
     ///
     /// # Errors
     /// [`CertificateError`]; at fault: whoever made or altered it.
@@ -428,24 +424,52 @@ impl Revocations {
         if list.revoked.len() > MAX_REVOCATIONS {
             return Err(CertificateError::Fields);
         }
-        let issuer = Some(certificate_id(&signed.issuer));
-        Ok(Self { number: list.number, issuer, revoked: list.revoked })
+        let edition = Edition::new(&issuer, list.number);
+        Ok(Self { edition, issuer: Some(certificate_id(&signed.issuer)), revoked: list.revoked })
     }
 
-    /// Takes the newer of two verified lists: numbers never go back, and see [`Revocations::may_follow`].
+    /// Verifies a list that comes from anywhere. None: it may not follow this one, see [`Self::may_follow`].
+    ///
+    /// # Errors
+    /// [`CertificateError`], also when its issuer has expired: whoever holds an old issuer's key chooses the time of signing.
+    pub fn successor(
+        &self,
+        signed: &SignedRevocations,
+        pins: &VerifiedPins,
+        now: u64,
+    ) -> Result<Option<Self>, CertificateError> {
+        let list = Self::verify(signed, pins)?;
+        if !list.may_follow(self) {
+            return Ok(None);
+        }
+        verify_issuer(&signed.issuer, pins, now)?;
+        Ok(Some(list))
+    }
+
+    /// Takes the newer of two verified lists, see [`Self::may_follow`].
     pub fn newest(self, other: Self) -> Self {
         if other.may_follow(&self) { other } else { self }
     }
 
-    /// Whether this list may take the place of `before`: a higher number, and not signed by an issuer that `before`
-    /// revokes. Otherwise whoever stole an issuer's key could take back that it was revoked.
+    /// Whether this list may take the place of `before`: a later edition, and not signed by an issuer that `before` revokes.
+    /// Otherwise whoever stole an issuer's key could take back that it was revoked.
     pub fn may_follow(&self, before: &Self) -> bool {
-        self.number > before.number && !self.issuer.is_some_and(|issuer| before.revokes_issuer(&issuer))
+        self.edition > before.edition && !self.issuer.is_some_and(|issuer| before.revokes_issuer(&issuer))
+    }
+
+    /// Its place among all lists.
+    pub fn edition(&self) -> Edition {
+        self.edition
     }
 
     /// The list's number; 0 for none.
     pub fn number(&self) -> u64 {
-        self.number
+        self.edition.number()
+    }
+
+    /// The issuer certificate under which it is signed; none for no list.
+    pub fn issuer(&self) -> Option<&CertificateId> {
+        self.issuer.as_ref()
     }
 
     /// Whether an issuer certificate is revoked.

@@ -9,6 +9,7 @@
 //! kem         ML-KEM-768 behind a small trait
 //! identity    signing keys, device keys, signed bytes
 //! certificate root -> issuer -> agent device
+//! edition     what of two things that issuers signed is newer
 //! prekeys     signed prekey pairs and their bundle
 //! handshake   hybrid PQXDH: preamble, initiate, respond
 //! ratchet     hybrid double ratchet with header encryption
@@ -18,6 +19,7 @@ pub mod aead;
 pub mod certificate;
 pub(crate) mod codec;
 pub mod dh;
+pub mod edition;
 pub mod handshake;
 pub mod identity;
 pub mod kdf;

@@ -36,13 +36,18 @@ pub struct Organisation {
     pub revocation_number: u64,
 }
 
-fn issuer_certificate(root: RootHash, root_key: &SigningSecret, key: &SigningSecret) -> SignedBytes {
+fn issuer_certificate(
+    root: RootHash,
+    root_key: &SigningSecret,
+    key: &SigningSecret,
+    serial: u64,
+) -> SignedBytes {
     let now = now_ms();
     let certificate = IssuerCertificate {
         root,
         root_version: 1,
         key: key.verify_key(),
-        serial: 1,
+        serial,
         not_before: now - DAY,
         not_after: now + 30 * DAY,
     };
@@ -58,7 +63,7 @@ impl Organisation {
         let roots = vec![version.sign(&root_key, None)];
         let root = root_hash(&root_key.verify_key());
         let pins = Pins { version: 1, issued: now, roots, log: None }.sign(&root_key);
-        let issuer = issuer_certificate(root, &root_key, &issuer_key);
+        let issuer = issuer_certificate(root, &root_key, &issuer_key, 1);
         let names = BTreeMap::from([("en".to_string(), "Sales".to_string())]);
         let settings = Settings {
             root,
@@ -85,7 +90,8 @@ impl Organisation {
     /// Another issuer signs from now on. Answers the one before: key and certificate.
     pub fn change_issuer(&mut self) -> (SigningSecret, SignedBytes) {
         let key = SigningSecret::generate(&mut rng());
-        let certificate = issuer_certificate(self.root, &self.root_key, &key);
+        let before: IssuerCertificate = self.issuer.peek(4096).unwrap();
+        let certificate = issuer_certificate(self.root, &self.root_key, &key, before.serial + 1);
         (core::mem::replace(&mut self.issuer_key, key), core::mem::replace(&mut self.issuer, certificate))
     }
 

@@ -66,7 +66,7 @@ fn from_request(
 ) -> Result<(AgentRecord, DeviceCertificate), Error> {
     let record = dir.record(&request.agent)?;
     let signed = record.invitation().ok_or(EnrolmentError::Foreign)?;
-    let invitation = signed.verify(issuer.org.pins(), now)?;
+    let invitation = signed.verify(issuer.org.pins(), issuer.org.revocations(), now)?;
     let belongs = request.root == issuer.key.root
         && request.agent == invitation.agent
         && request.invitation == signed.hash();

@@ -18,7 +18,7 @@ pub(super) fn run(args: &AgentEnroll) -> Result<(), Error> {
     let at = |source: OrgError| Error::Org { path: args.invitation.clone(), source };
     let root = file.root.parse().map_err(|_| at(OrgError::Malformed))?;
     let org = home::verify(&file.org, &root, &Floor::default(), When::Now, &args.invitation)?;
-    let invitation = signed.verify(org.pins(), clock::wall_ms())?;
+    let invitation = signed.verify(org.pins(), org.revocations(), clock::wall_ms())?;
     if args.out.exists() {
         return Err(FileError::Exists(args.out.clone()).into());
     }

@@ -76,12 +76,13 @@ pub fn language(text: &str) -> Result<String, String> {
 /// # Errors
 /// What is wrong, for people.
 pub fn public_name(text: &str) -> Result<String, String> {
-    use sealdesk_protocol::crypto::certificate::{MAX_DISPLAY_NAME, is_bidi_control};
+    use sealdesk_protocol::crypto::certificate::MAX_DISPLAY_NAME;
+    use sealdesk_protocol::names::deceives;
     let text = text.trim();
     if text.is_empty() || text.len() > MAX_DISPLAY_NAME {
         return Err(format!("a name has 1 to {MAX_DISPLAY_NAME} bytes"));
     }
-    if text.chars().any(|c| c.is_control() || is_bidi_control(c)) {
+    if deceives(text) {
         return Err("a name holds no control characters".into());
     }
     Ok(text.into())

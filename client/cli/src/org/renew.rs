@@ -43,24 +43,23 @@ pub(super) fn run(args: &OrgRenewIssuer) -> Result<(), Error> {
     }
     .sign(&root.secret);
     let mut settings = org.settings().clone();
-    settings.version = settings.version.checked_add(1).ok_or_else(|| at(OrgError::Malformed))?;
+    // What the new issuer signs is newer whatever its numbers are: they begin anew where somebody used them up.
+    settings.version = settings.version.checked_add(1).unwrap_or(1);
     settings.issued = now;
-    let revocations = match (args.revoke_old, file.revocations().map_err(at)?) {
-        (false, list) => list,
-        (true, list) => {
-            let mut revoked = revocation::entries(list.as_ref());
-            revocation::add(&mut revoked, vec![Revoked::Issuer(certificate_id(&old_certificate))])?;
-            let number = org.revocations().number().saturating_add(1);
-            let list = RevocationList { root: root.root, number, issued: now, revoked }.sign(&secret);
-            Some(SignedRevocations { issuer: certificate.clone(), list })
-        }
-    };
+    // Always a list of the new issuer, empty or not: from then on no list under the old issuer's key is a newer one.
+    let mut revoked = revocation::entries(file.revocations().map_err(at)?.as_ref());
+    if args.revoke_old {
+        revocation::add(&mut revoked, vec![Revoked::Issuer(certificate_id(&old_certificate))])?;
+    }
+    let number = org.revocations().number().checked_add(1).unwrap_or(1);
+    let list = RevocationList { root: root.root, number, issued: now, revoked }.sign(&secret);
+    let revocations = SignedRevocations { issuer: certificate.clone(), list };
     let renewed = OrgFile::assemble(
         &root.root,
         &file.pins().map_err(at)?,
         &certificate,
         &settings.sign(&secret),
-        revocations.as_ref(),
+        Some(&revocations),
     );
     let key = AdminKey { kind: KeyKind::Issuer, root: root.root, serial, secret };
     let text = key.seal(&passphrase, &mut rng)?;

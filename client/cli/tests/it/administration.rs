@@ -199,13 +199,17 @@ fn an_older_issuers_key_does_not_sign() {
     assert_eq!(listed["devices"][0]["state"], "valid");
     std::fs::write(desk.path("admin/issuer.key"), old).unwrap();
     desk.run("org set --dir admin --name X --passphrase-file admin.pass").refused(6, "does not belong");
+    // Every renewal brings a list of the new issuer: none under the old key is newer than it.
+    let file: sealdesk_protocol::org::OrgFile =
+        serde_json::from_slice(&std::fs::read(desk.path("admin/org.json")).unwrap()).unwrap();
+    assert_eq!(file.revocations().unwrap().unwrap().issuer, file.issuer().unwrap());
     // The way out is to run it again.
     desk.run("org renew-issuer --dir admin --revoke-old --passphrase-file admin.pass").good();
     desk.run("org set --dir admin --name X --passphrase-file admin.pass").good();
     let shown = json(&desk.run("org show --dir admin --json").good().out);
     assert_eq!(
         (&shown["issuer"]["serial"], &shown["revocations"], &shown["name"]),
-        (&3.into(), &1.into(), &"X".into())
+        (&3.into(), &2.into(), &"X".into())
     );
 }
 

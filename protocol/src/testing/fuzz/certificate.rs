@@ -10,7 +10,6 @@ use crate::conversation::statements::{Action, Statement, VerifiedStatement};
 use crate::conversation::{Member, Role, Roster, conversation_id};
 use crate::crypto::certificate::{
     CLOCK_SKEW, CertificateChain, DEVICE_LIFE, MAX_DISPLAY_NAME, Revocations, SignedRevocations,
-    is_bidi_control,
 };
 use crate::crypto::identity::{DeviceSecret, SignedBytes};
 use crate::crypto::{codec, labels};
@@ -59,7 +58,7 @@ fn own_making(world: &World, body: &[u8]) {
     let certificate = verified.certificate();
     let name = verified.display_name();
     assert!(!name.trim().is_empty() && name.len() <= MAX_DISPLAY_NAME);
-    assert!(!name.chars().any(|c| c.is_control() || is_bidi_control(c)));
+    assert!(!crate::names::deceives(name));
     assert!(certificate.teams.is_sorted() && certificate.roles.is_sorted());
     assert_eq!(certificate.root, world.verified.root());
     assert!(certificate.not_after > NOW && verified.valid_until() <= certificate.not_after);
