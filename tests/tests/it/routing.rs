@@ -271,7 +271,7 @@ async fn in_claim_mode_the_first_claim_wins() {
         assert_eq!((entry.topic, entry.language.as_str()), (handle("general"), "en"));
     }
     let refused = billing.request(Claim { req: 0, conversation: id }).await;
-    assert_eq!(refused.unwrap_err(), Code::AlreadyClaimed, "not his team's");
+    assert_eq!(refused.unwrap_err(), Code::CertificateRefused, "not his team's");
     let [first, second] = &mut desks;
     let (a, b) = tokio::join!(
         first.request(Claim { req: 0, conversation: id }),
