@@ -31,8 +31,18 @@ export class Team {
     const team = new Team();
     team.id = id;
     team.#demo = demo;
+    const before = await team.#takenOver();
     await team.#admin('org', 'set', '--team', `${id}=${name}`, '--topic', `${id}=${id}:${name}`);
+    // The relay looks for a new org.json now and then; a customer who asks before is told that there is no such topic.
+    for (const end = Date.now() + PATIENCE; (await team.#takenOver()) === before; await new Promise((resolve) => setTimeout(resolve, 100))) {
+      if (Date.now() > end) throw new Error('the relay did not take the new org.json over');
+    }
     return team;
+  }
+
+  /** How often the relay said that it took a new org.json over. */
+  async #takenOver() {
+    return (await readFile(this.#file('relay.log'), 'utf8')).split('a new org.json is in force').length;
   }
 
   #file(name) {
