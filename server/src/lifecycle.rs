@@ -26,7 +26,7 @@ use crate::registry::Registry;
 use crate::relay::Relay;
 use crate::relay::record::{self, Conversations};
 use crate::routing::{AgentRecord, Routing};
-use crate::store::sled::{Options, SledStore};
+use crate::store::sled::{JOURNAL_AGE, Options, SledStore};
 use crate::store::{Quota, Store, StoreError};
 use crate::tls::{Tls, TlsError};
 use crate::{control, folder, listen, routing, upkeep};
@@ -130,6 +130,7 @@ pub fn open_store(config: &Config) -> Result<SledStore, StoreError> {
         folder,
         cache_bytes: u64::from(config.store.cache_mib) << 20,
         journal_bytes: u64::from(config.store.journal_mib) << 20,
+        journal_age: JOURNAL_AGE,
         quota,
     })
 }

@@ -8,7 +8,7 @@ use sealdesk_protocol::crypto::identity::DeviceSecret;
 use sealdesk_protocol::wire::{PublishPrekeys, ToClient};
 use sealdesk_relay::config::RawConfig;
 use sealdesk_relay::store::Quota;
-use sealdesk_relay::store::sled::Options;
+use sealdesk_relay::store::sled::{JOURNAL_AGE, Options};
 use sealdesk_relay::{Listeners, RunError};
 use tempfile::TempDir;
 use tokio::sync::oneshot;
@@ -75,7 +75,13 @@ impl TestRelay {
     /// How its store is opened, while it is stopped.
     pub fn store_options(&self) -> Options {
         let quota = Quota { items: 1_000, bytes: 1 << 20, share_items: 1_000, share_bytes: 1 << 20 };
-        Options { folder: self.raw.data.join("store"), cache_bytes: 8 << 20, journal_bytes: 1 << 20, quota }
+        Options {
+            folder: self.raw.data.join("store"),
+            cache_bytes: 8 << 20,
+            journal_bytes: 1 << 20,
+            journal_age: JOURNAL_AGE,
+            quota,
+        }
     }
 
     pub fn rewrite_org(&self) {

@@ -6,7 +6,7 @@
 //! 4. Show it to readers. They never see what is not durable: a position seen and then lost in a power cut would be
 //!    given out a second time.
 //! 5. Answer everybody, and tell the watcher of each mailbox with something new.
-//! 6. When the journal is long, put its writes to rest and go on in the other file; the [`keeper`](super::keeper) brings
+//! 6. When the journal is long, or old, put its writes to rest and go on in the other file; the [`keeper`](super::keeper) brings
 //!    them into sled meanwhile.
 //!
 //! An operation refuses before its first write or not at all, so a refusal leaves no trace. A failed write ends
@@ -17,6 +17,7 @@ use std::iter::Peekable;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::FutureExt;
@@ -164,8 +165,11 @@ pub(super) struct Writer {
     pub(super) keeper: Keeper,
     pub(super) health: Arc<Health>,
     pub(super) next_audit: u64,
-    /// Length at which the journal turns.
+    /// Length and age at which the journal turns.
     pub(super) journal_bytes: u64,
+    pub(super) journal_age: Duration,
+    /// The journal turned because it was old: the file that rests is to be emptied.
+    pub(super) empties: bool,
     pub(super) watcher: Arc<OnceLock<Watcher>>,
 }
 
@@ -288,8 +292,10 @@ impl Writer {
                 // The caller may be gone.
                 Err(error) => drop(answer.send(Err(error))),
             }
-        } else if durable.is_ok() {
-            self.turn_when_long();
+        } else if durable.is_ok()
+            && let Err(error) = self.turn_when_due()
+        {
+            self.health.fail(error);
         }
     }
 
@@ -299,15 +305,19 @@ impl Writer {
         Ok(())
     }
 
-    /// Turns the journal when it is long and the keeper has time, or when it is far too long.
-    fn turn_when_long(&mut self) {
+    /// Turns the journal when it is long or old and the keeper has time, or when it is far too long.
+    fn turn_when_due(&mut self) -> Result<(), StoreError> {
         let length = self.journal.length();
-        let due = length > self.journal_bytes && self.keeper.is_idle();
-        if (due || length > self.journal_bytes * MOST_JOURNALS)
-            && let Err(error) = self.turn()
-        {
-            self.health.fail(error);
+        let idle = self.keeper.is_idle();
+        if idle && core::mem::take(&mut self.empties) {
+            self.journal.empty_resting().map_err(|error| StoreError::Failed(error.to_string()))?;
         }
+        let old = self.journal.age() > self.journal_age;
+        if (idle && (old || length > self.journal_bytes)) || length > self.journal_bytes * MOST_JOURNALS {
+            self.turn()?;
+            self.empties = old;
+        }
+        Ok(())
     }
 
     /// Puts the written layer to rest and goes on in the other file, once the keeper is through with that one.

@@ -13,15 +13,18 @@
 //!    Its header is durable before its first group.
 //! 3. Behind the last group lie bytes of earlier turns, and what strangers sent is among them. The token, random and new
 //!    for each turn, never leaves this file: nobody can send something that will pass for a group.
-//! 4. Opening reads both files in the order of their numbers. What is in sled already is applied a second time, which
+//! 4. What was delivered lies in the file until it is written over. On a quiet relay that would take for ever: a journal that
+//!    is an hour old turns as well, and the file that rests is emptied once its groups are in sled.
+//! 5. Opening reads both files in the order of their numbers. What is in sled already is applied a second time, which
 //!    changes nothing: the files hold the newest writes of all.
-//! 5. The last group may be torn: nobody was told that it is stored. A good group behind a bad one is another matter:
+//! 6. The last group may be torn: nobody was told that it is stored. A good group behind a bad one is another matter:
 //!    then something was lost that had been acknowledged, and the store is not opened.
 
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
@@ -61,6 +64,7 @@ pub(super) struct Journal {
     token: Token,
     /// Where the next group goes.
     at: u64,
+    begun: Instant,
     buffer: Vec<u8>,
 }
 
@@ -118,7 +122,8 @@ impl Found {
         let [first, second] = self.files;
         let (active, resting) = if newest == 0 { (second, first) } else { (first, second) };
         let (token, buffer) = ([0; TOKEN], Vec::new());
-        let mut journal = Journal { active, resting, epoch, number, token, at: 0, buffer };
+        let begun = Instant::now();
+        let mut journal = Journal { active, resting, epoch, number, token, at: 0, begun, buffer };
         let begun = journal.start().and_then(|()| File::open(folder)?.sync_all());
         begun.map_err(|error| JournalError::File(folder.to_path_buf(), error))?;
         Ok(journal)
@@ -129,6 +134,16 @@ impl Journal {
     /// Bytes written since the file was begun.
     pub(super) fn length(&self) -> u64 {
         self.at
+    }
+
+    /// How long ago the first group could have been written; none was: no time at all.
+    pub(super) fn age(&self) -> Duration {
+        if self.at > ALIGN as u64 { self.begun.elapsed() } else { Duration::ZERO }
+    }
+
+    /// Forgets what the resting file holds, which has to be in sled.
+    pub(super) fn empty_resting(&self) -> io::Result<()> {
+        self.resting.set_len(0)
     }
 
     /// Makes one group durable.
@@ -163,6 +178,7 @@ impl Journal {
         self.active.write_all_at(&header, 0)?;
         self.active.sync_data()?;
         self.at = ALIGN as u64;
+        self.begun = Instant::now();
         Ok(())
     }
 }

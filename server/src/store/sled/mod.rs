@@ -46,7 +46,7 @@ use super::{
     StoreError, StoreStats, Swap, Swapped, Swept, Versioned, Watcher,
 };
 
-pub use self::open::{JOURNAL_BYTES, Options};
+pub use self::open::{JOURNAL_AGE, JOURNAL_BYTES, Options};
 pub use self::transfer::{BackupError, restore};
 
 /// See the module's text.

@@ -4,6 +4,7 @@ use std::fs::{File, TryLockError};
 use std::io::{Read, Seek, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::SledStore;
 use super::committer::{Committer, Health, Writer};
@@ -23,6 +24,9 @@ const FLUSH_EVERY_MS: u64 = 500;
 /// Usual length of a journal. Twice as much is kept in memory and on disk at most times.
 pub const JOURNAL_BYTES: u64 = 32 << 20;
 
+/// Usual age of a journal at most: so long what was delivered may lie in it, sealed, and as long again while it rests.
+pub const JOURNAL_AGE: Duration = Duration::from_secs(3_600);
+
 /// How to open a store.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -32,6 +36,8 @@ pub struct Options {
     pub cache_bytes: u64,
     /// Length at which the journal's writes are brought into sled, [`JOURNAL_BYTES`].
     pub journal_bytes: u64,
+    /// Age at which it is, [`JOURNAL_AGE`].
+    pub journal_age: Duration,
     /// Quota of every mailbox.
     pub quota: Quota,
 }
@@ -175,6 +181,8 @@ impl SledStore {
             health: Arc::clone(&health),
             next_audit,
             journal_bytes: options.journal_bytes,
+            journal_age: options.journal_age,
+            empties: false,
             watcher: Arc::clone(&watcher),
         })
         .map_err(threads)?;

@@ -18,7 +18,13 @@ const CHILD_FOLDER: &str = "SEALDESK_TEST_STORE";
 const JOURNAL: u64 = 8 << 10;
 
 fn options(folder: &Path, quota: Quota) -> Options {
-    Options { folder: folder.to_path_buf(), cache_bytes: 8 << 20, journal_bytes: JOURNAL, quota }
+    Options {
+        folder: folder.to_path_buf(),
+        cache_bytes: 8 << 20,
+        journal_bytes: JOURNAL,
+        journal_age: JOURNAL_AGE,
+        quota,
+    }
 }
 
 fn open(folder: &Path, quota: Quota) -> SledStore {
@@ -213,6 +219,41 @@ async fn an_acknowledged_item_does_not_come_back() {
     let store = SledStore::open(&wide).unwrap();
     assert_eq!(store.read(mailbox, 0, 10, 1_000).await.unwrap(), []);
     assert_eq!(store.db.scan_prefix([prefix::ITEM]).count(), 0);
+}
+
+/// On a quiet relay too, what was delivered leaves the disk with the journal, an hour after it came.
+#[tokio::test]
+async fn an_old_journal_is_emptied() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("store");
+    let old = Options { journal_bytes: 1 << 20, journal_age: Duration::ZERO, ..options(&path, WIDE) };
+    let store = SledStore::open(&old).unwrap();
+    let mailbox = MailboxId([1; 16]);
+    let text = b"sealed, and delivered long ago";
+    store
+        .append(Append { mailbox, sender: None, id: [1; 16], bytes: text.to_vec(), expires_ms: FAR })
+        .await
+        .unwrap();
+    store.ack(mailbox, 1).await.unwrap();
+    let lies =
+        |name: &str| std::fs::read(path.join(name)).unwrap().windows(text.len()).any(|bytes| bytes == text);
+    let begun = Instant::now();
+    while lies("journal-0") || lies("journal-1") {
+        assert!(begun.elapsed() < Duration::from_secs(10), "it is still there");
+        // What the clock asks for each minute.
+        store.sweep(0, 0).await.unwrap();
+    }
+    // Nothing else is lost by it.
+    store
+        .append(Append { mailbox, sender: None, id: [2; 16], bytes: vec![2], expires_ms: FAR })
+        .await
+        .unwrap();
+    for _ in 0..20 {
+        store.sweep(0, 0).await.unwrap();
+    }
+    drop(store);
+    let store = open(&path, WIDE);
+    assert_eq!(store.read(mailbox, 0, 10, 1_000).await.unwrap().len(), 1);
 }
 
 /// A store whose journal misses something that was acknowledged does not open, and says what to do.
