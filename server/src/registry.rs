@@ -177,6 +177,17 @@ mod tests {
     use sealdesk_protocol::wire::Pong;
 
     #[test]
+    fn an_inbox_is_bounded_in_bytes() {
+        use sealdesk_protocol::wire::Ephemeral;
+        let inbox = Inbox::default();
+        let frame = ToClient::from(Ephemeral { envelope: vec![1; 60_000] });
+        (0..4).for_each(|_| inbox.frame(&frame));
+        assert!(!inbox.is_ending());
+        inbox.frame(&frame);
+        assert_eq!(inbox.take().goodbye, Some(Reason::SlowConsumer));
+    }
+
+    #[test]
     fn an_inbox_is_bounded() {
         let inbox = Inbox::default();
         let frame = ToClient::from(Pong { nonce: 1 });

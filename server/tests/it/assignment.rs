@@ -323,6 +323,10 @@ async fn whoever_claims_and_goes_away_does_not_keep_the_customer() {
     talk.epoch_statement = customer.post(&talk, 1, open).await.unwrap();
     drop(anna);
     sees(&mut bert, 1).await;
+    // A new connection of his is told anew, though nothing has changed.
+    let chain = relay.organisation.chain(&relay.organisation.certificate("bert", &bert.device));
+    let mut bert = bert.reconnect(relay.address, Party::Agent(chain)).await;
+    sees(&mut bert, 1).await;
     bert.send(Claim { req: 50, conversation: talk.id }).await;
     bert.outcome(50).await.unwrap();
     assert_eq!(customer.assignment().await.epoch, 2);
@@ -375,6 +379,46 @@ async fn resets_in_closed_conversations_take_nobody_out_of_assignment() {
         let more = Talk::new(&relay.organisation, &customer);
         named(&mut customer, &more).await;
     }
+}
+
+#[tokio::test]
+async fn a_conversation_whose_record_is_too_large_takes_its_close_and_nothing_else() {
+    let relay = TestRelay::with(|raw, _| {
+        raw.routing.accept_seconds = 1;
+        raw.limits.prekeys_per_conversation_hour = 100_000;
+        raw.limits.prekeys_per_device_hour = 100_000;
+        raw.limits.frames_per_second = 100_000;
+        raw.limits.device_frames_per_second = 100_000;
+    })
+    .await;
+    let mut anna = relay.agent("anna").await;
+    let mut customer = relay.customer().await;
+    let mut talk = Talk::opened(&relay.organisation, &mut customer, &mut anna, "anna").await;
+    let bert = relay.agent("bert").await;
+    customer.assignment().await;
+    reassign(&mut customer, &mut talk, &bert, "bert", 2).await.unwrap();
+    // From now on each click names the other one.
+    let mut epoch = 2;
+    let refused = loop {
+        let clicked = named(&mut customer, &talk).await;
+        let (agent, name) = match device_of(&relay, &clicked) {
+            device if device == anna.device.hash() => (&anna, "anna"),
+            _ => (&bert, "bert"),
+        };
+        let before = talk.epoch_statement;
+        match reassign(&mut customer, &mut talk, agent, name, epoch + 1).await {
+            Ok(()) => epoch += 1,
+            Err(code) => {
+                talk.epoch_statement = before;
+                break code;
+            }
+        }
+        assert!(epoch < 1_000, "records grow without end");
+    };
+    assert_eq!(refused, Code::TooLarge);
+    assert!(epoch > 20, "{epoch}");
+    let close = Action::Close { current: talk.epoch_statement, heads: Vec::new() };
+    customer.post(&talk, epoch, close).await.unwrap();
 }
 
 #[tokio::test]

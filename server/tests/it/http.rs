@@ -60,6 +60,14 @@ async fn upgrades_and_says_why_not() {
     let (status, text) = get(relay.address, "/").await;
     assert_eq!(status, 426);
     assert!(text.contains("WebSocket"), "{text}");
-    let old = upgrade("").replace("version: 13", "version: 8");
-    assert!(status_line(relay.address, old).await.starts_with("HTTP/1.1 426"));
+    let bent = [
+        upgrade("").replace("version: 13", "version: 8"),
+        upgrade("").replace("keep-alive, Upgrade", "keep-alive"),
+        upgrade("").replace("upgrade: websocket\r\n", "upgrade: h2c\r\n"),
+        upgrade("").replace("sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n", ""),
+    ];
+    for request in bent {
+        let answer = status_line(relay.address, request.clone()).await;
+        assert!(answer.starts_with("HTTP/1.1 426"), "{request}{answer}");
+    }
 }

@@ -8,9 +8,11 @@ use std::time::Duration;
 
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
+use sealdesk_protocol::conversation::Action;
 use sealdesk_protocol::crypto::identity::DeviceSecret;
+use sealdesk_protocol::ids::BlobId;
 use sealdesk_protocol::wire::envelope::Class;
-use sealdesk_protocol::wire::{Code, Reason};
+use sealdesk_protocol::wire::{BlobCreate, BlobWrite, Code, PublishPrekeys, Reason};
 use sealdesk_relay::config::RawTls;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
@@ -93,12 +95,29 @@ async fn a_nearly_full_disk_refuses_new_things_and_keeps_delivering() {
     let (mut customer, mut agent) = (relay.customer().await, relay.agent("mira").await);
     let talk = Talk::opened(&relay.organisation, &mut customer, &mut agent, "mira").await;
     customer.send_envelope(&talk, envelope(agent.mailbox(), Class::Store)).await.unwrap();
+    let announce = |req, n| BlobCreate {
+        req,
+        conversation: talk.id,
+        blob: BlobId([n; 16]),
+        length: 5,
+        token_hash: [n; 32],
+    };
+    customer.send(announce(70, 1)).await;
+    customer.answer(70).await;
     relay.stop().await;
     relay.raw.store.min_free_mib = u32::MAX;
     relay.launch().await;
     let mut customer = customer.reconnect(relay.address, Party::Customer).await;
     let refused = customer.send_envelope(&talk, envelope(agent.mailbox(), Class::Store)).await;
     assert_eq!(refused, Err(Code::Unavailable));
+    customer.send(announce(71, 2)).await;
+    assert_eq!(customer.outcome(71).await, Err(Code::Unavailable), "an attachment");
+    customer.send(BlobWrite { req: 72, blob: BlobId([1; 16]), offset: 0, bytes: vec![1; 5] }).await;
+    assert_eq!(customer.outcome(72).await, Err(Code::Unavailable), "its bytes");
+    customer.send(PublishPrekeys { req: 73, last_resort: None, one_time: Vec::new() }).await;
+    assert_eq!(customer.outcome(73).await, Err(Code::Unavailable), "prekeys");
+    let close = Action::Close { current: talk.epoch_statement, heads: Vec::new() };
+    assert_eq!(customer.post(&talk, 1, close).await.unwrap_err(), Code::Unavailable, "a statement");
     let (status, reason) = crate::http::get(relay.admin, "/readyz").await;
     assert_eq!(status, 503);
     assert!(reason.contains("free"), "{reason}");

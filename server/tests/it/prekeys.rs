@@ -57,7 +57,7 @@ async fn strangers_store_no_keys_and_customers_few_and_not_for_long() {
     let refused = publish(&mut stranger, Some(last_resort), one_time).await;
     assert_eq!(refused, Err(Code::UnknownConversation));
     let stranger = stranger.reconnect(relay.address, Party::Customer).await;
-    let welcome = stranger.welcome.unwrap();
+    let (welcome, unknown) = (stranger.welcome.unwrap(), stranger.device.hash());
     assert_eq!((welcome.one_time_left, welcome.last_resort), (0, None));
 
     let mut client = asking(&relay).await;
@@ -72,6 +72,8 @@ async fn strangers_store_no_keys_and_customers_few_and_not_for_long() {
     drop(client);
     relay.stop().await;
     let store = sealdesk_relay::store::sled::SledStore::open(&relay.store_options()).unwrap();
+    assert_eq!(store.device(unknown).await.unwrap(), None, "strangers are not remembered");
+    assert!(store.device(device).await.unwrap().is_some());
     store.sweep(now + 36 * 86_400_000, 0).await.unwrap();
     assert_eq!(store.count_prekeys(device).await.unwrap(), 1, "as long as messages and a rotation");
     store.sweep(now + 38 * 86_400_000, 0).await.unwrap();
