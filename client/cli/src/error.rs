@@ -58,6 +58,14 @@ pub enum Error {
         /// What it should be.
         what: &'static str,
     },
+    /// Another command changes the administrator's folder. At fault: nobody; one after the other.
+    #[error("{dir} is being changed by process {holder}")]
+    Busy {
+        /// The folder.
+        dir: PathBuf,
+        /// Number of the process.
+        holder: String,
+    },
     /// Passphrase needed, and nobody to ask.
     #[error("a passphrase is needed for {0}, and there is no terminal to ask for it")]
     PassphraseNeeded(String),
@@ -120,7 +128,7 @@ impl Error {
     pub fn exit(&self) -> Exit {
         match self {
             Self::Usage { .. } => Exit::Usage,
-            Self::File(_) | Self::Malformed { .. } => Exit::File,
+            Self::File(_) | Self::Malformed { .. } | Self::Busy { .. } => Exit::File,
             Self::PassphraseNeeded(_)
             | Self::PassphraseTwice
             | Self::PassphraseWrong(_)
@@ -176,6 +184,7 @@ impl Error {
             Self::Usage { hint, .. } => hint.clone(),
             Self::File(error) => error.hint().into(),
             Self::Malformed { .. } => "Check that it is the right file, whole, and not of a later version.".into(),
+            Self::Busy { .. } => "Let the other command come to its end (it may be asking for a passphrase), then run this one again.".into(),
             Self::PassphraseNeeded(_) => "Run it in a terminal, or give --passphrase-file FILE.".into(),
             Self::PassphraseTwice => "Start again and type the same passphrase twice.".into(),
             Self::PassphraseWrong(_) => "Try again; without its passphrase a key cannot be opened by anybody.".into(),

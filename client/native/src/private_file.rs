@@ -73,11 +73,27 @@ impl FileError {
 /// [`FileError::Exists`], or what the system says; in both cases nothing is left behind.
 pub fn create(path: &Path, bytes: &[u8], access: Access) -> Result<(), FileError> {
     let temporary = write_beside(path, bytes, access)?;
-    // A hard link, unlike a rename, fails when the target exists.
-    let linked = fs::hard_link(&temporary, path);
-    let _ = fs::remove_file(&temporary);
-    linked.map_err(FileError::at(path))?;
+    give_name(&temporary, path).map_err(FileError::at(path))?;
     sync_folder(path)
+}
+
+/// Gives a finished file its name, which must not exist; the temporary name is gone afterwards, whatever happens.
+pub(crate) fn give_name(temporary: &Path, path: &Path) -> io::Result<()> {
+    place(temporary, path, |from, to| fs::hard_link(from, to))
+}
+
+/// A hard link, unlike a rename, fails when the target exists. Sticks (FAT, exFAT) and some shares have none: there the name
+/// is taken by an empty file, which only one can create, and the finished one renamed over it.
+fn place(temporary: &Path, path: &Path, link: impl FnOnce(&Path, &Path) -> io::Result<()>) -> io::Result<()> {
+    let linked = match link(temporary, path) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+            let taken = OpenOptions::new().write(true).create_new(true).open(path);
+            taken.and_then(|_| fs::rename(temporary, path).inspect_err(|_| drop(fs::remove_file(path))))
+        }
+        other => other,
+    };
+    let _ = fs::remove_file(temporary);
+    linked
 }
 
 /// Writes a file, replacing what is there in one step.
@@ -207,6 +223,23 @@ mod tests {
         assert_eq!(read(&path, 10).unwrap(), b"one");
         replace(&path, b"two", Access::Owner).unwrap();
         assert_eq!(read(&path, 10).unwrap(), b"two");
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "nothing is left beside");
+    }
+
+    #[test]
+    fn where_there_are_no_hard_links_files_are_made_all_the_same_and_never_overwritten() {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, temporary) = (dir.path().join("a"), dir.path().join("a.new"));
+        let unsupported = |_: &Path, _: &Path| Err(io::ErrorKind::PermissionDenied.into());
+        fs::write(&temporary, "one").unwrap();
+        place(&temporary, &path, unsupported).unwrap();
+        assert_eq!(read(&path, 10).unwrap(), b"one");
+        fs::write(&temporary, "two").unwrap();
+        let taken = place(&temporary, &path, unsupported).unwrap_err();
+        assert_eq!(taken.kind(), io::ErrorKind::AlreadyExists);
+        assert_eq!(read(&path, 10).unwrap(), b"one");
+        let lost = place(&dir.path().join("none"), &dir.path().join("b"), unsupported).unwrap_err();
+        assert_eq!(lost.kind(), io::ErrorKind::NotFound);
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "nothing is left beside");
     }
 

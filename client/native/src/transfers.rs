@@ -75,9 +75,9 @@ impl Target {
     }
 
     fn finish(self) -> Result<(), FileError> {
-        let linked = self.file.sync_all().and_then(|()| std::fs::hard_link(&self.temporary, &self.path));
-        let _ = std::fs::remove_file(&self.temporary);
-        linked.map_err(FileError::at(&self.path))?;
+        let synced = self.file.sync_all().inspect_err(|_| drop(std::fs::remove_file(&self.temporary)));
+        let named = synced.and_then(|()| private_file::give_name(&self.temporary, &self.path));
+        named.map_err(FileError::at(&self.path))?;
         private_file::sync_folder(&self.path)
     }
 }

@@ -6,10 +6,14 @@
 //!                       older ones
 //! DIR/issuer.key        encrypted; issuer-N.key: older ones
 //! DIR/agents/ID.json    public record of an agent: invitation, devices, certificates
+//! DIR/lock              held by the command that changes the folder; holds its process number
 //! ```
 
 pub mod key_file;
+mod lock;
 pub mod record;
+
+pub use lock::LockedDir;
 
 use std::path::{Path, PathBuf};
 
@@ -82,14 +86,6 @@ impl AdminDir {
         read_org(&self.org())
     }
 
-    /// Replaces org.json in one step.
-    ///
-    /// # Errors
-    /// [`Error::File`].
-    pub fn write_org(&self, file: &OrgFile) -> Result<(), Error> {
-        Ok(private_file::replace(&self.org(), &org_text(file), Access::Public)?)
-    }
-
     /// Opens the root key.
     ///
     /// # Errors
@@ -117,6 +113,16 @@ impl AdminDir {
         }
         let certificate = file.issuer().map_err(at)?;
         Ok(Issuer { key, certificate, org, file })
+    }
+}
+
+impl LockedDir {
+    /// Replaces org.json in one step.
+    ///
+    /// # Errors
+    /// [`Error::File`].
+    pub fn write_org(&self, file: &OrgFile) -> Result<(), Error> {
+        Ok(private_file::replace(&self.org(), &org_text(file), Access::Public)?)
     }
 }
 

@@ -12,7 +12,7 @@ use sealdesk_protocol::org::VerifiedOrg;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::AdminDir;
+use super::{AdminDir, LockedDir};
 use crate::error::Error;
 
 const FORMAT: u32 = 1;
@@ -154,6 +154,18 @@ impl AdminDir {
         Ok(records.into_iter().flatten().collect())
     }
 
+    /// One above the highest serial of this organisation's device certificates.
+    ///
+    /// # Errors
+    /// As [`Self::records`].
+    pub fn next_serial(&self, org: &VerifiedOrg) -> Result<u64, Error> {
+        let records = self.records()?;
+        let serials = records.iter().flat_map(|r| r.devices(org)).map(|d| d.body.serial);
+        Ok(serials.max().unwrap_or(0) + 1)
+    }
+}
+
+impl LockedDir {
     /// Writes a record.
     ///
     /// # Errors
@@ -163,15 +175,5 @@ impl AdminDir {
         let mut text = serde_json::to_vec_pretty(record).unwrap_or_default();
         text.push(b'\n');
         Ok(private_file::replace(&self.record_path(&record.agent), &text, Access::Public)?)
-    }
-
-    /// One above the highest serial of this organisation's device certificates.
-    ///
-    /// # Errors
-    /// As [`Self::records`].
-    pub fn next_serial(&self, org: &VerifiedOrg) -> Result<u64, Error> {
-        let records = self.records()?;
-        let serials = records.iter().flat_map(|r| r.devices(org)).map(|d| d.body.serial);
-        Ok(serials.max().unwrap_or(0) + 1)
     }
 }

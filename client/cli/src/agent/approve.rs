@@ -19,12 +19,12 @@ use crate::files::{self, CertificateFile, EndorsementFile, RequestFile};
 use crate::{terminal, time};
 
 pub(super) fn run(args: &AgentApprove) -> Result<(), Error> {
-    let dir = AdminDir(args.dir.clone());
     // What can be refused without a passphrase is refused before asking for one.
     let request = match &args.request {
         Some(path) => Some(EnrolmentRequest::verify(&RequestFile::read(path)?)?),
         None => None,
     };
+    let dir = AdminDir(args.dir.clone()).lock()?;
     let issuer = dir.open_issuer(&args.passphrases)?;
     let now = clock::wall_ms();
     let (mut record, mut body) = match (&request, &args.renew) {

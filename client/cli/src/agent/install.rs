@@ -4,7 +4,7 @@ use std::path::Path;
 
 use sealdesk_client::{Command, Event, Owner};
 use sealdesk_native::{Desk, clock};
-use sealdesk_protocol::crypto::certificate::CertificateChain;
+use sealdesk_protocol::crypto::certificate::{CertificateChain, VerifiedCertificate};
 use sealdesk_protocol::ids::RootHash;
 use sealdesk_protocol::org::{Floor, VerifiedOrg};
 
@@ -91,9 +91,20 @@ pub(crate) fn pick_up(desk: &mut Desk) -> Result<(), Error> {
     let installed = CertificateFile::read(&path).and_then(|(_, chain)| {
         let org = desk.engine().org();
         let verified = chain.verify(org.pins(), org.revocations(), clock::wall_ms())?;
-        let newer =
-            desk.engine().certificate().is_none_or(|known| known.valid_until() < verified.valid_until());
-        if newer { install(desk, chain) } else { Ok(()) }
+        // The later one counts, not the longer one: it may have other teams, or a nearer end.
+        let made = |certificate: &VerifiedCertificate| {
+            let body = certificate.certificate();
+            (body.serial, body.not_before)
+        };
+        let (serial, begins) = made(&verified);
+        match desk.engine().certificate().map(made) {
+            Some(known) if known == (serial, begins) => Ok(()),
+            Some((known, since)) if serial < known && begins <= since => {
+                eprintln!("warning: {} is not installed: this home has a later certificate", path.display());
+                Ok(())
+            }
+            _ => install(desk, chain),
+        }
     });
     match installed {
         Err(error @ Error::Vault(_)) => Err(error),

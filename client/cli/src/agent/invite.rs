@@ -14,7 +14,7 @@ use crate::files::{self, InvitationFile};
 use crate::{terminal, time};
 
 pub(super) fn run(args: &AgentInvite) -> Result<(), Error> {
-    let dir = AdminDir(args.dir.clone());
+    let dir = AdminDir(args.dir.clone()).lock()?;
     if args.out.exists() {
         return Err(FileError::Exists(args.out.clone()).into());
     }

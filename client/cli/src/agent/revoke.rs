@@ -10,7 +10,7 @@ use crate::error::Error;
 use crate::{revocation, terminal};
 
 pub(super) fn run(args: &AgentRevoke) -> Result<(), Error> {
-    let dir = AdminDir(args.dir.clone());
+    let dir = AdminDir(args.dir.clone()).lock()?;
     let record = dir.record(&args.agent)?;
     let issuer = dir.open_issuer(&args.passphrases)?;
     let mut devices = record.devices(&issuer.org);

@@ -15,7 +15,7 @@ use crate::error::Error;
 use crate::{revocation, terminal};
 
 pub(super) fn run(args: &OrgRenewIssuer) -> Result<(), Error> {
-    let dir = AdminDir(args.dir.clone());
+    let dir = AdminDir(args.dir.clone()).lock()?;
     let file = dir.read_org()?;
     let root = dir.open_root(&args.passphrases)?;
     let at = |source: OrgError| Error::Org { path: dir.org(), source };

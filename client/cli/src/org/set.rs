@@ -10,7 +10,7 @@ use crate::error::Error;
 use crate::terminal;
 
 pub(super) fn run(args: &OrgSet) -> Result<(), Error> {
-    let dir = AdminDir(args.dir.clone());
+    let dir = AdminDir(args.dir.clone()).lock()?;
     let issuer = dir.open_issuer(&args.passphrases)?;
     let mut changed = issuer.org.settings().clone();
     settings::merge(&mut changed, &args.settings)?;

@@ -63,6 +63,51 @@ fn a_second_device_gets_the_next_number() {
 }
 
 #[test]
+fn one_command_at_a_time_changes_the_folder() {
+    let desk = Desk::with_agent();
+    let held = std::fs::File::create(desk.path("admin/lock")).unwrap();
+    held.lock().unwrap();
+    std::fs::write(desk.path("admin/lock"), "4711\n").unwrap();
+    let revoke = "agent revoke --dir admin --agent mira --passphrase-file admin.pass";
+    desk.run(revoke).refused(3, "process 4711");
+    desk.run("org show --dir admin").good();
+    drop(held);
+    desk.run(revoke).good();
+
+    let invite = |n: u8| {
+        format!(
+            "agent invite --dir admin --agent a{n} --name A{n} --team support --out a{n} --passphrase-file admin.pass"
+        )
+    };
+    let desk = &desk;
+    for n in 0..3 {
+        desk.run(&invite(n)).good();
+        desk.run(&format!(
+            "agent enroll --invitation a{n} --home h{n} --out r{n} --passphrase-file mira.pass"
+        ))
+        .good();
+    }
+    std::thread::scope(|scope| {
+        for n in 0..3 {
+            scope.spawn(move || {
+                let approve = format!(
+                    "agent approve --dir admin --request r{n} --unchecked --out c{n} --passphrase-file admin.pass"
+                );
+                desk.run(&approve).good();
+            });
+        }
+    });
+    let listed = desk.run("agent list --dir admin --json").good().out;
+    let agents: Vec<Value> = listed.lines().map(json).collect();
+    let serials: std::collections::BTreeSet<u64> = agents
+        .iter()
+        .flat_map(|a| a["devices"].as_array().unwrap())
+        .map(|d| d["serial"].as_u64().unwrap())
+        .collect();
+    assert_eq!(serials.len(), 4, "each device under a serial of its own");
+}
+
+#[test]
 fn the_code_is_compared() {
     let desk = Desk::with_request();
     let approve = |how: &str| {
@@ -259,7 +304,10 @@ fn wrong_usage_is_said_with_exit_code_2() {
         assert!(ran.out.is_empty() && !ran.err.is_empty(), "{line}");
     }
     desk.run("org init --dir admin --passphrase-file admin.pass").refused(2, "name is missing");
-    desk.run("agent revoke --dir admin --agent mira --passphrase-file admin.pass").refused(2, "was invited");
+    let revoke = "agent revoke --dir admin --agent mira --passphrase-file admin.pass";
+    desk.run(revoke).refused(3, "admin does not exist");
+    std::fs::create_dir(desk.path("admin")).unwrap();
+    desk.run(revoke).refused(2, "was invited");
 }
 
 #[test]

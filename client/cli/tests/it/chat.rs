@@ -226,6 +226,25 @@ fn an_agent_needs_a_certificate_and_picks_it_up() {
     assert!(ran.err.starts_with("warning: "), "{}", ran.err);
 }
 
+#[test]
+fn the_later_certificate_counts_not_the_longer_one() {
+    let desk = Desk::with_request();
+    let chat = "agent chat --json --home mira --passphrase-file mira.pass --drain 0";
+    desk.run("agent approve --dir admin --request mira.request --unchecked --days 30 --out mira/certificate --passphrase-file admin.pass").good();
+    desk.run_with(chat, b"").good();
+    std::fs::copy(desk.path("mira/certificate"), desk.path("before")).unwrap();
+    desk.run(
+        "agent approve --dir admin --renew mira --days 5 --out mira/certificate --passphrase-file admin.pass",
+    )
+    .good();
+    desk.run_with(chat, b"").good();
+    // The one before does not come back.
+    std::fs::copy(desk.path("before"), desk.path("mira/certificate")).unwrap();
+    let ran = desk.run_with(chat, b"");
+    assert_eq!(ran.code, 0);
+    assert!(ran.err.contains("this home has a later certificate"), "{}", ran.err);
+}
+
 #[cfg(unix)]
 #[test]
 fn a_full_disk_loses_nothing_and_is_said() {
