@@ -38,5 +38,11 @@ pub mod store;
 pub mod tls;
 pub mod upkeep;
 
+// The organisation of the tests over sockets names this crate.
+#[cfg(test)]
+extern crate self as sealdesk_relay;
+#[cfg(test)]
+mod testing;
+
 pub use config::{Config, RawConfig};
 pub use lifecycle::{Listeners, RunError, run};

@@ -226,6 +226,11 @@ pub async fn run(
 }
 
 impl Prepared {
+    #[cfg(test)]
+    pub(crate) fn relay(&self) -> Arc<Relay> {
+        Arc::clone(&self.relay)
+    }
+
     /// See [`run`].
     ///
     /// # Errors

@@ -139,3 +139,88 @@ impl Session {
         Ok(Some(stored.boxed()))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use sealdesk_protocol::conversation::{
+        Action, Governance, Roster, Statement, VerifiedStatement, conversation_id,
+    };
+    use sealdesk_protocol::crypto::identity::DeviceSecret;
+    use sealdesk_protocol::ids::{ConversationId, EnvelopeId, SessionId};
+    use sealdesk_protocol::wire::envelope::{CHAIN_LEN, HEADER_LEN};
+    use sealdesk_protocol::wire::{Party, ToClient};
+
+    use super::*;
+    use crate::registry::Inbox;
+    use crate::relay::record::{Record, tests::record};
+    use crate::routing::{AgentRecord, Availability};
+    use crate::testing::organisation::rng;
+    use crate::testing::{Running, authenticated};
+
+    #[tokio::test]
+    async fn what_is_said_makes_a_conversation_count_again() {
+        let running = Running::start().await;
+        let (relay, root) = (&running.relay, running.organisation.root);
+        let (customer, agent) = (DeviceSecret::generate(&mut rng()), DeviceSecret::generate(&mut rng()));
+        let base = record();
+        let id = conversation_id(&root, &customer.public(), &[1; 16]);
+        let open = Statement {
+            root,
+            conversation: id,
+            epoch: 1,
+            signer: customer.hash(),
+            time: now_ms(),
+            expires: u64::MAX,
+            action: Action::Open {
+                roster: Roster::of(customer.public(), "mira".parse().unwrap(), agent.public()).unwrap(),
+                topic: base.topic.clone(),
+                language: base.language.clone(),
+                consent: base.consent.digest(),
+                nonce: [1; 16],
+            },
+        };
+        let verified = VerifiedStatement::verify(&open.sign(&customer), &customer.public()).unwrap();
+        let governance = Some(Governance::open(root, &verified).unwrap());
+        let opened = Record { customer: customer.public(), governance, ..base.clone() };
+        relay.keep(id, 1, opened.clone());
+        // Long ago.
+        relay.routing.note(id, &opened, 0);
+        let chain = running.organisation.chain(&running.organisation.certificate("mira", &agent));
+        let who = authenticated(relay, &agent, Party::Agent(chain));
+        let known = AgentRecord {
+            availability: Some(Availability { available: true, capacity: 1 }),
+            ..AgentRecord::new(&who, who.agent.as_ref().unwrap())
+        };
+        relay.routing.upsert(agent.hash(), known);
+        let waits = ConversationId([2; 32]);
+        relay.routing.note(waits, &base, now_ms());
+        let has_room = || !relay.routing.candidates(&waits, now_ms(), |_| true).is_empty();
+        assert!(has_room(), "nothing was said for long");
+
+        let who = Arc::new(authenticated(relay, &customer, Party::Customer));
+        let permit = relay.limits.admit(relay.limits.prefix([127, 0, 0, 1].into())).unwrap();
+        let session = Session::new(
+            Arc::clone(relay),
+            who,
+            Arc::new(Inbox::default()),
+            permit,
+            &DeviceRecord::default(),
+        );
+        let to = agent.public().mailbox();
+        let envelope = Envelope {
+            mailbox: to,
+            id: EnvelopeId([3; 16]),
+            session: SessionId([4; 16]),
+            class: Class::Store,
+            preamble: None,
+            chain: vec![5; CHAIN_LEN].into(),
+            nonce: [6; 24],
+            header: vec![7; HEADER_LEN],
+            body: vec![8; 1024 + 16],
+        };
+        let message = Addressed { to, envelope: envelope.encode() };
+        let answer = session.send(Send { req: 1, conversation: id, message }).await;
+        assert!(matches!(answer, Some(ToClient::Done(_))), "{answer:?}");
+        assert!(!has_room());
+    }
+}

@@ -123,23 +123,33 @@ async fn hear(relay: &Relay, socket: &mut Socket, deadline: Instant) -> Result<A
     }
 }
 
+/// Registers a device. Whoever changes the rules from here on finds it in the registry; a change since it authenticated is
+/// seen here.
+fn enter(
+    relay: &Arc<Relay>,
+    who: Authenticated,
+    permit: Permit,
+    before: &DeviceRecord,
+) -> Result<Session, Code> {
+    let (who, inbox) = (Arc::new(who), Arc::new(Inbox::default()));
+    if relay.registry.register(Connected { inbox: Arc::clone(&inbox), who: Arc::clone(&who) }) {
+        relay.metrics.replaced.up();
+    }
+    let session = Session::new(Arc::clone(relay), who, inbox, permit, before);
+    session.still_certified()?;
+    Ok(session)
+}
+
 async fn welcome(
     relay: &Arc<Relay>,
     socket: &mut Socket,
     who: Authenticated,
     permit: Permit,
 ) -> Result<Session, Unwelcome> {
-    let who = Arc::new(who);
     let before = relay.store.device(who.hash).await?.unwrap_or_default();
     let one_time_left = relay.store.count_prekeys(who.hash).await?;
     let last_resort = relay.last_resort(who.hash).await?;
-    let inbox = Arc::new(Inbox::default());
-    if relay.registry.register(Connected { inbox: Arc::clone(&inbox), who: Arc::clone(&who) }) {
-        relay.metrics.replaced.up();
-    }
-    let session = Session::new(Arc::clone(relay), who, inbox, permit, &before);
-    // Whoever changes the rules from here on finds the device in the registry; a change since it authenticated is seen here.
-    session.still_certified().map_err(Unwelcome::Refused)?;
+    let session = enter(relay, who, permit, &before).map_err(Unwelcome::Refused)?;
     remember(relay, &session, before).await?;
     relay.arrived(&session.who).await?;
     let org = relay.policy.org();
@@ -180,4 +190,34 @@ async fn remember(relay: &Relay, session: &Session, before: DeviceRecord) -> Res
 /// Until when a device seen now is remembered.
 pub fn forget_at(now: u64, ttl_days: u32) -> u64 {
     now + (u64::from(ttl_days) + REMEMBER_DAYS) * DAY_MS
+}
+
+#[cfg(test)]
+mod tests {
+    use sealdesk_protocol::crypto::certificate::Revoked;
+    use sealdesk_protocol::crypto::identity::DeviceSecret;
+    use sealdesk_protocol::wire::Party;
+
+    use super::*;
+    use crate::testing::{Running, authenticated};
+
+    #[tokio::test]
+    async fn a_device_revoked_between_its_answer_and_its_registration_does_not_enter() {
+        let mut running = Running::start().await;
+        let device = DeviceSecret::generate(&mut crate::testing::organisation::rng());
+        let chain = running.organisation.chain(&running.organisation.certificate("mira", &device));
+        let agent = || authenticated(&running.relay, &device, Party::Agent(chain.clone()));
+        let permit =
+            || running.relay.limits.admit(running.relay.limits.prefix([127, 0, 0, 1].into())).unwrap();
+        let (first, second, before) = (agent(), agent(), DeviceRecord::default());
+        let entered = enter(&running.relay, first, permit(), &before).unwrap();
+        assert!(running.relay.registry.is_online(&entered.who.mailbox));
+        running.organisation.revoked = vec![Revoked::Device(device.hash())];
+        running.organisation.revocation_number = 1;
+        running.organisation.write(&running.relay.config.org);
+        assert!(running.relay.policy.refresh().unwrap());
+        assert_eq!(enter(&running.relay, second, permit(), &before).unwrap_err(), Code::Revoked);
+        drop(entered);
+        assert!(running.relay.registry.is_empty(), "nothing of it is left behind");
+    }
 }
