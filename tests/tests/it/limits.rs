@@ -282,8 +282,13 @@ async fn draining_one_time_prekeys_is_limited_and_fails_closed() {
 async fn uploads_of_prekeys_are_verified() {
     let company = Company::new(52);
     let relay = Relay::start(&company, |_| {}).await;
-    let (mut device, mut other) = (Device::new(), Device::new());
+    let mut other = Device::new();
+    let mut stranger = other.connect(&relay).await;
+    let refused = stranger.request(other.upload(1)).await.unwrap_err();
+    assert_eq!(refused, Code::UnknownConversation, "nothing is kept of strangers");
+    let mut device = Device::new();
     let mut connection = device.connect(&relay).await;
+    connection.request(Wish::new(&company, &device).request(&device)).await.unwrap();
     let others = other.upload(1);
     assert_eq!(connection.request(others).await.unwrap_err(), Code::BadSignature, "another device's");
     let mut swapped = device.upload(1);
