@@ -19,8 +19,6 @@ use crate::clock::{DAY_MS, now_ms};
 use crate::config;
 
 const HOUR: Duration = Duration::from_secs(3600);
-/// Agents named an hour to a conversation that its customer does not sign for.
-const NAMINGS: u32 = 3;
 /// What one address prefix gets of a device's prekeys for resets: one part of so many.
 const PREFIX_SHARE: u32 = 4;
 /// A burst is this many seconds of the steady rate.
@@ -47,7 +45,6 @@ pub struct Limits {
     prekeys_assigned: DefaultKeyedRateLimiter<DeviceKeyHash>,
     prekeys_reset: DefaultKeyedRateLimiter<DeviceKeyHash>,
     prekeys_prefix: DefaultKeyedRateLimiter<(Prefix, DeviceKeyHash)>,
-    namings: DefaultKeyedRateLimiter<ConversationId>,
     connection_frames: Quota,
     handshakes: Arc<Count>,
     open: Arc<Count>,
@@ -104,7 +101,6 @@ impl Limits {
             prekeys_assigned: RateLimiter::keyed(over(limits.prekeys_per_device_hour, HOUR)),
             prekeys_reset: RateLimiter::keyed(over(limits.prekeys_per_device_hour, HOUR)),
             prekeys_prefix: RateLimiter::keyed(over(limits.prekeys_per_device_hour / PREFIX_SHARE, HOUR)),
-            namings: RateLimiter::keyed(over(NAMINGS, HOUR)),
             connection_frames: burst(limits.frames_per_second),
             handshakes: Count::new(limits.handshakes, limits.handshakes_per_prefix),
             open: Count::new(limits.connections, limits.connections_per_prefix),
@@ -183,11 +179,6 @@ impl Limits {
         self.prekey_uploads.check_key(device).map_err(|_| Exceeded)
     }
 
-    /// One more agent named to a conversation that its customer has not signed for.
-    pub fn naming(&self, conversation: &ConversationId) -> Result<(), Exceeded> {
-        self.namings.check_key(conversation).map_err(|_| Exceeded)
-    }
-
     /// One more bundle of `device`'s prekeys to a conversation that is given to it. All limits on prekeys fail closed: no
     /// bundle at all is given beyond them, so that draining somebody's one-time pairs does not push others down to the
     /// last resort.
@@ -224,7 +215,6 @@ impl Limits {
         self.prekeys_assigned.retain_recent();
         self.prekeys_reset.retain_recent();
         self.prekeys_prefix.retain_recent();
-        self.namings.retain_recent();
     }
 }
 

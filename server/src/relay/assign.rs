@@ -71,8 +71,11 @@ impl Relay {
             if loaded.record.nominee.is_some() || !loaded.record.is_waiting() {
                 return Ok(false);
             }
+            if !loaded.record.may_be_named(now_ms()) {
+                return Err(Code::RateLimited);
+            }
             let mut record = loaded.record.clone();
-            let Some(nominee) = self.choose(id, which, &record).await? else { return Ok(false) };
+            let Some(nominee) = self.choose(id, which).await? else { return Ok(false) };
             let device = nominee.device;
             record.reassigned |= record.governance.is_some();
             record.nominee = Some(nominee);
@@ -95,12 +98,7 @@ impl Relay {
 
     /// The best candidate whose certificate holds and whose prekeys are there. Whoever has none is passed over, however
     /// many there are; a device whose certificate does not hold any more is no candidate from then on.
-    async fn choose(
-        &self,
-        id: ConversationId,
-        which: Which,
-        record: &Record,
-    ) -> Result<Option<Nominee>, Code> {
+    async fn choose(&self, id: ConversationId, which: Which) -> Result<Option<Nominee>, Code> {
         let now = now_ms();
         let online = |mailbox: &_| self.registry.is_online(mailbox);
         let candidates = match which {
@@ -124,13 +122,6 @@ impl Relay {
             if org.certificate(&agent.chain).is_err() {
                 self.routing.retire(&device);
                 continue;
-            }
-            // A place and a pair for somebody who has not signed for one yet: not again and again.
-            if record.governance.is_none() {
-                self.limits.naming(&id).map_err(|_| {
-                    self.metrics.rate_limited.up();
-                    Code::RateLimited
-                })?;
             }
             match self.issue(id, device, Purpose::Assignment).await {
                 Ok(bundle) => {
@@ -199,7 +190,7 @@ impl Relay {
     pub async fn withdraw(&self, id: ConversationId) -> Result<(), Code> {
         let loaded = self.conversation(id).await.map_err(|cause| self.store_code(&cause))?;
         let Some(loaded) = loaded.filter(|loaded| loaded.record.is_waiting()) else { return Ok(()) };
-        let record = Record { nominee: None, ..loaded.record.clone() };
+        let record = loaded.record.give_up(now_ms());
         let (opened, customer) = (record.governance.is_some(), record.customer.mailbox());
         if self.put(id, loaded.version, record).await? {
             if !opened {
@@ -264,6 +255,7 @@ fn check_request(session: &Session, frame: &RequestAssignment, org: &Org) -> Res
         reassigned: false,
         closed_ms: None,
         attachments: 0,
+        unsigned: (0, 0),
     })
 }
 
@@ -294,7 +286,11 @@ impl Session {
         self.remember().await.map_err(code)?;
         let claim = org.verified.settings().assignment == AssignmentMode::Claim;
         if !claim {
-            relay.name(id, Which::Anybody).await?;
+            relay.name(id, Which::Anybody).await.inspect_err(|code| {
+                if *code == Code::RateLimited {
+                    relay.metrics.rate_limited.up();
+                }
+            })?;
         }
         if let Some(assignment) = relay.assignment(id, Some(req)).await.map_err(code)? {
             return Ok(assignment.into());
@@ -324,7 +320,8 @@ impl Session {
         let changed = if record.governance.is_none() && record.nominee.is_none() {
             // Not opened yet: the receipt of this request counts, since the notice may have changed meanwhile.
             let fresh = check_request(self, frame, org)?;
-            Record { requested_ms: record.requested_ms, lapsed: record.lapsed.clone(), ..fresh }
+            let (lapsed, unsigned) = (record.lapsed.clone(), record.unsigned);
+            Record { requested_ms: record.requested_ms, lapsed, unsigned, ..fresh }
         } else if record.governance.is_some() && record.nominee.is_none() && record.reassigned {
             // Those who did not accept before get another chance, except the one who has it now.
             let lapsed = record.current_agent().map(|(_, device)| device).into_iter().collect();

@@ -12,6 +12,7 @@ use sealdesk_protocol::ids::{ConversationId, DeviceKeyHash, Handle, MailboxId};
 use sealdesk_protocol::wire::StatementItem;
 use serde::{Deserialize, Serialize};
 
+use crate::clock::HOUR_MS;
 use crate::store::{Store, StoreError};
 
 /// Records in memory; beyond that they are read again.
@@ -19,6 +20,9 @@ const CACHED: usize = 20_000;
 
 /// Routing counts in hours: it is told of what is said this often.
 const ACTIVE_EVERY_MS: u64 = 5 * 60 * 1000;
+
+/// Agents named in a row without a signature; then one an hour.
+const UNSIGNED: u32 = 3;
 
 /// The agent device that the customer was told, until the customer's statement names it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -66,6 +70,8 @@ pub struct Record {
     pub closed_ms: Option<u64>,
     /// Bytes of all attachments that were announced in it.
     pub attachments: u64,
+    /// How many agents were named in a row without a signature of the customer, and when the last was given up, ms.
+    pub unsigned: (u32, u64),
 }
 
 impl Record {
@@ -78,6 +84,19 @@ impl Record {
     /// Opened, and accepted by its agent.
     pub fn is_accepted(&self) -> bool {
         self.governance.as_ref().is_some_and(Governance::is_accepted)
+    }
+
+    /// Whether one more agent may be named: a place is held and a pair is spent for whoever is named, so that after a few
+    /// without a signature the next one has to wait.
+    pub fn may_be_named(&self, now: u64) -> bool {
+        let (count, last_ms) = self.unsigned;
+        count < UNSIGNED || now >= last_ms + HOUR_MS
+    }
+
+    /// Gives up the agent who was named: the customer did not sign.
+    pub fn give_up(&self, now: u64) -> Self {
+        let unsigned = if self.nominee.is_some() { (self.unsigned.0 + 1, now) } else { self.unsigned };
+        Self { nominee: None, unsigned, ..self.clone() }
     }
 
     /// Still to be accepted by somebody.
@@ -228,6 +247,7 @@ pub(crate) mod tests {
             reassigned: false,
             closed_ms: None,
             attachments: 0,
+            unsigned: (0, 0),
         }
     }
 
@@ -238,6 +258,15 @@ pub(crate) mod tests {
         conversations.keep_and(id, 3, record(), |_| told.push(3));
         let held = conversations.keep_and(id, 2, record(), |_| told.push(2));
         assert_eq!((held.version, told), (3, vec![3]));
+    }
+
+    #[test]
+    fn three_names_without_a_signature_then_one_an_hour() {
+        let with = |unsigned| Record { unsigned, ..record() };
+        assert!(with((2, 5)).may_be_named(5));
+        assert!(!with((3, 5)).may_be_named(4 + HOUR_MS));
+        assert!(with((3, 5)).may_be_named(5 + HOUR_MS));
+        assert_eq!(with((2, 5)).give_up(9).unsigned, (2, 5), "nobody was named");
     }
 
     #[test]

@@ -91,6 +91,7 @@ fn judge(record: &Record, statement: &VerifiedStatement, org: &Org) -> Result<Ch
         }
         let nominee = check_nominee(&record, roster.agent(), org)?;
         record.nominee = None;
+        record.unsigned = (0, 0);
         record.assigned = Some(nominee.chain);
         record.governance = Some(governance);
         return Ok(Change { record, effect: Effect::Opened });
@@ -109,6 +110,7 @@ fn judge(record: &Record, statement: &VerifiedStatement, org: &Org) -> Result<Ch
         Effect::Reassigned { .. } => {
             let nominee = check_nominee(&record, governance.current().roster.agent(), org)?;
             record.nominee = None;
+            record.unsigned = (0, 0);
             record.assigned = Some(nominee.chain);
         }
         Effect::Accepted => record.nominee = None,

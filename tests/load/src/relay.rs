@@ -130,6 +130,8 @@ listen = "127.0.0.1:{port}"
 [limits]
 connections = 20000
 connections_per_prefix = 20000
+handshakes = 20000
+handshakes_per_prefix = 20000
 connects_per_minute = 1000000
 handshake_seconds = 120
 idle_seconds = 600
