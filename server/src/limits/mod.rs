@@ -24,20 +24,51 @@ const PREFIX_SHARE: u32 = 4;
 /// A burst is this many seconds of the steady rate.
 const BURST_SECONDS: u32 = 4;
 
-/// Pseudonym of an address prefix, for one day.
+/// Pseudonyms of an address' prefixes, for one day: what one customer or attacker usually has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Prefix([u8; 16]);
+pub struct Prefix {
+    /// Of the IPv4 address, or the IPv6 /64.
+    own: [u8; 16],
+    /// Of the IPv6 /48: whoever has one has 65,536 of the others.
+    wide: Option<[u8; 16]>,
+}
+
+/// A /48 may do as much as this many /64.
+const WIDE: u32 = 16;
 
 struct DailyKey {
     day: u64,
     key: Zeroizing<[u8; 32]>,
 }
 
+/// A rate of one address prefix, and of the wider one around it.
+struct ByPrefix {
+    own: DefaultKeyedRateLimiter<[u8; 16]>,
+    wide: DefaultKeyedRateLimiter<[u8; 16]>,
+}
+
+impl ByPrefix {
+    fn new(most: u32, period: Duration) -> Self {
+        let own = RateLimiter::keyed(over(most, period));
+        Self { own, wide: RateLimiter::keyed(over(most.saturating_mul(WIDE), period)) }
+    }
+
+    fn check(&self, prefix: &Prefix) -> Result<(), Exceeded> {
+        self.own.check_key(&prefix.own).map_err(|_| Exceeded)?;
+        prefix.wide.map_or(Ok(()), |wide| self.wide.check_key(&wide).map_err(|_| Exceeded))
+    }
+
+    fn tidy(&self) {
+        self.own.retain_recent();
+        self.wide.retain_recent();
+    }
+}
+
 /// Every limit of one relay.
 pub struct Limits {
     daily: Mutex<Option<DailyKey>>,
-    connects: DefaultKeyedRateLimiter<Prefix>,
-    conversations: DefaultKeyedRateLimiter<Prefix>,
+    connects: ByPrefix,
+    conversations: ByPrefix,
     device_frames: DefaultKeyedRateLimiter<DeviceKeyHash>,
     attachments: DefaultKeyedRateLimiter<DeviceKeyHash>,
     prekey_uploads: DefaultKeyedRateLimiter<DeviceKeyHash>,
@@ -92,8 +123,8 @@ impl Limits {
         };
         Self {
             daily: Mutex::new(None),
-            connects: RateLimiter::keyed(over(limits.connects_per_minute, Duration::from_secs(60))),
-            conversations: RateLimiter::keyed(over(limits.conversations_per_hour, HOUR)),
+            connects: ByPrefix::new(limits.connects_per_minute, Duration::from_secs(60)),
+            conversations: ByPrefix::new(limits.conversations_per_hour, HOUR),
             device_frames: RateLimiter::keyed(burst(limits.device_frames_per_second)),
             attachments: RateLimiter::keyed(over(limits.attachments_per_hour, HOUR)),
             prekey_uploads: RateLimiter::keyed(over(limits.prekey_uploads_per_hour, HOUR)),
@@ -107,12 +138,18 @@ impl Limits {
         }
     }
 
-    /// The pseudonym of an address' prefix: the address (IPv4) or its /64 (IPv6).
+    /// The pseudonyms of an address' prefixes: the address (IPv4), or its /64 and its /48 (IPv6).
     pub fn prefix(&self, address: IpAddr) -> Prefix {
-        let prefix = match address.to_canonical() {
-            IpAddr::V4(v4) => v4.to_bits().to_be_bytes().to_vec(),
-            IpAddr::V6(v6) => v6.octets()[..8].to_vec(),
-        };
+        match address.to_canonical() {
+            IpAddr::V4(v4) => Prefix { own: self.pseudonym(&v4.octets()), wide: None },
+            IpAddr::V6(v6) => {
+                let (own, wide) = (&v6.octets()[..8], &v6.octets()[..6]);
+                Prefix { own: self.pseudonym(own), wide: Some(self.pseudonym(wide)) }
+            }
+        }
+    }
+
+    fn pseudonym(&self, prefix: &[u8]) -> [u8; 16] {
         let day = now_ms() / DAY_MS;
         let mut daily = self.daily.lock().unwrap_or_else(PoisonError::into_inner);
         if daily.as_ref().is_none_or(|key| key.day != day) {
@@ -125,10 +162,10 @@ impl Limits {
         if let Some(key) = daily.as_ref()
             && let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(key.key.as_ref())
         {
-            mac.update(&prefix);
+            mac.update(prefix);
             out.copy_from_slice(&mac.finalize().into_bytes()[..16]);
         }
-        Prefix(out)
+        out
     }
 
     /// Counts a socket until its handshake is over. Whoever only connects uses up the share of its own prefix, and not
@@ -145,7 +182,7 @@ impl Limits {
     /// # Errors
     /// `Exceeded`: too many open, or too many new ones.
     pub fn admit(&self, prefix: Prefix) -> Result<Permit, Exceeded> {
-        self.connects.check_key(&prefix).map_err(|_| Exceeded)?;
+        self.connects.check(&prefix)?;
         Ok(Permit { prefix, _counted: self.open.admit(Some(prefix))? })
     }
 
@@ -166,7 +203,7 @@ impl Limits {
 
     /// One more conversation of an address prefix.
     pub fn conversation(&self, prefix: &Prefix) -> Result<(), Exceeded> {
-        self.conversations.check_key(prefix).map_err(|_| Exceeded)
+        self.conversations.check(prefix)
     }
 
     /// One more attachment of a device.
@@ -206,8 +243,8 @@ impl Limits {
 
     /// Forgets who has been quiet; call it every minute.
     pub fn tidy(&self) {
-        self.connects.retain_recent();
-        self.conversations.retain_recent();
+        self.connects.tidy();
+        self.conversations.tidy();
         self.device_frames.retain_recent();
         self.attachments.retain_recent();
         self.prekey_uploads.retain_recent();
@@ -245,11 +282,24 @@ mod tests {
     }
 
     #[test]
+    fn a_48_has_a_limit_of_its_own() {
+        let capped = limits(|l| l.conversations_per_hour = 1);
+        let of = |n: u16| capped.prefix(std::net::Ipv6Addr::new(0x2001, 0xdb8, 0, n, 0, 0, 0, 1).into());
+        for n in 0..16 {
+            assert!(capped.conversation(&of(n)).is_ok(), "{n}");
+            assert!(capped.conversation(&of(n)).is_err(), "the /64's");
+        }
+        assert!(capped.conversation(&of(16)).is_err(), "the /48's");
+        let elsewhere = capped.prefix("2001:db8:1::1".parse().unwrap());
+        assert!(capped.conversation(&elsewhere).is_ok());
+    }
+
+    #[test]
     fn draining_fails_closed_by_conversation_device_and_prefix() {
         let capped = limits(|l| (l.prekeys_per_conversation_hour, l.prekeys_per_device_hour) = (2, 8));
         let conversation = |n: u8| ConversationId([n; 32]);
         let (device, other) = (DeviceKeyHash([3; 32]), DeviceKeyHash([4; 32]));
-        let prefix = |n: u8| Prefix([n; 16]);
+        let prefix = |n: u8| Prefix { own: [n; 16], wide: None };
         assert!(capped.prekeys_to_assign(&conversation(1), &device).is_ok());
         assert!(capped.prekeys_to_reset(&conversation(1), &device, prefix(1)).is_ok());
         assert!(capped.prekeys_to_reset(&conversation(1), &device, prefix(2)).is_err(), "the conversation's");

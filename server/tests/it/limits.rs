@@ -138,7 +138,11 @@ async fn whoever_only_connects_shuts_out_nobody_else() {
     assert!(client_async("ws://relay/", shut_out).await.is_err(), "all handshakes are taken");
     drop((one, others));
     let freed = async {
-        while client_async("ws://relay/", TcpStream::connect(relay.address).await.unwrap()).await.is_err() {
+        loop {
+            let stream = TcpStream::connect(relay.address).await.unwrap();
+            if client_async("ws://relay/", stream).await.is_ok() {
+                break;
+            }
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
