@@ -275,6 +275,11 @@ impl Session {
         self.ratchet.expire(now)
     }
 
+    /// Drops the `count` skipped keys that expire soonest: what several sessions keep together is the caller's to bound.
+    pub fn forget_skipped(&mut self, count: usize) -> SkippedChanges {
+        self.ratchet.forget_skipped(count)
+    }
+
     /// Names of all skipped keys, for deleting a session's records.
     pub fn skipped_names(&self) -> impl Iterator<Item = &SkippedName> {
         self.ratchet.skipped_names()

@@ -2,10 +2,14 @@
 
 use sealdesk_protocol::conversation::Statement;
 use sealdesk_protocol::crypto::handshake::Preamble;
+use sealdesk_protocol::crypto::kdf::sha256;
 use sealdesk_protocol::ids::{ConversationId, DeviceKeyHash};
 use sealdesk_protocol::wire::StatementItem;
 use sealdesk_protocol::wire::envelope::Envelope;
 use serde::{Deserialize, Serialize};
+
+use std::borrow::Cow;
+use std::collections::BTreeSet;
 
 use super::context::Cx;
 use super::state::Engine;
@@ -52,10 +56,12 @@ impl Aside {
         }
     }
 
-    fn bytes(&self) -> &[u8] {
+    /// What is kept of it, for its size, for repetitions and for quarantine.
+    fn bytes(&self) -> Cow<'_, [u8]> {
         match self {
-            Self::Envelope(bytes) => bytes,
-            Self::Statement(item) => item.statement.body(),
+            Self::Envelope(bytes) => Cow::Borrowed(bytes),
+            // Certificates and consent count as well.
+            Self::Statement(item) => Cow::Owned(postcard::to_allocvec(item).unwrap_or_default()),
         }
     }
 }
@@ -105,27 +111,36 @@ const MAX_ASIDE_UNKNOWN: usize = 64;
 const MAX_ASIDE_BYTES: usize = 1 << 20;
 /// Quarantined items of one device; above it the oldest are overwritten.
 pub(super) const MAX_QUARANTINE: u64 = 256;
+/// The same of one conversation.
+pub(super) const MAX_REFUSED: u64 = 64;
 
 impl Engine {
     pub(super) fn set_aside(&mut self, cx: &mut Cx<'_>, hash: DeviceKeyHash, item: Aside) {
         let Some(device) = self.devices.get_mut(&hash) else { return };
         let Some(conversation) = item.conversation() else {
-            return self.quarantine(cx, hash, SetAsideReason::Overflow, item.bytes());
+            return self.quarantine(cx, hash, None, SetAsideReason::Overflow, &item.bytes());
         };
+        let own = item.bytes();
         let beside = device.aside.values().filter(|a| a.conversation == conversation);
-        let (count, bytes) = beside.fold((0, 0), |(n, sum), a| (n + 1, sum + a.item.bytes().len()));
+        let (mut count, mut bytes) = (0, own.len());
+        for other in beside {
+            let other = other.item.bytes();
+            if other == own {
+                return;
+            }
+            (count, bytes) = (count + 1, bytes + other.len());
+        }
         // An honest relay delivers the open statement first: what names a conversation that is not held here shares one
         // small budget, so that invented names fill nothing.
         let held = |id: &ConversationId| self.conversations.contains_key(id);
         let unknown = !held(&conversation)
             && device.aside.values().filter(|a| !held(&a.conversation)).count() >= MAX_ASIDE_UNKNOWN;
-        let full = device.aside.len() >= MAX_ASIDE
-            || unknown
-            || count >= MAX_ASIDE_EACH
-            || bytes + item.bytes().len() > MAX_ASIDE_BYTES;
+        let full =
+            device.aside.len() >= MAX_ASIDE || unknown || count >= MAX_ASIDE_EACH || bytes > MAX_ASIDE_BYTES;
         if full {
-            return self.quarantine(cx, hash, SetAsideReason::Overflow, item.bytes());
+            return self.quarantine(cx, hash, Some(conversation), SetAsideReason::Overflow, &own);
         }
+        drop(own);
         let number = device.cursor.next_aside;
         device.cursor.next_aside += 1;
         device
@@ -150,14 +165,22 @@ impl Engine {
         }
     }
 
-    /// Keeps bytes that cannot be used, with the reason.
+    /// Keeps bytes that cannot be used, with the reason: with the conversation that they came in, under its key, so that
+    /// they go with it; with the device when it is not held here.
     pub(super) fn quarantine(
         &mut self,
         cx: &Cx<'_>,
         hash: DeviceKeyHash,
+        id: Option<ConversationId>,
         reason: SetAsideReason,
         bytes: &[u8],
     ) {
+        if let Some(id) = id.filter(|id| self.conversations.contains_key(id)) {
+            // The same bytes twice take one place.
+            let place = u64::from(sha256(bytes)[0]) % MAX_REFUSED;
+            let record = QuarantineRecord { time: cx.now.wall_ms, reason, bytes: bytes.to_vec() };
+            return self.cold.push((Key::Refused(id, place), Some(id), encode(&record)));
+        }
         let Some(device) = self.devices.get_mut(&hash) else { return };
         let place = device.cursor.next_quarantine % MAX_QUARANTINE;
         device.cursor.next_quarantine += 1;
@@ -165,6 +188,15 @@ impl Engine {
         let record = QuarantineRecord { time: cx.now.wall_ms, reason, bytes: bytes.to_vec() };
         self.cold.push((Key::Quarantine(hash, place), scope, encode(&record)));
         self.mark(Key::Cursor(hash));
+    }
+
+    /// Hourly: conversations that were above the bound begin when there is room again.
+    pub(super) fn retry_waiting(&mut self, cx: &mut Cx<'_>) {
+        for hash in self.device_names() {
+            let Some(device) = self.devices.get(&hash) else { continue };
+            let waiting: BTreeSet<ConversationId> = device.aside.values().map(|a| a.conversation).collect();
+            waiting.into_iter().for_each(|id| self.open_waiting(cx, hash, id));
+        }
     }
 
     /// Hourly: what waited longer than the mailbox TTL goes to quarantine.
@@ -182,7 +214,7 @@ impl Engine {
                 if let Aside::Envelope(bytes) = &gone.item {
                     let reason =
                         SetAsideReason::Envelope(sealdesk_protocol::session::Quarantine::NoStatement);
-                    self.quarantine(cx, hash, reason, bytes);
+                    self.quarantine(cx, hash, Some(gone.conversation), reason, bytes);
                 }
             }
         }

@@ -212,9 +212,12 @@ impl Engine {
             return cx.failed(id, problem::not_accepted());
         }
         if c.record.governance.is_none() {
-            // Nobody was named: there is nothing to sign against, and nothing that anybody could read.
-            c.record.closed_here = Some(cx.now.wall_ms);
-            c.record.pending.clear();
+            // Nobody was named: there is nothing to sign against, and nothing that anybody could read. An open statement that
+            // is on its way may be stored already: what becomes of it is awaited, or the agent would wait for ever.
+            if c.record.pending.is_empty() {
+                c.record.closed_here = Some(cx.now.wall_ms);
+            }
+            c.record.closing = !c.record.pending.is_empty();
         } else {
             c.record.closing = true;
         }
@@ -279,6 +282,7 @@ impl Engine {
         keys.extend(c.held.keys().map(|m| Key::Held(conversation, *m)));
         keys.extend(c.attachments.keys().map(|m| Key::Attachment(conversation, *m)));
         keys.extend((1..=places).map(|place| Key::Message(conversation, place)));
+        keys.extend((0..super::aside::MAX_REFUSED).map(|place| Key::Refused(conversation, place)));
         for transfer in self.drop_transfers(cx, &conversation) {
             keys.push(Key::Transfer(conversation, transfer));
         }
@@ -304,6 +308,8 @@ impl Engine {
             }
             device.record.deleted.push(deletion_mark(&conversation));
             let hash = device.public.hash();
+            let waiting = device.aside.extract_if(.., |_, a| a.conversation == conversation);
+            keys.extend(waiting.map(|(number, _)| Key::SetAside(hash, number)));
             self.mark(Key::Device(hash));
         }
         self.conversations.remove(&conversation);

@@ -84,7 +84,7 @@ impl Engine {
         let message = MessageId { device: incoming.sender, counter: content.counter };
         if content.counter <= head.counter {
             if self.known_content(&id, &message, &incoming.bytes) == Some(false) {
-                self.quarantine(cx, hash, SetAsideReason::Equivocation, &incoming.bytes);
+                self.quarantine(cx, hash, Some(id), SetAsideReason::Equivocation, &incoming.bytes);
                 cx.problem(Some(id), problem::equivocation());
             } else {
                 self.receipt_repetition(cx, id, incoming.sender);
@@ -131,7 +131,7 @@ impl Engine {
             Ok(kind) => self.show_message(cx, id, message, content, kind, incoming.weak),
             // Counted and receipted, so that it is not sent for ever; kept for people who look into it.
             Err(_) => {
-                self.quarantine(cx, hash, SetAsideReason::Content, &incoming.bytes);
+                self.quarantine(cx, hash, Some(id), SetAsideReason::Content, &incoming.bytes);
                 cx.problem(Some(id), problem::set_aside(SetAsideReason::Content));
             }
         }

@@ -268,6 +268,7 @@ impl Engine {
         c.sessions.insert(number, SessionEntry { session, peer, created: cx.now.wall_ms });
         self.mark(Key::Session(id, number));
         self.send_in(id, peer, number);
+        self.bound_sessions(id, &peer);
     }
 }
 

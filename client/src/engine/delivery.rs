@@ -1,6 +1,7 @@
 //! What comes out of the mailbox (§9.4): state, content, position and ids change in one write, then it is acknowledged.
 //!
-//! 1. Position: everything up to the last one is known; repetitions by hash are acknowledged and receipted anew.
+//! 1. Position: says what to acknowledge, and nothing else. The relay chooses it: a high one that it invents makes nobody
+//!    skip or delete what comes later. Repetitions are known by their hash; they are acknowledged and receipted anew.
 //! 2. Session: by its id, or by the preamble of a handshake, whose statement has to be known.
 //! 3. Decryption; what fails goes to quarantine with a reason, and the position moves all the same (§9.8).
 //! 4. `roster_check`, then the content (see `contents`).
@@ -55,9 +56,6 @@ impl Engine {
             return;
         }
         device.link.ack_due = true;
-        if deliver.position.seq <= cursor.position.seq {
-            return;
-        }
         cursor.position = deliver.position;
         self.mark(Key::Cursor(hash));
         match deliver.item {
@@ -69,19 +67,31 @@ impl Engine {
 
     pub(super) fn receive_envelope(&mut self, cx: &mut Cx<'_>, hash: DeviceKeyHash, bytes: &[u8]) {
         let digest = Envelope::hash(bytes);
-        let Ok(envelope) = Envelope::decode(bytes) else {
-            return self.set_quarantine(cx, hash, None, Quarantine::Malformed, bytes);
-        };
+        let envelope = Envelope::decode(bytes);
         if self.devices.get(&hash).is_some_and(|d| d.seen.contains(&digest)) {
-            return self.repeated(cx, &envelope.session);
-        }
-        match self.open_envelope(cx, hash, &envelope) {
-            Landed::Content(id, incoming) => {
-                self.remember(hash, SeenEntry { time: cx.now.wall_ms, hash: half(&digest), content: None });
-                self.judge_content(cx, hash, id, incoming);
+            if let Ok(envelope) = envelope {
+                self.repeated(cx, &envelope.session);
             }
+            return;
+        }
+        let landed = match &envelope {
+            Ok(envelope) => self.open_envelope(cx, hash, envelope),
+            Err(_) => Landed::Refused(None, Quarantine::Malformed),
+        };
+        // What may open when something before it has come is judged anew when it is repeated.
+        let again =
+            matches!(landed, Landed::Wait | Landed::Refused(_, Quarantine::NoHeaderKey | Quarantine::Skip));
+        if !again {
+            self.remember(hash, SeenEntry { time: cx.now.wall_ms, hash: half(&digest), content: None });
+        }
+        match landed {
+            Landed::Content(id, incoming) => self.judge_content(cx, hash, id, incoming),
             Landed::Wait => self.set_aside(cx, hash, Aside::Envelope(bytes.to_vec())),
-            Landed::Refused(_, Quarantine::Duplicate) => self.repeated(cx, &envelope.session),
+            Landed::Refused(_, Quarantine::Duplicate) => {
+                if let Ok(envelope) = envelope {
+                    self.repeated(cx, &envelope.session);
+                }
+            }
             Landed::Refused(id, reason) => self.set_quarantine(cx, hash, id, reason, bytes),
         }
     }
@@ -137,6 +147,9 @@ impl Engine {
     pub(super) fn mark_skipped(&mut self, id: ConversationId, session: SessionId, changes: &SkippedChanges) {
         for name in changes.added.iter().chain(&changes.removed) {
             self.mark(Key::Skipped(id, session, name.to_bytes()));
+        }
+        if !changes.added.is_empty() {
+            self.bound_skipped(id, session);
         }
     }
 
@@ -219,6 +232,7 @@ impl Engine {
         self.mark(Key::Session(id, session));
         self.mark_skipped(id, session, &accepted.opened.changes);
         self.choose_session(id, sender, session);
+        self.bound_sessions(id, &sender);
         Landed::Content(id, incoming(sender, accepted.opened, weak))
     }
 
@@ -280,7 +294,7 @@ impl Engine {
         incoming: Incoming,
     ) -> bool {
         let Ok(content) = Content::decode(&incoming.bytes) else {
-            self.quarantine(cx, hash, SetAsideReason::Content, &incoming.bytes);
+            self.quarantine(cx, hash, Some(id), SetAsideReason::Content, &incoming.bytes);
             cx.problem(Some(id), problem::set_aside(SetAsideReason::Content));
             return false;
         };
@@ -309,11 +323,11 @@ impl Engine {
                 self.write_uncounted(cx, id, from, &answer);
             }
             (Verdict::Fork, _) => {
-                self.quarantine(cx, hash, SetAsideReason::Fork, &incoming.bytes);
+                self.quarantine(cx, hash, Some(id), SetAsideReason::Fork, &incoming.bytes);
                 cx.problem(Some(id), problem::fork());
             }
             (Verdict::NotListed, _) => {
-                self.quarantine(cx, hash, SetAsideReason::NotListed, &incoming.bytes);
+                self.quarantine(cx, hash, Some(id), SetAsideReason::NotListed, &incoming.bytes);
                 cx.problem(Some(id), problem::set_aside(SetAsideReason::NotListed));
             }
             (_, None) | (Verdict::Accept, _) => {}
@@ -343,14 +357,14 @@ impl Engine {
         let Some(c) = self.conversations.get_mut(&id) else { return };
         if let Some(known) = c.held.get(&key) {
             if known.bytes != incoming.bytes {
-                self.quarantine(cx, hash, SetAsideReason::Equivocation, &incoming.bytes);
+                self.quarantine(cx, hash, Some(id), SetAsideReason::Equivocation, &incoming.bytes);
                 cx.problem(Some(id), problem::equivocation());
             }
             return;
         }
         let bytes: usize = c.held.values().map(|h| h.bytes.len()).sum();
         if c.held.len() >= MAX_HELD || bytes + incoming.bytes.len() > MAX_HELD_BYTES {
-            self.quarantine(cx, hash, SetAsideReason::Overflow, &incoming.bytes);
+            self.quarantine(cx, hash, Some(id), SetAsideReason::Overflow, &incoming.bytes);
             return cx.problem(Some(id), problem::set_aside(SetAsideReason::Overflow));
         }
         let held = Held {
@@ -401,7 +415,7 @@ impl Engine {
         reason: Quarantine,
         bytes: &[u8],
     ) {
-        self.quarantine(cx, hash, SetAsideReason::Envelope(reason), bytes);
+        self.quarantine(cx, hash, id, SetAsideReason::Envelope(reason), bytes);
         cx.problem(id, problem::set_aside(reason));
     }
 }

@@ -68,7 +68,10 @@ impl Engine {
         }
         let secret = DeviceSecret::generate(cx.rng);
         let hash = secret.hash();
-        self.devices.insert(hash, Device::new(secret, None));
+        let mut device = Device::new(secret, None);
+        // What was deleted here stays deleted.
+        device.record.deleted = self.devices.get(&old).map(|d| d.record.deleted.clone()).unwrap_or_default();
+        self.devices.insert(hash, device);
         self.meta.owner = StoredOwner::Agent { device: hash };
         for key in [Key::Meta, Key::Device(hash), Key::Cursor(hash)] {
             self.mark(key);

@@ -59,11 +59,9 @@ impl Engine {
             .map(|s| s.session.id())
             .collect();
         for session in gone {
-            let Some(entry) = c.sessions.remove(&session) else { continue };
-            self.dirty.insert(Key::Session(id, session));
-            let names = entry.session.skipped_names().map(|n| Key::Skipped(id, session, n.to_bytes()));
-            self.dirty.extend(names);
+            self.drop_session(id, session);
         }
+        let Some(c) = self.conversations.get_mut(&id) else { return };
         let mut changed = Vec::new();
         for (session, entry) in &mut c.sessions {
             let changes = entry.session.expire(now);

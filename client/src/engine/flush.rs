@@ -2,6 +2,7 @@
 
 use rand_core::CryptoRng;
 use sealdesk_protocol::ids::ConversationId;
+use sealdesk_protocol::session::SkippedName;
 use zeroize::Zeroizing;
 
 use super::records::{Generation, PrekeyRecord, SessionRecord, SkippedRecord, StoredCursor};
@@ -58,7 +59,8 @@ impl Engine {
             | Key::Held(c, _)
             | Key::Transfer(c, _)
             | Key::Attachment(c, _)
-            | Key::Message(c, _) => Some(*c),
+            | Key::Message(c, _)
+            | Key::Refused(c, _) => Some(*c),
         }
     }
 
@@ -88,8 +90,7 @@ impl Engine {
             }),
             Key::Skipped(c, s, name) => {
                 let session = &conversation(c)?.sessions.get(s)?.session;
-                let name = session.skipped_names().find(|n| n.to_bytes() == *name)?;
-                let stored = session.skipped(name)?;
+                let stored = session.skipped(&SkippedName::from_bytes(name))?;
                 Some(encode(&SkippedRecord { session: *s, stored }))
             }
             Key::Content(c, n) => conversation(c)?.contents.get(n).map(encode),
@@ -97,7 +98,9 @@ impl Engine {
             Key::Held(c, m) => conversation(c)?.held.get(m).map(encode),
             Key::Attachment(c, m) => conversation(c)?.attachments.get(m).map(encode),
             Key::Transfer(_, blob) => self.transfers.get(blob)?.record().map(encode),
-            Key::Generation | Key::Wrapped(_) | Key::Message(..) | Key::Quarantine(..) => None,
+            Key::Generation | Key::Wrapped(_) | Key::Message(..) | Key::Quarantine(..) | Key::Refused(..) => {
+                None
+            }
         }
     }
 }

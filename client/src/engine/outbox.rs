@@ -352,8 +352,11 @@ impl Engine {
             return self.tell_once(cx, *id, code);
         }
         self.drop_envelope(id, order);
+        // Only what this device knows by itself ends a content: the relay's word alone would leave a hole in the counters,
+        // behind which the other side shows nothing any more.
         let over = matches!(code, Code::UnknownConversation | Code::NotListed | Code::Closed);
-        if counter > 0 && over {
+        let closed = self.conversations.get(id).is_some_and(|c| c.is_closed());
+        if counter > 0 && over && closed {
             self.give_up(cx, *id, counter);
         } else if counter > 0 {
             self.send_anew(cx, *id, counter);

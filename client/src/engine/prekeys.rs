@@ -14,10 +14,16 @@ const DAY: u64 = 24 * 60 * 60 * 1000;
 pub(super) const ROTATION: u64 = 7 * DAY;
 /// Mailbox TTL as long as no relay named its own, ms.
 pub(super) const DEFAULT_TTL: u64 = 30 * DAY;
-/// How long a published pair may be used by others, ms.
+/// How long a published one-time pair may be used by others, ms. A last-resort pair, which many use, ends with the rotation
+/// after its own: until then the relay may hand it out whatever was uploaded since.
 const LIFE: u64 = 90 * DAY;
-/// Most one-time pairs kept: an upload whose answer was lost leaves pairs that nobody may ever use.
-const MAX_KEPT: usize = 400;
+/// Uploads wait for this long when a day's pairs are used up, ms.
+const ENOUGH: u64 = 60 * 60 * 1000;
+
+/// Unused one-time pairs made in one day, and kept in all, in full supplies. The relay says how many are left: whatever it
+/// says, a pair that it handed out lives for days.
+const SUPPLIES_A_DAY: usize = 4;
+const SUPPLIES_KEPT: usize = 20;
 
 /// One-time pairs: how many the relay is to hold, and below how many it is topped up.
 fn target(device: &Device) -> (u16, u16) {
@@ -54,9 +60,16 @@ impl Engine {
             return;
         }
         let upload_last = rotate || online.last_resort != in_force;
+        let young = |p: &&PrekeySecret| p.kind() == PrekeyKind::OneTime && p.created() + DAY > cx.now.wall_ms;
+        let today = device.prekeys.values().filter(young).count();
+        let room = (usize::from(most) * SUPPLIES_A_DAY).saturating_sub(today);
         online.topping_up = online.one_time_left < if online.topping_up { most } else { least };
         let missing = if online.topping_up { most.saturating_sub(online.one_time_left) } else { 0 };
-        if !upload_last && missing == 0 {
+        if missing > 0 && room == 0 {
+            online.publish_at = cx.now.mono_ms + ENOUGH;
+        }
+        let count = usize::from(missing).min(MAX_PREKEYS).min(room);
+        if !upload_last && count == 0 {
             return;
         }
         online.publishing = true;
@@ -69,7 +82,6 @@ impl Engine {
                 self.mark(Key::Device(hash));
             }
         }
-        let count = usize::from(missing).min(MAX_PREKEYS);
         let ids: Vec<PrekeyId> =
             (0..count).filter_map(|_| self.make_prekey(cx, hash, PrekeyKind::OneTime)).collect();
         let Some(device) = self.devices.get_mut(&hash) else { return };
@@ -81,13 +93,17 @@ impl Engine {
         if let Some(online) = device.link.online_mut() {
             online.last_resort = in_force;
         }
-        self.drop_surplus(&hash);
+        self.drop_surplus(&hash, usize::from(most) * SUPPLIES_KEPT);
         self.send(cx, hash, PublishPrekeys { req, last_resort, one_time });
     }
 
     fn make_prekey(&mut self, cx: &mut Cx<'_>, hash: DeviceKeyHash, kind: PrekeyKind) -> Option<PrekeyId> {
         let now = cx.now.wall_ms;
-        let pair = PrekeySecret::generate(kind, now, now + LIFE, cx.rng);
+        let life = match kind {
+            PrekeyKind::LastResort => 2 * ROTATION,
+            PrekeyKind::OneTime => LIFE,
+        };
+        let pair = PrekeySecret::generate(kind, now, now + life, cx.rng);
         let id = pair.id();
         self.devices.get_mut(&hash)?.prekeys.insert(id, pair);
         self.mark(Key::Prekey(hash, id));
@@ -95,7 +111,7 @@ impl Engine {
     }
 
     /// The oldest one-time pairs above the bound.
-    fn drop_surplus(&mut self, hash: &DeviceKeyHash) {
+    fn drop_surplus(&mut self, hash: &DeviceKeyHash, most: usize) {
         let Some(device) = self.devices.get_mut(hash) else { return };
         let mut one_time: Vec<(u64, PrekeyId)> = device
             .prekeys
@@ -104,7 +120,7 @@ impl Engine {
             .map(|p| (p.created(), p.id()))
             .collect();
         one_time.sort_unstable();
-        let surplus = one_time.len().saturating_sub(MAX_KEPT);
+        let surplus = one_time.len().saturating_sub(most);
         for (_, id) in one_time.into_iter().take(surplus) {
             device.prekeys.remove(&id);
             self.dirty.insert(Key::Prekey(*hash, id));
@@ -114,7 +130,8 @@ impl Engine {
     /// Hourly: pairs past their use. Rotated last-resort pairs stay for the mailbox TTL and one rotation.
     pub(super) fn expire_prekeys(&mut self, now: u64) {
         for (hash, device) in &mut self.devices {
-            let kept = device.ttl() + ROTATION;
+            // First flights wait in the mailbox for its TTL; a relay that claims a longer one keeps no secret alive.
+            let kept = device.ttl().min(DEFAULT_TTL) + ROTATION;
             let current = device.record.last_resort;
             let gone: Vec<PrekeyId> = device
                 .prekeys

@@ -25,8 +25,14 @@ use crate::vault::Key;
 pub(super) const GAP_LASTS: u64 = 5 * 60 * 1000;
 /// Own resets of one session keep this distance, ms.
 const RESET_DISTANCE: u64 = 60 * 60 * 1000;
-/// Notes of resets that are remembered.
+/// Notes of resets of one device that are remembered; and that are taken of a peer in a day: an honest one makes one an
+/// hour. Each of its new sessions seals everything unreceipted anew.
 const MAX_MARKS: usize = 32;
+const DAY: u64 = 24 * 60 * 60 * 1000;
+/// Sessions with one peer that stay readable.
+const MAX_SESSIONS: usize = 8;
+/// Skipped keys of all sessions of a conversation.
+const MAX_SKIPPED: usize = 2_000;
 
 impl Conversation {
     /// Epoch number and generation of a session, for comparison.
@@ -189,16 +195,68 @@ impl Engine {
 
     fn remember_reset(&mut self, id: &ConversationId, mark: ResetMark) {
         let Some(c) = self.conversations.get_mut(id) else { return };
-        if c.record.resets.len() >= MAX_MARKS {
-            c.record.resets.remove(0);
+        let (own, roster) = (c.record.device, c.record.governance.as_ref().map(|g| &g.current().roster));
+        let listed = |device: &DeviceKeyHash| {
+            *device == own || roster.is_some_and(|roster| roster.get(device).is_some())
+        };
+        c.record.resets.retain(|m| listed(&m.by));
+        // Each device's own notes: a peer's many do not push out ours, nor the distance between them.
+        if c.record.resets.iter().filter(|m| m.by == mark.by).count() >= MAX_MARKS
+            && let Some(oldest) = c.record.resets.iter().position(|m| m.by == mark.by)
+        {
+            c.record.resets.remove(oldest);
         }
         c.record.resets.push(mark);
         self.mark(Key::Conversation(*id));
     }
 
-    /// The peer's note: its new session may be answered now.
+    /// The peer's note: its new session may be answered now, unless it makes too many.
     pub(super) fn peer_reset(&mut self, id: ConversationId, mark: ResetMark) {
-        self.remember_reset(&id, mark);
+        let since = mark.at.saturating_sub(DAY);
+        let Some(c) = self.conversations.get(&id) else { return };
+        if c.record.resets.iter().filter(|m| m.by == mark.by && m.at > since).count() < MAX_MARKS {
+            self.remember_reset(&id, mark);
+        }
+    }
+
+    /// A session more: of those with one peer the oldest go, never the one that we send in.
+    pub(super) fn bound_sessions(&mut self, id: ConversationId, peer: &DeviceKeyHash) {
+        let Some(c) = self.conversations.get(&id) else { return };
+        let mut readable: Vec<_> = c
+            .sessions
+            .values()
+            .filter(|s| s.peer == *peer)
+            .map(|s| (c.sending(peer) == Some(s.session.id()), c.rank(&s.session), s.created, s.session.id()))
+            .collect();
+        readable.sort_unstable();
+        let over = readable.len().saturating_sub(MAX_SESSIONS);
+        readable.into_iter().take(over).for_each(|(.., session)| self.drop_session(id, session));
+    }
+
+    /// A session is gone, with the keys of what it skipped.
+    pub(super) fn drop_session(&mut self, id: ConversationId, session: SessionId) {
+        let entry = self.conversations.get_mut(&id).and_then(|c| c.sessions.remove(&session));
+        let Some(entry) = entry else { return };
+        self.mark(Key::Session(id, session));
+        for name in entry.session.skipped_names() {
+            self.mark(Key::Skipped(id, session, name.to_bytes()));
+        }
+    }
+
+    /// Skipped keys more, in this session: the oldest of the other sessions go.
+    pub(super) fn bound_skipped(&mut self, id: ConversationId, session: SessionId) {
+        let Some(c) = self.conversations.get_mut(&id) else { return };
+        let all: usize = c.sessions.values().map(|s| s.session.skipped_names().count()).sum();
+        let mut over = all.saturating_sub(MAX_SKIPPED);
+        let mut others: Vec<_> = c.sessions.values_mut().filter(|s| s.session.id() != session).collect();
+        others.sort_by_key(|s| s.created);
+        let mut changes = Vec::new();
+        for entry in others {
+            let gone = entry.session.forget_skipped(over).removed;
+            over -= gone.len();
+            changes.extend(gone.iter().map(|name| Key::Skipped(id, entry.session.id(), name.to_bytes())));
+        }
+        self.dirty.extend(changes);
     }
 
     /// Our note was refused: the session that it announced will not be answered.

@@ -5,18 +5,26 @@
 
 use sealdesk_protocol::conversation::governance::Effect;
 use sealdesk_protocol::conversation::statements::{Action, Statement};
-use sealdesk_protocol::conversation::{ConsentReceipt, Governance, Member, Refusal, VerifiedStatement};
+use sealdesk_protocol::conversation::{
+    ConsentReceipt, Governance, Member, Refusal, Roster, VerifiedStatement,
+};
+use sealdesk_protocol::crypto::certificate::DAY;
 use sealdesk_protocol::crypto::identity::{DevicePublic, SignedBytes};
+use sealdesk_protocol::crypto::kdf::sha256;
 use sealdesk_protocol::ids::{ConversationId, DeviceKeyHash};
 use sealdesk_protocol::wire::{Addressed, Code, PostStatement, StatementItem};
 
 use super::aside::{Aside, SetAsideReason};
 use super::context::Cx;
 use super::link::Request;
-use super::records::{ConversationRecord, Counters, Pending, ResetMark, Side};
+use super::records::{ConversationRecord, Counters, Pending, ResetMark, SeenEntry, Side};
+use super::seen::half;
 use super::state::{Conversation, Engine};
 use super::{Problem, problem};
 use crate::vault::Key;
+
+/// Conversations that begin in a day and that this agent has not accepted: ten times its capacity, and no fewer.
+const MIN_UNACCEPTED: usize = 200;
 
 /// What became of a statement from the mailbox.
 enum Outcome {
@@ -126,26 +134,29 @@ impl Engine {
         }
         let closes =
             Statement::peek(&pending.statement).is_ok_and(|s| matches!(s.action, Action::Close { .. }));
-        if pending.named.as_ref().is_some_and(|n| n.epoch > 1) {
-            c.record.reassignments = c.record.reassignments.saturating_sub(1);
+        if c.record.closing && c.record.governance.is_none() {
+            // Asked to close while the open statement was on its way: nobody will ever read anything.
+            c.record.closed_here = Some(cx.now.wall_ms);
+            c.record.closing = false;
         }
         c.waits.changed = true;
         self.mark(Key::Conversation(id));
         if let Ok(Action::Reset { new, .. }) = Statement::peek(&pending.statement).map(|s| s.action) {
             self.reset_refused(&id, new);
         }
-        self.give_up_lost(cx, &id);
+        self.keep_lost(cx, &id);
         // Both sides closed at once: nothing is wrong.
         if !(closes && code == Code::Closed) {
             cx.problem(Some(id), Problem::from(code));
         }
     }
 
-    /// What was written while the acceptance was on its way is given up when the conversation goes to somebody else.
-    fn give_up_lost(&mut self, cx: &mut Cx<'_>, id: &ConversationId) {
+    /// What was written while the acceptance was on its way does not arrive when the conversation goes to somebody else. It
+    /// is kept, because counters are contiguous and the conversation may come back.
+    fn keep_lost(&mut self, cx: &mut Cx<'_>, id: &ConversationId) {
         let Some(c) = self.conversations.get(id).filter(|c| c.record.lost) else { return };
         let waiting: Vec<u64> = c.contents.keys().copied().collect();
-        waiting.into_iter().for_each(|counter| self.give_up(cx, *id, counter));
+        waiting.into_iter().for_each(|counter| self.send_anew(cx, *id, counter));
     }
 
     fn apply(&mut self, id: ConversationId, verified: &VerifiedStatement) -> Result<Effect, Refusal> {
@@ -176,13 +187,17 @@ impl Engine {
                     }
                 } else {
                     c.record.lost = !c.lists_us();
-                    self.give_up_lost(cx, &id);
+                    self.keep_lost(cx, &id);
                 }
             }
             Effect::Opened if c.record.side == Side::Agent => {
                 c.waits.accept_at = Some(cx.now.mono_ms + 2_000)
             }
-            Effect::Closed => c.record.closing = false,
+            Effect::Closed => {
+                c.record.closing = false;
+                // What the relay refused before it said why is judged anew.
+                c.waits.send_at = 0;
+            }
             _ => {}
         }
         self.mark(Key::Conversation(id));
@@ -206,15 +221,69 @@ impl Engine {
 
     /// A statement of the mailbox.
     pub(super) fn receive_statement(&mut self, cx: &mut Cx<'_>, hash: DeviceKeyHash, item: StatementItem) {
+        // With everything that came along: another certificate or consent is judged anew.
+        let digest = sha256(&postcard::to_allocvec(&item).unwrap_or_default());
+        if self.devices.get(&hash).is_some_and(|d| d.seen.contains(&digest)) {
+            return;
+        }
+        let conversation = Statement::peek(&item.statement).ok().map(|s| s.conversation);
         match self.judge(cx, hash, &item) {
             Outcome::Applied | Outcome::Ignored => {}
-            Outcome::Wait => self.set_aside(cx, hash, Aside::Statement(Box::new(item))),
+            Outcome::Wait => {
+                self.set_aside(cx, hash, Aside::Statement(Box::new(item)));
+                if let Some(id) = conversation {
+                    self.open_waiting(cx, hash, id);
+                }
+            }
             Outcome::Refused(problem) => {
-                let conversation = Statement::peek(&item.statement).ok().map(|s| s.conversation);
-                self.quarantine(cx, hash, SetAsideReason::Statement, item.statement.body());
-                cx.problem(conversation.filter(|id| self.conversations.contains_key(id)), problem);
+                self.remember(hash, SeenEntry { time: cx.now.wall_ms, hash: half(&digest), content: None });
+                let conversation = conversation.filter(|id| self.conversations.contains_key(id));
+                self.quarantine(cx, hash, conversation, SetAsideReason::Statement, item.statement.body());
+                cx.problem(conversation, problem);
             }
         }
+    }
+
+    /// A conversation of which only set-aside statements are known begins when one of them lists this device.
+    pub(super) fn open_waiting(&mut self, cx: &mut Cx<'_>, hash: DeviceKeyHash, id: ConversationId) {
+        if !self.is_agent() || self.conversations.contains_key(&id) {
+            return;
+        }
+        let Some(device) = self.devices.get(&hash) else { return };
+        let waiting = device.aside.values().filter(|a| a.conversation == id);
+        let statements = waiting.filter_map(|a| match &a.item {
+            Aside::Statement(item) => Some((a.number, item, Statement::peek(&item.statement).ok()?)),
+            Aside::Envelope(_) => None,
+        });
+        let (mut open, mut listed) = (None, false);
+        for (number, item, peeked) in statements {
+            listed |= peeked.action.roster().is_some_and(|roster| roster.get(&hash).is_some());
+            if matches!(peeked.action, Action::Open { .. }) {
+                open = Some((number, item.clone(), peeked));
+            }
+        }
+        let Some((number, item, peeked)) = open.filter(|_| listed && self.may_begin(cx)) else { return };
+        if let Some(device) = self.devices.get_mut(&hash) {
+            device.aside.remove(&number);
+        }
+        self.mark(Key::SetAside(hash, number));
+        if let Outcome::Refused(problem) = self.begin(cx, hash, &item, &peeked) {
+            self.quarantine(cx, hash, None, SetAsideReason::Statement, item.statement.body());
+            cx.problem(None, problem);
+        }
+    }
+
+    /// Whether one more conversation may begin: a relay that invents customers fills nobody's vault. What is above the bound
+    /// waits like other statements.
+    fn may_begin(&self, cx: &Cx<'_>) -> bool {
+        let since = cx.now.wall_ms.saturating_sub(DAY);
+        let young = |c: &&Conversation| {
+            c.record.side == Side::Agent
+                && c.counters.updated > since
+                && c.record.governance.as_ref().is_none_or(|g| !g.is_accepted())
+        };
+        let most = usize::from(self.meta.availability.capacity).saturating_mul(10).max(MIN_UNACCEPTED);
+        self.conversations.values().filter(young).count() < most
     }
 
     fn judge(&mut self, cx: &mut Cx<'_>, hash: DeviceKeyHash, item: &StatementItem) -> Outcome {
@@ -238,7 +307,16 @@ impl Engine {
         if self.was_deleted(&hash, &id) {
             return Outcome::Ignored;
         }
-        let known = self.conversations.get(&id).filter(|c| c.record.device == hash);
+        // What this device signed counts when the relay says that it is stored, and only then: a statement that it refused
+        // and delivers all the same would bring in a reader whom nobody waited for.
+        if peeked.signer == hash {
+            return Outcome::Ignored;
+        }
+        let known = self.conversations.get(&id);
+        if known.is_some_and(|c| c.record.device != hash) {
+            // Of the device before this one (§9.2): it stays as it is.
+            return Outcome::Ignored;
+        }
         let Some(governance) = known.map(|c| c.record.governance.as_ref()) else {
             return match (&peeked.action, self.is_agent()) {
                 (Action::Open { .. }, true) => self.judge_open(cx, hash, item, &peeked),
@@ -276,8 +354,9 @@ impl Engine {
             Err(Refusal::Known) => Outcome::Ignored,
             Err(Refusal::Gap) => Outcome::Wait,
             Err(Refusal::Fork) => Outcome::Refused(problem::fork()),
-            // Two sides did the same at once: the first one counts, and nothing is wrong.
-            Err(Refusal::Closed | Refusal::Assignment) => Outcome::Ignored,
+            // Two sides did the same at once: the first one counts. Or an earlier reset comes again, after a restore of the
+            // relay. Nothing is wrong.
+            Err(Refusal::Closed | Refusal::Assignment | Refusal::Generation) => Outcome::Ignored,
             Err(refusal) => Outcome::Refused(problem::statement(refusal)),
         }
     }
@@ -291,7 +370,11 @@ impl Engine {
         verified: &VerifiedStatement,
     ) -> Option<Problem> {
         let roster = verified.get().action.roster();
-        let customer = self.conversations.get(id).is_some_and(|c| c.record.side == Side::Customer);
+        let c = self.conversations.get(id)?;
+        let customer = c.record.side == Side::Customer;
+        if !customer && roster.is_some_and(|roster| !self.lists_as_certified(&c.record.device, roster)) {
+            return Some(problem::statement(Refusal::Roster));
+        }
         let chain = match (&item.agent, roster) {
             (Some(chain), _) => chain,
             (None, Some(roster)) if customer => {
@@ -311,9 +394,13 @@ impl Engine {
                 let other = |m: &Member| {
                     m.device != *certificate.device() || m.agent.as_ref() != Some(certificate.agent())
                 };
-                // Another device's certificates say nothing about the one that is listed.
+                // Another device's certificates, or another agent's, say nothing about the one that is listed.
                 if roster.is_some_and(|r| other(r.agent())) {
                     return customer.then(|| problem::statement(Refusal::Roster));
+                }
+                let current = self.conversations.get(id)?.record.governance.as_ref().map(|g| g.current());
+                if roster.is_none() && current.is_none_or(|current| other(current.roster.agent())) {
+                    return None;
                 }
                 let chain = chain.clone();
                 self.remember_agent(id, &chain, &certificate);
@@ -324,8 +411,27 @@ impl Engine {
         }
     }
 
-    /// A conversation that the customer opened with this agent's device.
+    /// A conversation that was opened with this agent's device begins; with another one's, a reassignment to this device has
+    /// to follow first.
     fn judge_open(
+        &mut self,
+        cx: &mut Cx<'_>,
+        hash: DeviceKeyHash,
+        item: &StatementItem,
+        peeked: &Statement,
+    ) -> Outcome {
+        let mine = peeked.action.roster().is_some_and(|roster| roster.get(&hash).is_some());
+        if mine && self.may_begin(cx) { self.begin(cx, hash, item, peeked) } else { Outcome::Wait }
+    }
+
+    /// Whether a roster that lists this device lists it as the agent that its certificate names.
+    fn lists_as_certified(&self, hash: &DeviceKeyHash, roster: &Roster) -> bool {
+        let own = self.devices.get(hash).and_then(|d| d.certificate.as_ref());
+        let named = roster.get(hash).and_then(|m| m.agent.as_ref());
+        named.is_none_or(|named| own.is_none_or(|own| own.agent() == named))
+    }
+
+    fn begin(
         &mut self,
         cx: &mut Cx<'_>,
         hash: DeviceKeyHash,
@@ -348,13 +454,11 @@ impl Engine {
         if let Err(problem) = check_consent(item.consent.as_ref(), consent, peeked, &customer) {
             return Outcome::Refused(problem);
         }
-        let Some(own) = self.devices.get(&hash) else { return Outcome::Ignored };
-        let named = roster.agent();
-        let mine = named.device == own.public;
-        let as_certified = own.certificate.as_ref().is_none_or(|c| named.agent.as_ref() == Some(c.agent()));
-        if mine && !as_certified {
+        if !self.lists_as_certified(&hash, roster) {
             return refuse(Refusal::Roster);
         }
+        let Some(own) = self.devices.get(&hash) else { return Outcome::Ignored };
+        let mine = roster.agent().device == own.public;
         let id = peeked.conversation;
         let own_chain = own.record.chain.clone();
         let certificate = own.certificate.clone();
@@ -362,7 +466,7 @@ impl Engine {
         let record = ConversationRecord {
             governance: Some(governance),
             consent: item.consent.clone(),
-            // Opened with another agent: kept, because a reassignment to this device may follow.
+            // Opened with another agent: the reassignment to this device is applied next.
             lost: !mine,
             ..ConversationRecord::new(id, hash, Side::Agent, topic.clone(), language.clone(), peeked.time)
         };

@@ -84,6 +84,7 @@ impl Engine {
     fn upkeep(&mut self, cx: &mut Cx<'_>) {
         self.check_certificates(cx);
         self.expire_prekeys(cx.now.wall_ms);
+        self.retry_waiting(cx);
         self.expire_aside(cx);
         self.expire_conversations(cx);
     }

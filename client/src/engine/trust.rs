@@ -1,7 +1,8 @@
 //! Whom this device believes: the organisation, its agents' certificates, its revocations (§3).
 
 use sealdesk_protocol::crypto::certificate::{
-    AgentRole, CertificateChain, CertificateError, VerifiedCertificate,
+    AgentRole, CertificateChain, CertificateError, DeviceCertificate, IssuerCertificate, MAX_CERTIFICATE,
+    VerifiedCertificate,
 };
 use sealdesk_protocol::ids::{ConversationId, DeviceKeyHash, Handle};
 use sealdesk_protocol::org::VerifiedOrg;
@@ -273,8 +274,10 @@ impl Engine {
             roles: certificate.certificate().roles.clone(),
             new_device: certificate.is_new_device(),
         };
+        let older = |k: &Known| k.device == known.device && made(&k.chain) > made(&known.chain);
         if let Some(conversation) = self.conversations.get_mut(id)
             && !conversation.record.known.contains(&known)
+            && !conversation.record.known.iter().any(older)
         {
             conversation.record.known.retain(|k| k.device != known.device);
             conversation.record.known.push(known);
@@ -282,6 +285,13 @@ impl Engine {
             self.mark(Key::Conversation(*id));
         }
     }
+}
+
+/// Which of two chains of a device was made later: by a later issuer, then from a later time on.
+fn made(chain: &CertificateChain) -> Option<(u32, u64, u64, u64)> {
+    let issuer: IssuerCertificate = chain.issuer.peek(MAX_CERTIFICATE).ok()?;
+    let device: DeviceCertificate = chain.device.peek(MAX_CERTIFICATE).ok()?;
+    Some((issuer.root_version, issuer.serial, device.not_before, device.serial))
 }
 
 /// Same organisation, no lower version, no return to `log: none`.

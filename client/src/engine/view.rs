@@ -106,7 +106,7 @@ impl Engine {
 
     /// Computed once for each peer: it is slow on purpose.
     fn number_peers(&mut self, id: &ConversationId) {
-        let Some(c) = self.conversations.get_mut(id) else { return };
+        let Some(c) = self.conversations.get_mut(id).filter(|c| is_shown(c)) else { return };
         let Some(peer) = c.peer().map(|p| p.hash()) else { return };
         if c.record.safety_number.as_ref().is_none_or(|(device, _)| *device != peer) {
             let number = SafetyNumber::of(&self.org.root(), id, &c.record.device, &peer);

@@ -74,6 +74,14 @@ pub struct Relay {
     pub refuse_sends: Option<Code>,
     /// Bytes of attachments are refused with this code.
     pub refuse_writes: Option<Code>,
+    /// Answer to every statement, instead of storing it.
+    pub refuse_statements: Option<Code>,
+    /// Statements are stored, and nobody is told.
+    pub hold_done: bool,
+    /// Statements that were refused so, in order.
+    pub refused_statements: Vec<SignedBytes>,
+    /// Says after each upload that no one-time prekeys are left.
+    pub claims_no_prekeys: bool,
     /// Told with each welcome.
     pub limits: Limits,
     /// Sent with each welcome.
@@ -122,6 +130,10 @@ impl Relay {
             mischief: Mischief::default(),
             refuse_sends: None,
             refuse_writes: None,
+            refuse_statements: None,
+            hold_done: false,
+            refused_statements: Vec::new(),
+            claims_no_prekeys: false,
             limits: Limits { attachment: 1 << 20, mailbox_ttl: TTL },
             revocations: None,
             preferred: Vec::new(),
@@ -240,6 +252,14 @@ impl Relay {
         self.conversations.get(id)?.governance.as_ref()
     }
 
+    /// Names an agent for a conversation anew, also one that was named before.
+    pub fn reassign_again(&mut self, id: &ConversationId) {
+        if let Some(stored) = self.conversations.get_mut(id) {
+            stored.named.clear();
+        }
+        self.reassign(id);
+    }
+
     /// Names another agent for a conversation, as when the one before did not accept in time.
     pub fn reassign(&mut self, id: &ConversationId) {
         let customer = self.conversations.get(id).map(|c| c.customer.hash());
@@ -269,7 +289,13 @@ impl Relay {
                 None => self.refuse(connection, frame.req, Code::CertificateExpired),
             },
             ToRelay::RequestAssignment(frame) => self.request(connection, &device, frame),
-            ToRelay::PostStatement(frame) => self.post(connection, frame, now),
+            ToRelay::PostStatement(frame) => match self.refuse_statements {
+                Some(code) => {
+                    self.refuse(connection, frame.req, code);
+                    self.refused_statements.push(frame.statement);
+                }
+                None => self.post(connection, frame, now),
+            },
             ToRelay::SetAvailability(frame) => {
                 if let Some(agent) = self.agents.get_mut(&device.hash()) {
                     agent.2 = frame.available;
@@ -378,7 +404,7 @@ impl Relay {
             stored.last_resort = Some(last_resort);
         }
         stored.one_time.extend(frame.one_time);
-        let one_time_left = stored.one_time.len() as u16;
+        let one_time_left = if self.claims_no_prekeys { 0 } else { stored.one_time.len() as u16 };
         self.say(connection, PrekeyCount { req: Some(frame.req), one_time_left });
         self.assign_waiting();
     }

@@ -100,6 +100,7 @@ impl Relay {
 
     pub(super) fn post(&mut self, connection: Connection, frame: PostStatement, now: u64) {
         match self.apply(&frame, now) {
+            Ok(_) if self.hold_done => {}
             Ok(false) => self.say(connection, Done { req: frame.req }),
             Ok(true) => {
                 for message in frame.envelopes {

@@ -110,6 +110,8 @@ pub(crate) enum Key {
     Attachment(ConversationId, MessageId),
     Message(ConversationId, u64),
     Quarantine(DeviceKeyHash, u64),
+    /// Quarantine of a conversation.
+    Refused(ConversationId, u64),
 }
 
 impl Key {
@@ -133,7 +135,7 @@ impl Key {
             Self::Transfer(..) => Kind::Transfer,
             Self::Attachment(..) => Kind::Attachment,
             Self::Message(..) => Kind::Message,
-            Self::Quarantine(..) => Kind::Quarantine,
+            Self::Quarantine(..) | Self::Refused(..) => Kind::Quarantine,
         }
     }
 
@@ -163,7 +165,7 @@ impl Key {
                 out.extend_from_slice(s.as_bytes());
                 out.extend_from_slice(key);
             }
-            Self::Content(c, n) | Self::Message(c, n) => {
+            Self::Content(c, n) | Self::Message(c, n) | Self::Refused(c, n) => {
                 out.extend_from_slice(c.as_bytes());
                 out.extend_from_slice(&n.to_be_bytes());
             }

@@ -79,9 +79,12 @@ impl Vault {
         Name(name)
     }
 
-    /// Makes a conversation's record key; its row is to be written with [`Self::seal_conversation_key`].
+    /// Makes a conversation's record key; its row is to be written with [`Self::seal_conversation_key`]. A key that is held
+    /// stays: its rows would be lost without it.
     pub(crate) fn add_conversation(&mut self, conversation: ConversationId, rng: &mut dyn CryptoRng) {
-        self.insert_key(conversation, Secret::random(rng));
+        if !self.holds(&conversation) {
+            self.insert_key(conversation, Secret::random(rng));
+        }
     }
 
     fn insert_key(&mut self, conversation: ConversationId, key: Secret<32>) {

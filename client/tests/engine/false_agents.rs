@@ -6,7 +6,7 @@ use sealdesk_client::{MessageState, Phase};
 use sealdesk_protocol::conversation::Head;
 use sealdesk_protocol::conversation::content::{Content, Kind, StaleEpoch, Text, first_head, next_head};
 use sealdesk_protocol::conversation::statements::{Action, Statement};
-use sealdesk_protocol::crypto::certificate::{DEVICE_LIFE, Revoked};
+use sealdesk_protocol::crypto::certificate::{CertificateChain, DEVICE_LIFE, Revoked};
 use sealdesk_protocol::crypto::handshake::Preamble;
 use sealdesk_protocol::crypto::identity::{DeviceSecret, mailbox_of};
 use sealdesk_protocol::crypto::prekeys::{PrekeyBundle, PrekeyKind, PrekeySecret};
@@ -78,8 +78,12 @@ impl Raw {
         self.world.pass(2_000);
     }
 
-    /// A note of this device on epoch 1.
     fn note(&mut self, action: impl FnOnce(StatementHash) -> Action) {
+        self.note_with(None, action);
+    }
+
+    /// A note of this device on epoch 1, and a certificate that comes along.
+    fn note_with(&mut self, agent: Option<CertificateChain>, action: impl FnOnce(StatementHash) -> Action) {
         let current = self.world.relay.governance(&self.id).unwrap().epochs()[0].statement;
         let statement = Statement {
             root: self.world.org.root_hash(),
@@ -91,7 +95,13 @@ impl Raw {
             action: action(current),
         };
         let statement = statement.sign(&self.secret);
-        self.inject(Item::Statement(StatementItem { statement, agent: None, consent: None }));
+        self.inject(Item::Statement(StatementItem { statement, agent, consent: None }));
+    }
+
+    /// Under which name the customer sees this device.
+    fn name(&self) -> Option<String> {
+        let view = self.world.clients[self.customer].engine.conversation(&self.id).unwrap();
+        view.readers.into_iter().find(|r| r.device == self.secret.hash()).unwrap().name
     }
 
     fn shown(&self) -> Vec<String> {
@@ -211,4 +221,30 @@ fn a_close_by_a_revoked_device_releases_nothing() {
     raw.world.pass(60_000);
     assert_eq!(raw.world.phase(customer, &id), Some(Phase::Closed));
     assert_eq!(raw.world.relay.envelopes.len(), before);
+}
+
+/// A device that is certified for two agents is shown as the one whom the customer's statement lists.
+#[test]
+fn a_note_does_not_rename_its_signer() {
+    let (mut raw, _) = Raw::new(46);
+    let boss = raw.world.org.agent_chain("boss", "The Boss", raw.secret.public());
+    raw.note_with(Some(boss), |current| Action::Accept { current });
+    assert_eq!(raw.world.phase(raw.customer, &raw.id), Some(Phase::Active));
+    assert_eq!(raw.name().unwrap(), "Mira");
+}
+
+/// A renewed certificate has another name; the one before is still valid.
+#[test]
+fn an_earlier_certificate_does_not_come_back() {
+    let (mut raw, _) = Raw::new(47);
+    let before = raw.world.org.certificate("mira", "Mira", &["support"], raw.secret.public());
+    let mut renewed =
+        raw.world.org.certificate("mira", "Mira (night shift)", &["support"], raw.secret.public());
+    renewed.not_before += 1_000;
+    let (before, renewed) = (raw.world.org.chain(&before), raw.world.org.chain(&renewed));
+    raw.note_with(Some(renewed), |current| Action::Accept { current });
+    assert_eq!(raw.name().unwrap(), "Mira (night shift)");
+    raw.note_with(Some(before), |current| Action::Close { current, heads: Vec::new() });
+    assert_eq!(raw.world.phase(raw.customer, &raw.id), Some(Phase::Closed));
+    assert_eq!(raw.name().unwrap(), "Mira (night shift)");
 }

@@ -194,6 +194,33 @@ fn a_roster_that_names_this_device_as_another_agent_is_refused() {
 }
 
 #[test]
+fn nor_does_a_reassignment_name_this_device_as_another_agent() {
+    let mut raw = Raw::with(38, true);
+    let device = raw.world.clients[raw.agent].engine.agent_public().unwrap();
+    let other = DeviceSecret::generate(&mut rng(77)).public();
+    let mut previous = raw.governance.current().statement;
+    for (epoch, name, listed) in [(2, "nils", other), (3, "boss", device)] {
+        let statement = Statement {
+            root: raw.world.org.root_hash(),
+            conversation: raw.id,
+            epoch,
+            signer: raw.secret.hash(),
+            time: 0,
+            expires: u64::MAX,
+            action: Action::Reassign {
+                previous,
+                roster: Roster::of(raw.secret.public(), handle(name), listed).unwrap(),
+            },
+        }
+        .sign(&raw.secret);
+        previous = statements::hash(&statement);
+        raw.inject(Item::Statement(StatementItem { statement, agent: None, consent: None }));
+    }
+    assert_eq!(raw.problems(), ["statement_refused"]);
+    assert_eq!(raw.world.clients[raw.agent].engine.conversation(&raw.id).unwrap().epoch, 2);
+}
+
+#[test]
 fn a_message_of_a_past_epoch_is_answered_and_not_shown() {
     let mut world = World::new(32);
     let agent = world.add_agent("mira", "Mira");

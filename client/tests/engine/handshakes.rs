@@ -1,6 +1,7 @@
 //! Handshakes that are repeated, foreign or unannounced, and resets that nothing answers.
 
 use sealdesk_client::Command;
+use sealdesk_client::testing::World;
 use sealdesk_protocol::conversation::statements::Action;
 use sealdesk_protocol::conversation::statements::Statement;
 use sealdesk_protocol::crypto::identity::DeviceSecret;
@@ -8,8 +9,8 @@ use sealdesk_protocol::ids::SessionId;
 use sealdesk_protocol::session::Binding;
 use sealdesk_protocol::session::Session;
 use sealdesk_protocol::testing::rng;
-use sealdesk_protocol::wire::Item;
 use sealdesk_protocol::wire::StatementItem;
+use sealdesk_protocol::wire::{Item, PrekeyCount};
 
 use crate::raw::Raw;
 
@@ -168,4 +169,76 @@ fn prekeys_that_are_not_needed_any_more_begin_no_session() {
     raw.world.pass(5_000);
     assert_eq!(raw.world.relay.counts.get("PostStatement").copied(), posted, "no reset");
     assert_eq!(raw.shown(), ["here I am"]);
+}
+
+/// A relay that was restored from a backup delivers an earlier reset after a later one.
+#[test]
+fn an_earlier_reset_that_comes_again_is_no_alarm() {
+    let mut raw = Raw::new(37);
+    raw.say(&Raw::text(1, "hello"));
+    let (current, peer) = (raw.governance.current().statement, raw.agent_device());
+    let resets = [1, 2].map(|generation| {
+        let (old, new) = (raw.session.id(), SessionId([generation; 16]));
+        let action = Action::Reset { current, peer, old, new, generation: u32::from(generation) };
+        let statement = Statement {
+            root: raw.world.org.root_hash(),
+            conversation: raw.id,
+            epoch: 1,
+            signer: raw.secret.hash(),
+            time: 0,
+            expires: u64::MAX,
+            action,
+        };
+        Item::Statement(StatementItem { statement: statement.sign(&raw.secret), agent: None, consent: None })
+    });
+    for item in [&resets[0], &resets[1], &resets[0], &resets[1]] {
+        raw.inject(item.clone());
+    }
+    assert_eq!(raw.problems(), [""; 0]);
+}
+
+/// A relay that says after each upload that nothing is left makes a device neither busy nor forgetful.
+#[test]
+fn a_relay_that_wants_ever_more_prekeys_gets_a_days_supply() {
+    let mut raw = Raw::new(38);
+    let device = raw.agent_device();
+    raw.world.relay.claims_no_prekeys = true;
+    let count = PrekeyCount { req: None, one_time_left: 0 };
+    raw.world.relay.push(&device, count);
+    raw.world.pass(3 * 60 * 60 * 1000);
+    let uploads = raw.world.relay.counts["PublishPrekeys"];
+    assert!(uploads <= 14, "{uploads}");
+    let kept = raw.world.clients[raw.agent].rows.keys().filter(|n| n.0[0] == 0x06).count();
+    assert!((300..=402).contains(&kept), "{kept}");
+    // The pair that was handed out first is still there.
+    raw.say(&Raw::text(1, "hello"));
+    assert_eq!(raw.shown(), ["hello"]);
+    // The next day brings new ones, and for days nothing that was handed out is dropped.
+    raw.world.clock += 24 * 60 * 60 * 1000;
+    raw.world.relay.push(&device, PrekeyCount { req: None, one_time_left: 0 });
+    raw.world.pass(60 * 60 * 1000);
+    assert!(raw.world.relay.counts["PublishPrekeys"] > uploads);
+}
+
+/// A last-resort pair serves until the rotation after its own, and its secret for as long as a first flight may wait.
+#[test]
+fn last_resort_pairs_end_whatever_the_relay_says_of_its_mailboxes() {
+    const DAY: u64 = 24 * 60 * 60 * 1000;
+    let mut world = World::new(39);
+    world.relay.limits.mailbox_ttl = 360 * DAY;
+    let agent = world.add_agent("mira", "Mira");
+    world.pass(2_000);
+    let device = world.clients[agent].engine.agent_public().unwrap();
+    let bundle = world.relay.bundle(&device.hash()).unwrap();
+    let now = world.now().wall_ms;
+    assert!(bundle.verify(&device, now + 14 * DAY - 10_000).is_ok());
+    assert!(bundle.verify(&device, now + 14 * DAY).is_err());
+    let customer = world.add_customer();
+    world.conversation(customer);
+    for _ in 0..15 {
+        world.clock += 7 * DAY;
+        world.pass(2 * 60 * 60 * 1000);
+    }
+    let kept = world.clients[customer].rows.keys().filter(|n| n.0[0] == 0x06).count();
+    assert!((5 + 6..=5 + 8).contains(&kept), "44 days of weekly pairs: {kept}");
 }

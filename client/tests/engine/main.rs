@@ -10,6 +10,7 @@ mod files;
 mod handshakes;
 mod lying_relay;
 mod raw;
+mod reassignment;
 mod refusals;
 mod reliability;
 mod revoked;

@@ -2,8 +2,11 @@
 
 use sealdesk_client::testing::{Crash, Mischief, World};
 use sealdesk_client::{Command, LinkState, MessageState, Phase};
-use sealdesk_protocol::wire::Item;
+use sealdesk_protocol::crypto::identity::{DeviceSecret, SignedBytes};
+use sealdesk_protocol::crypto::labels;
+use sealdesk_protocol::testing::rng;
 use sealdesk_protocol::wire::envelope::Envelope;
+use sealdesk_protocol::wire::{Deliver, Item, Position, StatementItem};
 
 const MINUTE: u64 = 60_000;
 const DAY: u64 = 24 * 60 * MINUTE;
@@ -295,4 +298,61 @@ fn a_former_agent_does_not_answer_late_messages() {
     assert_eq!(world.problems(customer), [""; 0]);
     assert!(world.texts(agent, &id).is_empty());
     assert_eq!(world.texts(other, &id).len(), 1);
+}
+
+/// A position that a relay invents for one moment does not make the device skip, or delete, what an honest one delivers.
+#[test]
+fn an_invented_position_hides_nothing_that_comes_later() {
+    let (mut world, agent, customer, id) = World::talking(11);
+    let device = world.clients[agent].engine.agent_public().unwrap();
+    let position = Position { store_epoch: world.relay.store_epoch, seq: 1 << 60 };
+    world.relay.push(&device.hash(), Deliver { position, item: Item::Envelope(vec![1; 100]) });
+    world.pass(1_000);
+    world.say(customer, id, "on the same connection");
+    world.pass(2_000);
+    world.clients[agent].input(sealdesk_client::Input::Online(false));
+    world.settle();
+    world.say(customer, id, "before the next one");
+    world.pass(2_000);
+    world.restart(agent);
+    world.pass(5_000);
+    let texts: Vec<String> = world.texts(agent, &id).into_iter().map(|t| t.1).collect();
+    assert_eq!(texts, ["on the same connection", "before the next one"]);
+    assert_eq!(world.relay.stored_items(), 0, "and is acknowledged");
+}
+
+/// What was refused once and is delivered again, because an acknowledgement was lost, is told and kept once.
+#[test]
+fn what_was_refused_is_told_once() {
+    let (mut world, agent, ..) = World::talking(12);
+    let device = world.clients[agent].engine.agent_public().unwrap();
+    let eve = DeviceSecret::generate(&mut rng(66));
+    let statement = SignedBytes::sign(labels::STATEMENT, &0u8, &eve);
+    let statement = Item::Statement(StatementItem { statement, agent: None, consent: None });
+    for _ in 0..3 {
+        world.relay.inject(device.mailbox(), Item::Envelope(vec![1; 500]));
+        world.relay.inject(device.mailbox(), statement.clone());
+        world.pass(1_000);
+    }
+    assert_eq!(world.problems(agent), ["set_aside", "statement_refused"]);
+}
+
+#[test]
+fn items_of_another_store_are_neither_taken_nor_acknowledged() {
+    let (mut world, agent, customer, id) = World::talking(13);
+    world.clients[agent].input(sealdesk_client::Input::Online(false));
+    world.settle();
+    world.say(customer, id, "hello");
+    world.settle();
+    let envelope = world.relay.envelopes.last().unwrap().clone();
+    world.relay.forget_items();
+    world.clients[agent].input(sealdesk_client::Input::Online(true));
+    world.pass(2_000);
+    let device = world.clients[agent].engine.agent_public().unwrap().hash();
+    let acknowledged = world.relay.counts["Ack"];
+    let position = Position { store_epoch: world.relay.store_epoch + 1, seq: 9 };
+    world.relay.push(&device, Deliver { position, item: Item::Envelope(envelope) });
+    world.settle();
+    assert!(world.texts(agent, &id).is_empty());
+    assert_eq!(world.relay.counts["Ack"], acknowledged);
 }

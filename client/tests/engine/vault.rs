@@ -3,6 +3,11 @@
 use sealdesk_client::testing::{Crash, World};
 use sealdesk_client::{Command, Corrupt, MessageState, Phase};
 use sealdesk_protocol::conversation::content::Kind;
+use sealdesk_protocol::conversation::statements::{Action, Statement};
+use sealdesk_protocol::ids::StatementHash;
+use sealdesk_protocol::wire::{Item, StatementItem};
+
+use crate::raw::{Raw, consent, open_statement};
 
 #[test]
 fn killed_at_every_step_everything_is_still_said_once() {
@@ -192,4 +197,53 @@ fn debug_shows_neither_keys_nor_texts() {
     assert!(matches!(view[0].kind, Kind::Text(_)) && !format!("{view:?}").contains("unspeakable"));
     let command = Command::Send { conversation: id, kind: view[0].kind.clone() };
     assert!(!format!("{command:?}").contains("unspeakable"));
+}
+
+/// A machine that was enrolled anew keeps the conversations of its device before, whatever is said about them to the new one.
+#[test]
+fn a_conversation_of_the_device_before_is_not_begun_again() {
+    let mut raw = Raw::new(10);
+    raw.say(&Raw::text(1, "long ago"));
+    let old = raw.agent_device();
+    let rows = raw.world.clients[raw.agent].rows.clone();
+    raw.say(&Raw::text(2, "seen by the newer copy only"));
+    raw.world.clients[raw.agent].take_over(&rows);
+    raw.world.restart(raw.agent);
+    raw.world.pass(60_000);
+    let fresh = raw.world.clients[raw.agent].engine.agent_public().unwrap();
+    assert_ne!(fresh.hash(), old);
+    let chain = raw.world.org.agent_chain("mira", "Mira", fresh);
+    raw.world.clients[raw.agent].command(Command::InstallCertificate { chain });
+    raw.world.pass(5_000);
+    let consent = consent(&raw.world, &raw.secret, raw.id);
+    let again = open_statement(&raw.world, raw.agent, &raw.secret, &consent).sign(&raw.secret);
+    raw.inject(Item::Statement(StatementItem { statement: again, agent: None, consent: Some(consent) }));
+    raw.world.restart(raw.agent);
+    raw.world.pass(1_000);
+    assert_eq!(raw.shown(), ["long ago"]);
+}
+
+/// What an agent's device could not use of a conversation goes with it: it was decrypted.
+#[test]
+fn deleting_takes_what_was_set_aside_along() {
+    let mut raw = Raw::new(11);
+    raw.say(&Raw::text(1, "one"));
+    raw.say(&Raw::text(1, "another"));
+    let action = Action::Close { current: StatementHash([7; 32]), heads: Vec::new() };
+    let orphan = Statement {
+        root: raw.world.org.root_hash(),
+        conversation: raw.id,
+        epoch: 1,
+        signer: raw.secret.hash(),
+        time: 0,
+        expires: u64::MAX,
+        action,
+    };
+    let statement = orphan.sign(&raw.secret);
+    raw.inject(Item::Statement(StatementItem { statement, agent: None, consent: None }));
+    let rows = |raw: &Raw, kind| raw.world.clients[raw.agent].rows.keys().filter(|n| n.0[0] == kind).count();
+    assert_eq!((rows(&raw, 0x81), rows(&raw, 0x0f)), (1, 1));
+    raw.world.clients[raw.agent].command(Command::Delete { conversation: raw.id });
+    raw.world.settle();
+    assert_eq!((rows(&raw, 0x81), rows(&raw, 0x0f)), (0, 0));
 }

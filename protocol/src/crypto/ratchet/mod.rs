@@ -175,6 +175,11 @@ impl Ratchet {
         self.skipped.expire(now)
     }
 
+    /// Drops the skipped keys that expire soonest.
+    pub(crate) fn forget_skipped(&mut self, count: usize) -> SkippedChanges {
+        self.skipped.forget(count)
+    }
+
     /// Names of all skipped keys.
     pub(crate) fn skipped_names(&self) -> impl Iterator<Item = &SkippedName> {
         self.skipped.names()

@@ -36,6 +36,14 @@ impl SkippedName {
         out[32..].copy_from_slice(&self.number.to_be_bytes());
         out
     }
+
+    /// From [`Self::to_bytes`].
+    pub fn from_bytes(bytes: &[u8; 36]) -> Self {
+        let (mut chain, mut number) = ([0; 32], [0; 4]);
+        chain.copy_from_slice(&bytes[..32]);
+        number.copy_from_slice(&bytes[32..]);
+        Self { chain: ChainHash(chain), number: u32::from_be_bytes(number) }
+    }
 }
 
 impl fmt::Debug for SkippedName {
@@ -98,13 +106,25 @@ impl SkippedKeys {
             let names: Vec<SkippedName> = self.0.range(range).map(|(name, _)| *name).collect();
             self.drop_all(names, &mut changes);
         }
-        if let Some(over) = self.0.len().checked_sub(MAX_STORED).filter(|over| *over > 0) {
+        let over = self.0.len().saturating_sub(MAX_STORED);
+        self.drop_soonest(over, &mut changes);
+        changes
+    }
+
+    /// Drops the `count` that expire soonest.
+    pub(super) fn forget(&mut self, count: usize) -> SkippedChanges {
+        let mut changes = SkippedChanges::default();
+        self.drop_soonest(count, &mut changes);
+        changes
+    }
+
+    fn drop_soonest(&mut self, count: usize, changes: &mut SkippedChanges) {
+        if count > 0 {
             let mut by_age: Vec<(u64, SkippedName)> =
                 self.0.iter().map(|(name, stored)| (stored.expires, *name)).collect();
             by_age.sort_unstable();
-            self.drop_all(by_age.into_iter().take(over).map(|(_, name)| name).collect(), &mut changes);
+            self.drop_all(by_age.into_iter().take(count).map(|(_, name)| name).collect(), changes);
         }
-        changes
     }
 
     /// Drops what expired.

@@ -1,0 +1,106 @@
+//! Who the customer signs a roster with, how often without a click, and what a relay's refusals change about it (§7.8).
+
+use sealdesk_client::testing::World;
+use sealdesk_client::{Command, Input, MessageState, Phase};
+use sealdesk_protocol::crypto::identity::mailbox_of;
+use sealdesk_protocol::ids::ConversationId;
+use sealdesk_protocol::wire::{Code, Item, StatementItem};
+
+/// Agents who accept by hand, named in this order, and a customer who wrote "hello" to the first one.
+fn assigned(seed: u64) -> (World, [usize; 3], usize, ConversationId) {
+    let mut world = World::new(seed);
+    let agents = [("ada", "Ada"), ("bea", "Bea"), ("cyd", "Cyd")].map(|(id, name)| world.add_agent(id, name));
+    let devices = agents.map(|a| world.clients[a].engine.agent_public().unwrap().hash());
+    world.relay.preferred = devices.to_vec();
+    for agent in agents {
+        let by_hand = Command::SetAvailability { available: true, capacity: 5, manual: true };
+        world.clients[agent].command(by_hand);
+    }
+    let customer = world.add_customer();
+    world.pass(2_000);
+    let id = world.conversation(customer);
+    world.say(customer, id, "hello");
+    world.pass(2_000);
+    assert_eq!(world.phase(agents[0], &id), Some(Phase::Assigned));
+    (world, agents, customer, id)
+}
+
+/// The relay refuses the automatic reassignment, delivers it all the same, and names a third agent.
+#[test]
+fn a_refused_reassignment_comes_in_by_no_other_way_and_uses_the_automatic_one_up() {
+    let (mut world, agents, customer, id) = assigned(120);
+    world.relay.refuse_statements = Some(Code::Conflict);
+    world.relay.reassign(&id);
+    world.pass(5_000);
+    let refused = world.relay.refused_statements.clone();
+    assert_eq!(refused.len(), 1);
+    world.relay.refuse_statements = None;
+    let (envelopes, posted) = (world.relay.envelopes.len(), world.relay.counts["PostStatement"]);
+    let own = world.clients[customer].engine.own_device(&id).unwrap();
+    let item = StatementItem { statement: refused[0].clone(), agent: None, consent: None };
+    world.relay.inject(mailbox_of(&own), Item::Statement(item));
+    world.pass(5_000);
+    let view = world.clients[customer].engine.conversation(&id).unwrap();
+    assert_eq!(view.epoch, 1, "nobody waited for it");
+    world.relay.reassign(&id);
+    world.pass(5_000);
+    let view = world.clients[customer].engine.conversation(&id).unwrap();
+    assert!(view.reassignment_waits, "a further one needs a click");
+    assert_eq!(world.relay.counts["PostStatement"], posted, "no second successor of one statement");
+    assert_eq!(world.relay.envelopes.len(), envelopes, "nothing was sealed for anybody else");
+    world.clients[customer].command(Command::AllowReassignment { conversation: id });
+    world.pass(5_000);
+    assert_eq!(world.phase(agents[2], &id), Some(Phase::Assigned));
+}
+
+#[test]
+fn what_was_written_before_a_conversation_was_lost_arrives_when_it_comes_back() {
+    let (mut world, [ada, bea, _], customer, id) = assigned(121);
+    world.clients[ada].input(Input::Online(false));
+    world.clients[ada].command(Command::Accept { conversation: id });
+    world.settle();
+    world.say(ada, id, "I am here");
+    world.settle();
+    world.relay.reassign(&id);
+    world.pass(2_000);
+    world.clients[ada].input(Input::Online(true));
+    world.pass(5_000);
+    assert_eq!(world.phase(ada, &id), Some(Phase::Lost));
+    assert_eq!(world.phase(bea, &id), Some(Phase::Assigned));
+    let own = |world: &World| world.texts(ada, &id).into_iter().filter(|t| t.0).collect::<Vec<_>>();
+    assert_eq!(own(&world), [(true, "I am here".into(), MessageState::Undelivered)]);
+    world.relay.reassign_again(&id);
+    world.pass(2_000);
+    world.clients[customer].command(Command::AllowReassignment { conversation: id });
+    world.pass(10_000);
+    assert_eq!(world.phase(ada, &id), Some(Phase::Active));
+    world.say(ada, id, "again");
+    world.pass(5_000);
+    let heard: Vec<String> = world.texts(customer, &id).into_iter().filter(|t| !t.0).map(|t| t.1).collect();
+    assert_eq!(heard, ["I am here", "again"]);
+    assert!(own(&world).iter().all(|t| t.2 == MessageState::Delivered));
+}
+
+/// The relay has stored the open statement when the person closes, and the answer has not come yet.
+#[test]
+fn closing_while_the_open_statement_is_on_its_way_closes_it_for_both() {
+    for stored in [true, false] {
+        let mut world = World::new(122);
+        let agent = world.add_agent("mira", "Mira");
+        world.pass(2_000);
+        let customer = world.add_customer();
+        world.relay.hold_done = stored;
+        world.relay.refuse_statements = (!stored).then_some(Code::Unavailable);
+        let id = world.conversation(customer);
+        world.pass(1_000);
+        assert_eq!(world.phase(customer, &id), Some(Phase::Queued));
+        world.clients[customer].command(Command::Close { conversation: id });
+        world.pass(1_000);
+        world.relay.hold_done = false;
+        world.relay.refuse_statements = (!stored).then_some(Code::Conflict);
+        world.disconnect_all();
+        world.pass(60_000);
+        assert_eq!(world.phase(customer, &id), Some(Phase::Closed), "{stored}");
+        assert_eq!(world.phase(agent, &id), stored.then_some(Phase::Closed), "{stored}");
+    }
+}
