@@ -108,6 +108,7 @@ impl Engine {
             retrying: false,
             network: true,
             next_connection: 1,
+            told: (now.mono_ms, std::collections::BTreeMap::new()),
             upkeep_at: now.mono_ms,
             last_run: now.mono_ms,
             last_wall: now.wall_ms,

@@ -107,6 +107,7 @@ impl Engine {
             retrying: false,
             network: true,
             next_connection: 1,
+            told: (now.mono_ms, std::collections::BTreeMap::new()),
             upkeep_at: now.mono_ms,
             last_run: now.mono_ms,
             last_wall: now.wall_ms,
@@ -147,6 +148,7 @@ impl Engine {
         }
         self.run(&mut cx);
         self.tell_views(&mut cx);
+        self.tell_in_measure(&mut cx);
         let persist = self.flush(cx.rng);
         self.after_flush(&mut cx);
         Step { persist, wake_at: self.wake_at(now), then: cx.out }
@@ -166,6 +168,25 @@ impl Engine {
             Input::ChunkStored { transfer, part, offset } => self.chunk_stored(cx, transfer, part, offset),
             Input::ChunkFailed { transfer, part } => self.chunk_failed(cx, transfer, part),
         }
+    }
+
+    /// Whoever sends what cannot be used, frame after frame, fills no screen and no queue of a driver: of one problem of one
+    /// conversation so many are told in a minute.
+    fn tell_in_measure(&mut self, cx: &mut Cx<'_>) {
+        const EACH: u32 = 32;
+        let (since, told) = &mut self.told;
+        if cx.now.mono_ms >= *since + 60_000 {
+            *since = cx.now.mono_ms;
+            told.clear();
+        }
+        cx.out.retain(|output| match output {
+            Output::Event(Event::Problem { conversation, problem }) => {
+                let count = told.entry((*conversation, problem.code)).or_default();
+                *count += 1;
+                *count <= EACH
+            }
+            _ => true,
+        });
     }
 
     /// What has to say the vault's generation: it counts the batch that the outputs wait for.

@@ -42,6 +42,8 @@ pub struct Engine {
     /// What the driver says of the network.
     pub(crate) network: bool,
     pub(crate) next_connection: u32,
+    /// How often each problem was told since the time given, mono ms.
+    pub(super) told: (u64, BTreeMap<(Option<ConversationId>, &'static str), u32>),
     /// Next hourly upkeep, mono ms.
     pub(crate) upkeep_at: u64,
     /// When timers were last looked at: mono and wall, ms.

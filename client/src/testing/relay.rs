@@ -66,6 +66,10 @@ pub struct Relay {
     pub(super) org: VerifiedOrg,
     /// Its name, as it says.
     pub name: String,
+    /// The version that it says it speaks.
+    pub protocol: u16,
+    /// The mailbox that it welcomes to, in place of the device's own.
+    pub welcome_to: Option<MailboxId>,
     /// Counts restores.
     pub store_epoch: u32,
     /// How it misbehaves.
@@ -126,6 +130,8 @@ impl Relay {
         Self {
             name: org.settings().relay_name.clone(),
             org,
+            protocol: PROTOCOL_VERSION,
+            welcome_to: None,
             store_epoch: 1,
             mischief: Mischief::default(),
             refuse_sends: None,
@@ -173,7 +179,7 @@ impl Relay {
     pub(super) fn opened(&mut self, connection: Connection, now: u64) {
         self.nonce = self.nonce.wrapping_add(1);
         let challenge = Challenge {
-            protocol: PROTOCOL_VERSION,
+            protocol: self.protocol,
             relay: self.name.clone(),
             nonce: [self.nonce; 32],
             time: now,
@@ -368,7 +374,7 @@ impl Relay {
         let (one_time_left, last_resort) =
             self.prekeys.get(&hash).map_or((0, None), |p| (p.one_time.len() as u16, p.id));
         let welcome = Welcome {
-            mailbox: frame.device.mailbox(),
+            mailbox: self.welcome_to.unwrap_or(frame.device.mailbox()),
             store_epoch: self.store_epoch,
             vault: remembered,
             one_time_left,

@@ -401,3 +401,22 @@ fn a_list_that_may_not_follow_locks_nobody_out() {
     world.clients[customer].set_org(before);
     assert!(world.clients[customer].reopen(at).is_err(), "not with the revoked issuer's file");
 }
+
+#[test]
+fn garbage_fills_no_screen() {
+    let (mut world, agent, ..) = World::talking(94);
+    let mailbox = world.clients[agent].engine.agent_public().unwrap().mailbox();
+    let garbage = |world: &mut World, from: u16| {
+        (from..from + 200).for_each(|n| {
+            world.relay.inject(mailbox, Item::Envelope([&n.to_be_bytes()[..], &[1; 100]].concat()));
+        });
+        world.settle();
+        let told = world.problems(agent).len();
+        world.clients[agent].take_events();
+        told
+    };
+    assert_eq!(garbage(&mut world, 0), 32);
+    world.pass(60_000);
+    world.clients[agent].take_events();
+    assert_eq!(garbage(&mut world, 1_000), 32, "and again in the next minute");
+}

@@ -2,19 +2,22 @@
 
 use chacha20::ChaCha20Rng;
 use sealdesk_client::testing::World;
-use sealdesk_client::{MessageState, Phase};
+use sealdesk_client::{Event, Input, LinkState, MessageState, Phase};
 use sealdesk_protocol::conversation::Head;
-use sealdesk_protocol::conversation::content::{Content, Kind, StaleEpoch, Text, first_head, next_head};
+use sealdesk_protocol::conversation::content::{
+    Content, Kind, ProfileSignature, StaleEpoch, Text, first_head, next_head,
+};
 use sealdesk_protocol::conversation::statements::{Action, Statement};
 use sealdesk_protocol::crypto::certificate::{CertificateChain, DEVICE_LIFE, Revoked};
 use sealdesk_protocol::crypto::handshake::Preamble;
-use sealdesk_protocol::crypto::identity::{DeviceSecret, mailbox_of};
+use sealdesk_protocol::crypto::identity::{DeviceSecret, SigningSecret, mailbox_of};
+use sealdesk_protocol::crypto::labels;
 use sealdesk_protocol::crypto::prekeys::{PrekeyBundle, PrekeyKind, PrekeySecret};
 use sealdesk_protocol::ids::{ConversationId, StatementHash};
 use sealdesk_protocol::session::Session;
 use sealdesk_protocol::testing::rng;
 use sealdesk_protocol::wire::envelope::Envelope;
-use sealdesk_protocol::wire::{Item, StatementItem};
+use sealdesk_protocol::wire::{Ephemeral, Item, StatementItem};
 
 /// An agent's device made by hand, in a conversation with a customer's engine.
 struct Raw {
@@ -23,9 +26,13 @@ struct Raw {
     id: ConversationId,
     session: Session,
     secret: DeviceSecret,
+    /// Signed into its statements.
+    time: u64,
     rng: ChaCha20Rng,
     /// The customer's first content: its profile.
     profile: Vec<u8>,
+    /// And the second.
+    hello: Vec<u8>,
 }
 
 impl Raw {
@@ -53,7 +60,7 @@ impl Raw {
         let accepted = Session::accept(&secret, &verified, &pair, None, &|_| false, &first, now).unwrap();
         let (mut session, profile) = (accepted.session, accepted.opened.content);
         let hello = session.decrypt(&second, now).unwrap().content;
-        (Self { world, customer, id, session, secret, rng, profile }, hello)
+        (Self { world, customer, id, session, secret, time: 0, rng, profile, hello: hello.clone() }, hello)
     }
 
     fn say(&mut self, kind: &Kind) {
@@ -90,7 +97,7 @@ impl Raw {
             conversation: self.id,
             epoch: 1,
             signer: self.secret.hash(),
-            time: 0,
+            time: self.time,
             expires: u64::MAX,
             action: action(current),
         };
@@ -178,6 +185,14 @@ fn a_renewed_certificate_is_fetched_and_has_to_be_the_same_devices() {
         MessageState::Waiting,
         "another device's certificate does not help"
     );
+    // Nor does the same device's under another name.
+    let mut boss = world.org.certificate("boss", "Boss", &["support"], device);
+    boss.not_before += DEVICE_LIFE / 2;
+    boss.not_after += DEVICE_LIFE / 2;
+    world.relay.renewed = Some(world.org.chain(&boss));
+    world.disconnect_all();
+    world.pass(60_000);
+    assert_eq!(world.texts(customer, &id)[0].2, MessageState::Waiting);
     world.relay.renewed = Some(renew(&mut world, device));
     world.disconnect_all();
     world.say(customer, id, "again");
@@ -247,4 +262,71 @@ fn an_earlier_certificate_does_not_come_back() {
     raw.note_with(Some(before), |current| Action::Close { current, heads: Vec::new() });
     assert_eq!(raw.world.phase(raw.customer, &raw.id), Some(Phase::Closed));
     assert_eq!(raw.name().unwrap(), "Mira (night shift)");
+}
+
+#[test]
+fn a_profile_is_the_customers_alone() {
+    let (mut raw, _) = Raw::new(48);
+    raw.note(|current| Action::Accept { current });
+    let key = SigningSecret::generate(&mut rng(7));
+    let body = [raw.id.as_bytes(), &raw.secret.hash().as_bytes()[..]].concat();
+    let signature = key.sign(labels::PROFILE, &body);
+    let profile = ProfileSignature { profile: *key.verify_key().as_bytes(), signature };
+    raw.say_counted(1, &Kind::Profile(profile), Vec::new());
+    assert!(raw.world.problems(raw.customer).contains(&"profile_refused"));
+    assert_eq!(raw.world.clients[raw.customer].engine.conversation(&raw.id).unwrap().profile, None);
+}
+
+/// After a reassignment its typing shows nobody, and its refusals make nothing be sealed anew.
+#[test]
+fn a_former_agents_typing_and_refusals_count_for_nothing() {
+    let (mut raw, _) = Raw::new(49);
+    raw.say(&Kind::Receipt(()));
+    let own = raw.world.clients[raw.customer].engine.own_device(&raw.id).unwrap();
+    let typing = |raw: &mut Raw| {
+        let content = Content::new(0, 1, Vec::new(), &Kind::Typing(true)).encode().unwrap();
+        let envelope = raw.session.encrypt_ephemeral(&content, &mut raw.rng).unwrap().encode();
+        raw.world.relay.push(&own, Ephemeral { envelope });
+        raw.world.settle();
+        let shown = |e: &Event| matches!(e, Event::Typing { .. });
+        raw.world.clients[raw.customer].take_events().iter().filter(|e| shown(e)).count()
+    };
+    assert_eq!(typing(&mut raw), 1);
+    let past = raw.world.relay.governance(&raw.id).unwrap().current().roster_hash;
+    raw.world.relay.substitute_chain = None;
+    raw.world.relay.substitute_bundle = None;
+    let nils = raw.world.add_agent("nils", "Nils");
+    raw.world.pass(2_000);
+    let device = raw.world.clients[nils].engine.agent_public().unwrap();
+    raw.world.clients[nils].input(Input::Online(false));
+    raw.world.settle();
+    raw.world.relay.preferred = vec![device.hash()];
+    raw.world.relay.reassign(&raw.id);
+    raw.world.pass(3_000);
+    let current = raw.world.relay.governance(&raw.id).unwrap().current().statement;
+    assert_eq!(typing(&mut raw), 0);
+    let before = raw.world.relay.envelopes.len();
+    let stale = Kind::StaleEpoch(StaleEpoch { counter: 2, current });
+    let content = Content::new(0, 1, Vec::new(), &stale).encode().unwrap();
+    let envelope = raw.session.encrypt(&content, 1, past, &mut raw.rng).unwrap();
+    raw.inject(Item::Envelope(envelope.encode()));
+    assert_eq!(raw.world.relay.envelopes.len(), before);
+}
+
+/// The signer chooses the time of a close: one in the far future keeps no browser connected.
+#[test]
+fn a_close_of_the_far_future_ends_the_connection() {
+    let (mut raw, _) = Raw::new(50);
+    raw.world.clients[raw.customer].take_events();
+    raw.time = u64::MAX - 1;
+    raw.note(|current| Action::Accept { current });
+    // What the customer wrote is receipted, so that nothing keeps it.
+    let device = raw.world.clients[raw.customer].engine.own_device(&raw.id).unwrap();
+    let mut head = next_head(&first_head(&raw.id, &device), 1, &raw.profile);
+    head = next_head(&head, 2, &raw.hello);
+    raw.say_with(&Kind::Receipt(()), vec![Head { device, counter: 2, hash: head }]);
+    raw.note(|current| Action::Close { current, heads: Vec::new() });
+    raw.world.pass(20 * 60_000);
+    let off = |e: &Event| matches!(e, Event::Link { state: LinkState::Offline, .. });
+    assert!(raw.world.clients[raw.customer].events.iter().any(off));
 }

@@ -1,14 +1,16 @@
 //! A relay that brings somebody in, tells limits that would make a client forget, or claims that a vault is an old copy.
 
-use sealdesk_client::testing::World;
-use sealdesk_client::{Command, MessageState, Phase};
+use sealdesk_client::testing::{Mischief, World};
+use sealdesk_client::{Command, Input, MessageState, Phase};
 use sealdesk_protocol::conversation::statements::{Action, History, Statement};
 use sealdesk_protocol::crypto::certificate::CertificateChain;
 use sealdesk_protocol::crypto::identity::{DeviceSecret, SignedBytes, mailbox_of};
 use sealdesk_protocol::generation::SignedGeneration;
 use sealdesk_protocol::ids::{ConversationId, StatementHash};
 use sealdesk_protocol::testing::{handle, rng};
-use sealdesk_protocol::wire::{Item, Limits, StatementItem};
+use sealdesk_protocol::wire::{
+    Assignment, Code, Deliver, Item, Limits, PROTOCOL_VERSION, Position, StatementItem, ToClient,
+};
 
 const DAY: u64 = 24 * 60 * 60 * 1000;
 
@@ -177,4 +179,114 @@ fn an_earlier_proof_shown_again_is_no_claim() {
     world.pass(5_000);
     assert_eq!(world.problems(customer), Vec::<&str>::new());
     assert_eq!(world.phase(customer, &id), Some(Phase::Active));
+}
+
+#[test]
+fn a_relay_of_an_older_protocol_gets_no_signature() {
+    let mut world = World::new(73);
+    world.relay.protocol = PROTOCOL_VERSION - 1;
+    world.add_agent("mira", "Mira");
+    world.pass(60_000);
+    assert!(!world.relay.counts.contains_key("Authenticate"));
+}
+
+#[test]
+fn a_welcome_to_another_mailbox_is_refused() {
+    let mut world = World::new(74);
+    world.relay.welcome_to = Some(DeviceSecret::generate(&mut rng(1)).public().mailbox());
+    let agent = world.add_agent("mira", "Mira");
+    world.pass(5_000);
+    assert!(world.problems(agent).contains(&"bad_frame"));
+    assert!(!world.relay.counts.contains_key("PublishPrekeys"), "it is not online");
+    world.relay.welcome_to = None;
+    world.pass(60_000);
+    assert!(world.relay.counts.contains_key("PublishPrekeys"));
+}
+
+/// What a relay says before it answered the challenge's signature is nobody's word.
+#[test]
+fn nothing_is_delivered_before_authentication() {
+    let (mut world, agent, customer, id) = World::talking(75);
+    world.clients[agent].input(Input::Online(false));
+    world.settle();
+    world.say(customer, id, "hello");
+    world.pass(2_000);
+    let envelope = world.relay.envelopes.last().unwrap().clone();
+    world.relay.forget_items();
+    world.freeze = true;
+    world.disconnect_all();
+    world.clients[agent].input(Input::Online(true));
+    world.settle();
+    let position = Position { store_epoch: world.relay.store_epoch, seq: 99 };
+    let deliver = ToClient::from(Deliver { position, item: Item::Envelope(envelope) }).encode().unwrap();
+    // Whichever number the connection has that waits for its challenge.
+    (0..20).for_each(|number| world.clients[agent].input(Input::Frame(number, deliver.clone())));
+    world.settle();
+    assert_eq!(world.problems(agent), ["bad_frame"]);
+    assert!(world.texts(agent, &id).is_empty());
+}
+
+/// Assignments that nobody waits for: after the acceptance, for another epoch, while a statement is on its way.
+#[test]
+fn unexpected_assignments_sign_nothing() {
+    let (mut world, agent, customer, id) = World::talking(76);
+    let eve = world.add_agent("eve", "Eve");
+    world.pass(2_000);
+    let own = world.clients[customer].engine.own_device(&id).unwrap();
+    let assignment = |world: &mut World, client: usize, epoch| {
+        let device = world.clients[client].engine.agent_public().unwrap();
+        let agent = world.org.agent_chain(if client == agent { "mira" } else { "eve" }, "Name", device);
+        let bundle = world.relay.bundle(&device.hash()).unwrap();
+        Assignment { req: None, conversation: id, epoch, agent, bundle, online: true }
+    };
+    let posted = world.relay.counts["PostStatement"];
+    for epoch in [1, 2, 7] {
+        let frame = assignment(&mut world, eve, epoch);
+        world.relay.push(&own, frame);
+        world.pass(2_000);
+    }
+    assert_eq!(world.relay.counts["PostStatement"], posted, "accepted already");
+    let view = world.clients[customer].engine.conversation(&id).unwrap();
+    assert!(view.epoch == 1 && !view.reassignment_waits);
+    // Before the acceptance: the next epoch's alone, and once.
+    world.clients[agent].command(Command::SetAvailability { available: true, capacity: 5, manual: true });
+    world.relay.preferred = vec![world.clients[agent].engine.agent_public().unwrap().hash()];
+    let second = world.conversation(customer);
+    world.pass(3_000);
+    let own = world.clients[customer].engine.own_device(&second).unwrap();
+    let posted = world.relay.counts["PostStatement"];
+    world.relay.hold_done = true;
+    for epoch in [7, 1, 2, 2] {
+        let frame = Assignment { conversation: second, ..assignment(&mut world, eve, epoch) };
+        world.relay.push(&own, frame);
+        world.settle();
+    }
+    assert_eq!(world.relay.counts["PostStatement"], posted + 1);
+}
+
+/// The note that announces a new session is refused: the earlier session goes on, and a later note helps.
+#[test]
+fn a_refused_reset_leaves_the_earlier_session_in_use() {
+    let (mut world, agent, customer, id) = World::talking(77);
+    world.say(customer, id, "one");
+    world.pass(2_000);
+    world.relay.mischief = Mischief { drop: Some(1), ..Mischief::default() };
+    world.say(customer, id, "two");
+    world.settle();
+    world.relay.mischief = Mischief::default();
+    world.say(customer, id, "three");
+    world.relay.refuse_statements = Some(Code::Conflict);
+    world.pass(7 * 60_000);
+    assert_eq!(world.relay.refused_statements.len(), 1);
+    world.say(agent, id, "still here");
+    world.pass(2_000);
+    let heard =
+        |client| world.texts(client, &id).into_iter().filter(|t| !t.0).map(|t| t.1).collect::<Vec<_>>();
+    assert_eq!(heard(customer), ["still here"]);
+    assert_eq!(heard(agent), ["one"]);
+    world.relay.refuse_statements = None;
+    world.pass(70 * 60_000);
+    let heard =
+        |client| world.texts(client, &id).into_iter().filter(|t| !t.0).map(|t| t.1).collect::<Vec<_>>();
+    assert_eq!(heard(agent), ["one", "two", "three"]);
 }
