@@ -2,6 +2,7 @@
 
 use sealdesk_client::testing::World;
 use sealdesk_client::{Command, MessageState};
+use sealdesk_protocol::conversation::content::{Kind, Text};
 use sealdesk_protocol::conversation::statements::{Action, Statement};
 use sealdesk_protocol::conversation::{Roster, VerifiedStatement, conversation_id};
 use sealdesk_protocol::crypto::certificate::Revoked;
@@ -419,4 +420,52 @@ fn garbage_fills_no_screen() {
     world.pass(60_000);
     world.clients[agent].take_events();
     assert_eq!(garbage(&mut world, 1_000), 32, "and again in the next minute");
+}
+
+#[test]
+fn what_waits_for_a_missing_content_is_bounded_in_number() {
+    let mut raw = Raw::new(95);
+    let roster = raw.governance.current().roster_hash;
+    let mailbox = raw.world.clients[raw.agent].engine.agent_public().unwrap().mailbox();
+    for counter in 2..302 {
+        let content = Raw::text(counter, "later").encode().unwrap();
+        let envelope = raw.seal_for(&content, 1, roster);
+        raw.world.relay.inject(mailbox, Item::Envelope(envelope.encode()));
+    }
+    raw.world.pass(5_000);
+    assert_eq!(rows(&raw, 0x0e), 256);
+    raw.say(&Raw::text(1, "first"));
+    assert_eq!(raw.shown().len(), 257);
+}
+
+#[test]
+fn quarantine_is_a_ring() {
+    let (mut world, agent, ..) = World::talking(96);
+    let mailbox = world.clients[agent].engine.agent_public().unwrap().mailbox();
+    for n in 0..300u16 {
+        world.relay.inject(mailbox, Item::Envelope([&n.to_be_bytes()[..], &[1; 100]].concat()));
+    }
+    world.settle();
+    assert_eq!(world.clients[agent].rows.keys().filter(|name| name.0[0] == 0x81).count(), 256);
+}
+
+#[test]
+fn so_much_may_be_written_without_a_receipt() {
+    let (mut world, _, customer, id) = World::talking(97);
+    world.clients[customer].input(sealdesk_client::Input::Online(false));
+    world.settle();
+    let command = |n: usize| Command::Send { conversation: id, kind: Kind::Text(Text(format!("text {n}"))) };
+    for n in 0..1_000 {
+        world.clients[customer].command(command(n));
+    }
+    world.settle();
+    assert_eq!(world.problems(customer), [""; 0]);
+    world.clients[customer].command(command(1_000));
+    world.settle();
+    assert_eq!(world.problems(customer), ["too_many_waiting"]);
+    world.clients[customer].input(sealdesk_client::Input::Online(true));
+    world.pass(30_000);
+    world.clients[customer].command(command(1_001));
+    world.pass(5_000);
+    assert_eq!(world.texts(customer, &id).last().unwrap().2, MessageState::Delivered);
 }

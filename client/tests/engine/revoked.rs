@@ -1,9 +1,9 @@
 //! An agent's device whose certificate is revoked or has ended: nothing leaves for it, nothing of it counts (§7.6).
 
 use sealdesk_client::testing::World;
-use sealdesk_client::{Command, Event, Input, MessageState, Phase};
+use sealdesk_client::{Command, Corrupt, Event, Input, MessageState, Phase};
 use sealdesk_protocol::crypto::certificate::{
-    DEVICE_LIFE, ISSUER_LIFE, RevocationList, Revoked, SignedRevocations,
+    DEVICE_LIFE, ISSUER_LIFE, RevocationList, Revoked, SignedRevocations, certificate_id,
 };
 use sealdesk_protocol::ids::ConversationId;
 use sealdesk_protocol::wire::envelope::Envelope;
@@ -161,4 +161,25 @@ fn an_expired_issuer_signs_no_new_list() {
     world.relay.push(&own, sealdesk_protocol::wire::Revocations { list });
     world.pass(1_000);
     assert_eq!(world.problems(customer), ["revocations_refused"]);
+}
+
+/// The relay brought the list; the file beside the vault is still the revoked issuer's, of the version that was seen.
+#[test]
+fn a_vault_does_not_open_under_the_file_of_a_revoked_issuer() {
+    let (mut world, _, customer, id) = World::talking(116);
+    let stolen = world.org.verified();
+    let issuer = certificate_id(&world.org.issuer_certificate);
+    world.org.next_issuer(8);
+    let now = world.org.now;
+    world.org.revoke(1, now, vec![Revoked::Issuer(issuer)]);
+    let list = world.org.revocations.clone().unwrap();
+    let own = world.clients[customer].engine.own_device(&id).unwrap();
+    world.relay.push(&own, sealdesk_protocol::wire::Revocations { list });
+    world.pass(1_000);
+    let at = world.now();
+    world.clients[customer].set_org(stolen);
+    assert_eq!(world.clients[customer].reopen(at), Err(Corrupt::OrganisationRollback));
+    let honest = world.org.verified();
+    world.clients[customer].set_org(honest);
+    assert_eq!(world.clients[customer].reopen(at), Ok(()));
 }
