@@ -14,8 +14,8 @@ use sealdesk_protocol::crypto::certificate::{
 use sealdesk_protocol::crypto::identity::{SignedBytes, SigningSecret};
 use sealdesk_protocol::org::{Floor, MAX_ROOTS, OrgError, OrgFile, RootVersion, VerifiedOrg};
 
-use crate::admin::AdminDir;
 use crate::admin::key_file::{AdminKey, KeyKind};
+use crate::admin::{AdminDir, LockedDir};
 use crate::args::OrgRotateRoot;
 use crate::error::Error;
 use crate::files::{self, CertificateFile};
@@ -30,7 +30,7 @@ struct Roots {
 }
 
 pub(super) fn run(args: &OrgRotateRoot) -> Result<(), Error> {
-    let dir = AdminDir(args.dir.clone());
+    let dir = AdminDir(args.dir.clone()).lock()?;
     let at = |source: OrgError| Error::Org { path: dir.org(), source };
     let file = dir.read_org()?;
     let old_certificate = file.issuer().map_err(at)?;
@@ -123,10 +123,11 @@ fn org_file(
     let version = RootVersion { version: newest + 1, key: roots.new.secret.verify_key(), since: now };
     pins.roots.push(version.sign(&roots.new.secret, Some(&roots.old.secret)));
     let mut settings = org.settings().clone();
-    settings.version = settings.version.checked_add(1).ok_or(OrgError::Malformed)?;
+    // What the certificate of a higher serial signs is newer, whatever its numbers.
+    settings.version = settings.version.checked_add(1).unwrap_or(1);
     settings.issued = now;
     let revocations = file.revocations()?.map(|list| {
-        let number = org.revocations().number().saturating_add(1);
+        let number = org.revocations().number().checked_add(1).unwrap_or(1);
         let revoked = revocation::entries(Some(&list));
         // Signed within the issuer's validity, which may have ended.
         let issued = now.min(org.issuer().not_after.saturating_sub(1));
@@ -139,7 +140,7 @@ fn org_file(
 
 /// Every device of every record under the new chain: what was valid stays valid as long as before, and nothing else.
 fn certify_anew(
-    dir: &AdminDir,
+    dir: &LockedDir,
     before: &VerifiedOrg,
     after: &VerifiedOrg,
     file: &OrgFile,
