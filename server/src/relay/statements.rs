@@ -38,7 +38,8 @@ struct Change {
 
 /// The agent whom the statement lists has to be the one whom the relay named, still certified.
 fn check_nominee(record: &Record, agent: &Member, org: &Org) -> Result<Nominee, Code> {
-    let nominee = record.nominee.as_ref().ok_or(Code::Conflict)?;
+    // Given up meanwhile, or never named.
+    let nominee = record.nominee.as_ref().ok_or(Code::AssignmentLost)?;
     if nominee.device != agent.hash() || agent.agent.as_ref() != Some(&nominee.agent) {
         return Err(Code::AssignmentLost);
     }
@@ -226,9 +227,7 @@ impl Session {
             agent: record.current_agent().map(|(agent, _)| agent.clone()),
         };
         let encoded = postcard::to_allocvec(&record).map_err(|_| Code::Internal)?;
-        if encoded.len() > MAX_RECORD && !matches!(effect, Effect::Closed) {
-            return Err(Code::TooLarge);
-        }
+        check_size(encoded.len(), &effect)?;
         let swap = Swap {
             conversation: frame.conversation,
             expected: loaded.version,
@@ -255,9 +254,26 @@ impl Session {
     }
 }
 
+/// A record that is too large takes what ends it, and nothing else.
+fn check_size(bytes: usize, effect: &Effect) -> Result<(), Code> {
+    if bytes > MAX_RECORD && !matches!(effect, Effect::Closed) { Err(Code::TooLarge) } else { Ok(()) }
+}
+
 /// Whether this very statement is stored: a repetition is answered like the first time. Notes that leave no trace in
 /// the record are stored again, and their copies are known by their ids.
 fn is_stored(record: &Record, statement: &VerifiedStatement) -> bool {
     let Some(governance) = &record.governance else { return false };
     matches!(governance.clone().apply(statement, None), Err(Refusal::Known))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_end_fits_into_any_record() {
+        assert_eq!(check_size(MAX_RECORD, &Effect::Accepted), Ok(()));
+        assert_eq!(check_size(MAX_RECORD + 1, &Effect::Accepted), Err(Code::TooLarge));
+        assert_eq!(check_size(MAX_RECORD + 1, &Effect::Closed), Ok(()));
+    }
 }

@@ -136,6 +136,19 @@ async fn an_older_org_json_is_not_taken() {
 }
 
 #[tokio::test]
+async fn an_org_json_of_another_relay_is_not_taken() {
+    let mut relay = TestRelay::start().await;
+    let mut customer = relay.customer().await;
+    relay.organisation.settings.version = 2;
+    relay.organisation.settings.relay_name = "another.relay".into();
+    relay.organisation.settings.topics.retain(|topic| topic.id == handle("help"));
+    relay.rewrite_org();
+    tokio::time::sleep(Duration::from_millis(2_500)).await;
+    let talk = Talk::new(&relay.organisation, &customer);
+    assert!(matches!(ask(&mut customer, &talk).await, ToClient::Queued(_)), "the topic is still there");
+}
+
+#[tokio::test]
 async fn an_older_org_json_is_not_taken_after_a_restart_either() {
     let mut relay = TestRelay::start().await;
     relay.organisation.settings.version = 9;
