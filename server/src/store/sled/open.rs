@@ -4,7 +4,7 @@ use std::fs::{File, TryLockError};
 use std::io::{Read, Seek, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::SledStore;
 use super::committer::{Committer, Health, Writer};
@@ -26,6 +26,10 @@ pub const JOURNAL_BYTES: u64 = 32 << 20;
 
 /// Usual age of a journal at most: so long what was delivered may lie in it, sealed, and as long again while it rests.
 pub const JOURNAL_AGE: Duration = Duration::from_secs(3_600);
+
+/// How long sled may take to let go of a store that was closed.
+const PATIENCE: Duration = Duration::from_secs(5);
+const PAUSE: Duration = Duration::from_millis(10);
 
 /// How to open a store.
 #[derive(Clone, Debug)]
@@ -84,13 +88,24 @@ pub(super) fn database(folder: &Path, cache_bytes: u64) -> Result<sled::Db, Stor
             folder.display()
         ))
     };
-    sled::Config::new()
+    let config = sled::Config::new()
         .path(folder)
         .segment_size(SEGMENT_BYTES)
         .flush_every_ms(Some(FLUSH_EVERY_MS))
-        .cache_capacity(cache_bytes)
-        .open()
-        .map_err(explain)
+        .cache_capacity(cache_bytes);
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        match config.open() {
+            Err(error) if is_held(&error) && Instant::now() < deadline => std::thread::sleep(PAUSE),
+            opened => return opened.map_err(explain),
+        }
+    }
+}
+
+/// Our own lock says that nobody else has the store, so it is a thread of sled, in this process, that lets go a moment after
+/// the store was closed.
+fn is_held(error: &sled::Error) -> bool {
+    matches!(error, sled::Error::Io(error) if error.to_string().contains("could not acquire lock"))
 }
 
 /// Says beside the store that there was one: what sled finds unreadable it takes for empty.
