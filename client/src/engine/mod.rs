@@ -5,14 +5,16 @@
 //! opens it again from the vault.
 //!
 //! ```text
-//! input, output   the engine's shape          state, records   in memory; as stored
+//! input, output   the engine's shape          state, records   in memory; as stored (meta: the vault itself)
 //! commands        what people ask for         load, flush      rows <-> state
 //! connection, link one link for each device    auth, requests   challenge and welcome; answers
 //! prekeys, trust  upkeep; certificates        customer, agent  open and assignment; acceptance, countersignature, close
-//! statements      ours and others'            delivery         mailbox -> session -> roster_check
-//! contents        counters, heads, receipts   outbox, ephemeral frozen bytes -> envelopes -> relay; typing
-//! stale, reset    sealing anew; new sessions  aside, seen      set aside, quarantine; repetitions
-//! transfer        files                       timers, expiry   what is due when; what is too old
+//! statements      ours                        received, opening others'; how a conversation begins at an agent
+//! delivery        mailbox -> session          judging          roster_check, and what waits for it
+//! contents        counters, heads, receipts   outbox, sending  frozen bytes -> envelopes; envelopes -> relay
+//! ephemeral       typing                      stale, reset     sealing anew; new sessions
+//! aside, seen     set aside, quarantine; repetitions           transfer files
+//! timers, expiry  what is due when; what is too old
 //! ```
 
 pub(crate) mod agent;
@@ -29,16 +31,21 @@ pub(crate) mod ephemeral;
 pub(crate) mod expiry;
 pub(crate) mod flush;
 mod input;
+pub(crate) mod judging;
 pub(crate) mod link;
 pub(crate) mod load;
+pub(crate) mod meta;
+pub(crate) mod opening;
 pub(crate) mod outbox;
 mod output;
 pub(crate) mod prekeys;
 pub(crate) mod problem;
+pub(crate) mod received;
 pub(crate) mod records;
 pub(crate) mod requests;
 pub(crate) mod reset;
 pub(crate) mod seen;
+pub(crate) mod sending;
 pub(crate) mod stale;
 pub(crate) mod state;
 pub(crate) mod statements;

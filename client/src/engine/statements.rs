@@ -1,40 +1,19 @@
-//! Statements: our own on their way to the relay, and those of others from the mailbox (§7).
+//! Our own statements on their way to the relay, and what follows from any statement that was applied (§7).
 //!
-//! Own: signed -> kept as pending -> posted, one at a time -> `Done` -> applied. Others': signature -> governance -> what
-//! follows from it. A statement whose predecessor is missing is set aside and tried again.
+//! Signed -> kept as pending -> posted, one at a time -> `Done` -> applied. Those of others: see `received`.
 
 use sealdesk_protocol::conversation::governance::Effect;
 use sealdesk_protocol::conversation::statements::{Action, Statement};
-use sealdesk_protocol::conversation::{
-    ConsentReceipt, Governance, Member, Refusal, Roster, VerifiedStatement,
-};
-use sealdesk_protocol::crypto::certificate::DAY;
-use sealdesk_protocol::crypto::identity::{DevicePublic, SignedBytes};
-use sealdesk_protocol::crypto::kdf::sha256;
-use sealdesk_protocol::ids::{ConversationId, DeviceKeyHash};
-use sealdesk_protocol::wire::{Addressed, Code, PostStatement, StatementItem};
+use sealdesk_protocol::conversation::{Governance, Refusal, VerifiedStatement};
+use sealdesk_protocol::ids::ConversationId;
+use sealdesk_protocol::wire::{Addressed, Code, PostStatement};
 
-use super::aside::{Aside, SetAsideReason};
 use super::context::Cx;
 use super::link::Request;
-use super::records::{ConversationRecord, Counters, Pending, ResetMark, SeenEntry, Side};
-use super::seen::half;
-use super::state::{Conversation, Engine};
+use super::records::{Pending, Side};
+use super::state::Engine;
 use super::{Problem, problem};
 use crate::vault::Key;
-
-/// Conversations that begin in a day and that this agent has not accepted: ten times its capacity, and no fewer.
-const MIN_UNACCEPTED: usize = 200;
-
-/// What became of a statement from the mailbox.
-enum Outcome {
-    Applied,
-    /// Known before, or not for this device.
-    Ignored,
-    /// Its predecessor is missing.
-    Wait,
-    Refused(Problem),
-}
 
 impl Engine {
     /// Posts the oldest pending statement.
@@ -159,7 +138,11 @@ impl Engine {
         waiting.into_iter().for_each(|counter| self.send_anew(cx, *id, counter));
     }
 
-    fn apply(&mut self, id: ConversationId, verified: &VerifiedStatement) -> Result<Effect, Refusal> {
+    pub(super) fn apply(
+        &mut self,
+        id: ConversationId,
+        verified: &VerifiedStatement,
+    ) -> Result<Effect, Refusal> {
         let root = self.org.root();
         let c = self.conversations.get_mut(&id).ok_or(Refusal::Foreign)?;
         match &mut c.record.governance {
@@ -172,7 +155,7 @@ impl Engine {
     }
 
     /// What follows from a statement that was applied, ours or another's.
-    fn follow(&mut self, cx: &mut Cx<'_>, id: ConversationId, effect: &Effect) {
+    pub(super) fn follow(&mut self, cx: &mut Cx<'_>, id: ConversationId, effect: &Effect) {
         let Some(c) = self.conversations.get_mut(&id) else { return };
         c.waits.changed = true;
         c.waits.attention = true;
@@ -218,298 +201,4 @@ impl Engine {
         }
         self.retrying = false;
     }
-
-    /// A statement of the mailbox.
-    pub(super) fn receive_statement(&mut self, cx: &mut Cx<'_>, hash: DeviceKeyHash, item: StatementItem) {
-        // With everything that came along: another certificate or consent is judged anew.
-        let digest = sha256(&postcard::to_allocvec(&item).unwrap_or_default());
-        if self.devices.get(&hash).is_some_and(|d| d.seen.contains(&digest)) {
-            return;
-        }
-        let conversation = Statement::peek(&item.statement).ok().map(|s| s.conversation);
-        match self.judge(cx, hash, &item) {
-            Outcome::Applied | Outcome::Ignored => {}
-            Outcome::Wait => {
-                self.set_aside(cx, hash, Aside::Statement(Box::new(item)));
-                if let Some(id) = conversation {
-                    self.open_waiting(cx, hash, id);
-                }
-            }
-            Outcome::Refused(problem) => {
-                self.remember(hash, SeenEntry { time: cx.now.wall_ms, hash: half(&digest), content: None });
-                let conversation = conversation.filter(|id| self.conversations.contains_key(id));
-                self.quarantine(cx, hash, conversation, SetAsideReason::Statement, item.statement.body());
-                cx.problem(conversation, problem);
-            }
-        }
-    }
-
-    /// A conversation of which only set-aside statements are known begins when one of them lists this device.
-    pub(super) fn open_waiting(&mut self, cx: &mut Cx<'_>, hash: DeviceKeyHash, id: ConversationId) {
-        if !self.is_agent() || self.conversations.contains_key(&id) {
-            return;
-        }
-        let Some(device) = self.devices.get(&hash) else { return };
-        let waiting = device.aside.values().filter(|a| a.conversation == id);
-        let statements = waiting.filter_map(|a| match &a.item {
-            Aside::Statement(item) => Some((a.number, item, Statement::peek(&item.statement).ok()?)),
-            Aside::Envelope(_) => None,
-        });
-        let (mut open, mut listed) = (None, false);
-        for (number, item, peeked) in statements {
-            listed |= peeked.action.roster().is_some_and(|roster| roster.get(&hash).is_some());
-            if matches!(peeked.action, Action::Open { .. }) {
-                open = Some((number, item.clone(), peeked));
-            }
-        }
-        let Some((number, item, peeked)) = open.filter(|_| listed && self.may_begin(cx)) else { return };
-        if let Some(device) = self.devices.get_mut(&hash) {
-            device.aside.remove(&number);
-        }
-        self.mark(Key::SetAside(hash, number));
-        if let Outcome::Refused(problem) = self.begin(cx, hash, &item, &peeked) {
-            self.quarantine(cx, hash, None, SetAsideReason::Statement, item.statement.body());
-            cx.problem(None, problem);
-        }
-    }
-
-    /// Whether one more conversation may begin: a relay that invents customers fills nobody's vault. What is above the bound
-    /// waits like other statements.
-    fn may_begin(&self, cx: &Cx<'_>) -> bool {
-        let since = cx.now.wall_ms.saturating_sub(DAY);
-        let young = |c: &&Conversation| {
-            c.record.side == Side::Agent
-                && c.counters.updated > since
-                && c.record.governance.as_ref().is_none_or(|g| !g.is_accepted())
-        };
-        let most = usize::from(self.meta.availability.capacity).saturating_mul(10).max(MIN_UNACCEPTED);
-        self.conversations.values().filter(young).count() < most
-    }
-
-    fn judge(&mut self, cx: &mut Cx<'_>, hash: DeviceKeyHash, item: &StatementItem) -> Outcome {
-        let peeked = match Statement::peek(&item.statement) {
-            Ok(statement) => statement,
-            Err(error) => return Outcome::Refused(problem::statement(error)),
-        };
-        // Handover, takeover, join and leave need checks of certificates that this version does not make (§7.3): nobody is
-        // brought in by a statement that this device cannot judge.
-        if matches!(
-            peeked.action,
-            Action::AcceptOffer { .. }
-                | Action::Join { .. }
-                | Action::Leave { .. }
-                | Action::Offer { .. }
-                | Action::Withdraw { .. }
-        ) {
-            return Outcome::Refused(problem::statement(Refusal::Signer));
-        }
-        let id = peeked.conversation;
-        if self.was_deleted(&hash, &id) {
-            return Outcome::Ignored;
-        }
-        // What this device signed counts when the relay says that it is stored, and only then: a statement that it refused
-        // and delivers all the same would bring in a reader whom nobody waited for.
-        if peeked.signer == hash {
-            return Outcome::Ignored;
-        }
-        let known = self.conversations.get(&id);
-        if known.is_some_and(|c| c.record.device != hash) {
-            // Of the device before this one (§9.2): it stays as it is.
-            return Outcome::Ignored;
-        }
-        let Some(governance) = known.map(|c| c.record.governance.as_ref()) else {
-            return match (&peeked.action, self.is_agent()) {
-                (Action::Open { .. }, true) => self.judge_open(cx, hash, item, &peeked),
-                (_, true) => Outcome::Wait,
-                _ => Outcome::Refused(problem::statement(Refusal::Foreign)),
-            };
-        };
-        let Some(governance) = governance else { return Outcome::Wait };
-        let Some(signer) = governance.ever_listed(&peeked.signer).map(|m| m.device) else {
-            return Outcome::Refused(problem::statement(Refusal::Signer));
-        };
-        let verified = match VerifiedStatement::verify(&item.statement, &signer) {
-            Ok(verified) => verified,
-            Err(error) => return Outcome::Refused(problem::statement(error)),
-        };
-        if let Some(refused) = self.check_chain(cx, &id, item, &verified) {
-            return Outcome::Refused(refused);
-        }
-        match self.apply(id, &verified) {
-            Ok(effect) => {
-                self.drop_superseded(&id, &verified);
-                let s = verified.get();
-                if let (Effect::Reset { peer, new, generation }, Some(statement)) =
-                    (&effect, s.action.refers_to())
-                {
-                    let (by, statement, at) = (s.signer, *statement, cx.now.wall_ms);
-                    self.peer_reset(
-                        id,
-                        ResetMark { by, peer: *peer, statement, new: *new, generation: *generation, at },
-                    );
-                }
-                self.follow(cx, id, &effect);
-                Outcome::Applied
-            }
-            Err(Refusal::Known) => Outcome::Ignored,
-            Err(Refusal::Gap) => Outcome::Wait,
-            Err(Refusal::Fork) => Outcome::Refused(problem::fork()),
-            // Two sides did the same at once: the first one counts. Or an earlier reset comes again, after a restore of the
-            // relay. Nothing is wrong.
-            Err(Refusal::Closed | Refusal::Assignment | Refusal::Generation) => Outcome::Ignored,
-            Err(refusal) => Outcome::Refused(problem::statement(refusal)),
-        }
-    }
-
-    /// The certificates that came along: shown, and demanded where a statement brings a new agent device.
-    fn check_chain(
-        &mut self,
-        cx: &Cx<'_>,
-        id: &ConversationId,
-        item: &StatementItem,
-        verified: &VerifiedStatement,
-    ) -> Option<Problem> {
-        let roster = verified.get().action.roster();
-        let c = self.conversations.get(id)?;
-        let customer = c.record.side == Side::Customer;
-        if !customer && roster.is_some_and(|roster| !self.lists_as_certified(&c.record.device, roster)) {
-            return Some(problem::statement(Refusal::Roster));
-        }
-        let chain = match (&item.agent, roster) {
-            (Some(chain), _) => chain,
-            (None, Some(roster)) if customer => {
-                let known = self
-                    .conversations
-                    .get(id)?
-                    .record
-                    .known
-                    .iter()
-                    .any(|k| k.device == roster.agent().hash());
-                return (!known).then(|| problem::statement(Refusal::Signer));
-            }
-            _ => return None,
-        };
-        match self.verify_agent(chain, cx.now.wall_ms) {
-            Ok(certificate) => {
-                let other = |m: &Member| {
-                    m.device != *certificate.device() || m.agent.as_ref() != Some(certificate.agent())
-                };
-                // Another device's certificates, or another agent's, say nothing about the one that is listed.
-                if roster.is_some_and(|r| other(r.agent())) {
-                    return customer.then(|| problem::statement(Refusal::Roster));
-                }
-                let current = self.conversations.get(id)?.record.governance.as_ref().map(|g| g.current());
-                if roster.is_none() && current.is_none_or(|current| other(current.roster.agent())) {
-                    return None;
-                }
-                let chain = chain.clone();
-                self.remember_agent(id, &chain, &certificate);
-                None
-            }
-            // An expired certificate of a known device is judged before the next sending; a new device needs a good one.
-            Err(error) => roster.is_some().then(|| problem::certificate(error)),
-        }
-    }
-
-    /// A conversation that was opened with this agent's device begins; with another one's, a reassignment to this device has
-    /// to follow first.
-    fn judge_open(
-        &mut self,
-        cx: &mut Cx<'_>,
-        hash: DeviceKeyHash,
-        item: &StatementItem,
-        peeked: &Statement,
-    ) -> Outcome {
-        let mine = peeked.action.roster().is_some_and(|roster| roster.get(&hash).is_some());
-        if mine && self.may_begin(cx) { self.begin(cx, hash, item, peeked) } else { Outcome::Wait }
-    }
-
-    /// Whether a roster that lists this device lists it as the agent that its certificate names.
-    fn lists_as_certified(&self, hash: &DeviceKeyHash, roster: &Roster) -> bool {
-        let own = self.devices.get(hash).and_then(|d| d.certificate.as_ref());
-        let named = roster.get(hash).and_then(|m| m.agent.as_ref());
-        named.is_none_or(|named| own.is_none_or(|own| own.agent() == named))
-    }
-
-    fn begin(
-        &mut self,
-        cx: &mut Cx<'_>,
-        hash: DeviceKeyHash,
-        item: &StatementItem,
-        peeked: &Statement,
-    ) -> Outcome {
-        let refuse = |refusal| Outcome::Refused(problem::statement(refusal));
-        let Action::Open { roster, topic, language, consent, .. } = &peeked.action else {
-            return Outcome::Wait;
-        };
-        let customer = roster.customer().device;
-        let verified = match VerifiedStatement::verify(&item.statement, &customer) {
-            Ok(verified) => verified,
-            Err(error) => return Outcome::Refused(problem::statement(error)),
-        };
-        let governance = match Governance::open(self.org.root(), &verified) {
-            Ok(governance) => governance,
-            Err(refusal) => return refuse(refusal),
-        };
-        if let Err(problem) = check_consent(item.consent.as_ref(), consent, peeked, &customer) {
-            return Outcome::Refused(problem);
-        }
-        if !self.lists_as_certified(&hash, roster) {
-            return refuse(Refusal::Roster);
-        }
-        let Some(own) = self.devices.get(&hash) else { return Outcome::Ignored };
-        let mine = roster.agent().device == own.public;
-        let id = peeked.conversation;
-        let own_chain = own.record.chain.clone();
-        let certificate = own.certificate.clone();
-        self.vault.add_conversation(id, cx.rng);
-        let record = ConversationRecord {
-            governance: Some(governance),
-            consent: item.consent.clone(),
-            // Opened with another agent: the reassignment to this device is applied next.
-            lost: !mine,
-            ..ConversationRecord::new(id, hash, Side::Agent, topic.clone(), language.clone(), peeked.time)
-        };
-        self.conversations.insert(id, Conversation::new(record, Counters::new(id, &hash, cx.now.wall_ms)));
-        for key in [Key::Wrapped(id), Key::Conversation(id), Key::Counters(id)] {
-            self.mark(key);
-        }
-        if let (true, Some(chain), Some(certificate)) = (mine, own_chain, certificate) {
-            self.remember_agent(&id, &chain, &certificate);
-        }
-        self.follow(cx, id, &Effect::Opened);
-        Outcome::Applied
-    }
-
-    /// Our own pending note is pointless when the other side's statement says the same or ended its epoch.
-    fn drop_superseded(&mut self, id: &ConversationId, verified: &VerifiedStatement) {
-        let Some(c) = self.conversations.get_mut(id) else { return };
-        let closed = matches!(verified.get().action, Action::Close { .. });
-        let epoch = verified.get().action.roster().is_some();
-        if !c.waits.posting && (closed || epoch) {
-            let keep = |p: &Pending| {
-                Statement::peek(&p.statement).is_ok_and(|s| {
-                    closed && matches!(s.action, Action::Reset { .. } | Action::Countersign { .. })
-                })
-            };
-            c.record.pending.retain(keep);
-        }
-    }
-}
-
-/// The receipt without which no conversation opens: signed by this customer device, for this conversation, and the one
-/// that the open statement names.
-fn check_consent(
-    signed: Option<&SignedBytes>,
-    digest: &[u8; 32],
-    open: &Statement,
-    customer: &DevicePublic,
-) -> Result<(), Problem> {
-    let signed = signed.ok_or_else(problem::no_consent)?;
-    let receipt = ConsentReceipt::verify(signed).map_err(|_| problem::no_consent())?;
-    let fits = signed.digest() == *digest
-        && receipt.root == open.root
-        && receipt.conversation == open.conversation
-        && receipt.device == *customer;
-    if fits { Ok(()) } else { Err(problem::no_consent()) }
 }

@@ -6,6 +6,7 @@
 
 mod blobs;
 mod client;
+mod mailboxes;
 mod relay;
 mod rules;
 mod world;

@@ -7,6 +7,7 @@ mod clocks;
 mod false_agents;
 mod false_customers;
 mod files;
+mod floods;
 mod handshakes;
 mod lying_relay;
 mod raw;
