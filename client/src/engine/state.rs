@@ -110,6 +110,8 @@ pub(crate) struct Waits {
     pub(crate) known: bool,
     /// The peer's newest certificates are not asked for before this mono time.
     pub(crate) renew_at: u64,
+    /// And how long to wait after that, mono ms.
+    pub(crate) renew_pause: u64,
     /// Prekeys asked for on this connection.
     pub(crate) fetching: BTreeSet<DeviceKeyHash>,
     /// Since when a counter gap of a device stands, mono ms.

@@ -94,6 +94,7 @@ impl Engine {
         let Some(c) = self.conversations.get_mut(&id) else { return };
         c.waits.posting = false;
         c.waits.attention = true;
+        let side = c.record.side;
         if super::requests::is_passing(code) {
             c.waits.statement_at = at;
             return self.tell_once(cx, id, code);
@@ -124,8 +125,9 @@ impl Engine {
             self.reset_refused(&id, new);
         }
         self.keep_lost(cx, &id);
-        // Both sides closed at once: nothing is wrong.
-        if !(closes && code == Code::Closed) {
+        // Both sides closed at once, or another agent was named before this customer had signed: nothing is wrong.
+        let named_anew = side == Side::Customer && code == Code::AssignmentLost;
+        if !(closes && code == Code::Closed || named_anew) {
             cx.problem(Some(id), Problem::from(code));
         }
     }

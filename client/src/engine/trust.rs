@@ -18,6 +18,8 @@ use crate::vault::{Corrupt, Key};
 
 /// A peer's certificates are asked for again after this long, ms.
 const RENEW_AGAIN: u64 = 10 * 60 * 1000;
+/// The first time sooner, then after twice as long each time: after a change of the root all agents are certified anew.
+const RENEW_FIRST: u64 = 5_000;
 /// Warnings before a certificate ends, ms.
 const WARN_BEFORE: u64 = 5 * 24 * 60 * 60 * 1000;
 
@@ -198,6 +200,7 @@ impl Engine {
         match verdict {
             Ok(_) => {
                 if c.waits.distrust.take().is_some() {
+                    c.waits.renew_pause = 0;
                     c.waits.attention = true;
                     self.retries.insert(*id);
                 }
@@ -229,14 +232,17 @@ impl Engine {
         }
     }
 
-    /// The peer's certificate may have been renewed meanwhile: asked for on each connection, and every ten minutes.
+    /// The peer's certificate may have been renewed meanwhile: asked for on each connection, then ever less often, up to every
+    /// ten minutes.
     fn fetch_certificate(&mut self, cx: &mut Cx<'_>, id: ConversationId, device: DeviceKeyHash) {
         let Some(c) = self.conversations.get_mut(&id).filter(|c| c.waits.renew_at <= cx.now.mono_ms) else {
             return;
         };
         let hash = c.record.device;
         let Some(online) = self.devices.get_mut(&hash).and_then(|d| d.link.online_mut()) else { return };
-        c.waits.renew_at = cx.now.mono_ms + RENEW_AGAIN;
+        let pause = c.waits.renew_pause.clamp(RENEW_FIRST, RENEW_AGAIN);
+        c.waits.renew_at = cx.now.mono_ms + pause;
+        c.waits.renew_pause = pause * 2;
         let req = online.request(Request::Certificate(id), cx.now.mono_ms);
         self.send(cx, hash, FetchCertificate { req, conversation: id, device });
     }

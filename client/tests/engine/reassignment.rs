@@ -104,3 +104,20 @@ fn closing_while_the_open_statement_is_on_its_way_closes_it_for_both() {
         assert_eq!(world.phase(agent, &id), stored.then_some(Phase::Closed), "{stored}");
     }
 }
+
+/// Another agent was named before the customer's signature arrived: the customer signs for that one, and nothing is wrong.
+#[test]
+fn an_assignment_that_changed_meanwhile_is_no_alarm() {
+    let mut world = World::new(79);
+    let agent = world.add_agent("mira", "Mira");
+    let customer = world.add_customer();
+    world.pass(2_000);
+    world.relay.refuse_statements = Some(Code::AssignmentLost);
+    let id = world.conversation(customer);
+    world.pass(1_000);
+    assert_eq!(world.relay.refused_statements.len(), 1);
+    world.relay.refuse_statements = None;
+    world.pass(60_000);
+    assert_eq!(world.phase(customer, &id), Some(Phase::Active));
+    assert_eq!((world.problems(customer), world.problems(agent)), (vec![], vec![]));
+}

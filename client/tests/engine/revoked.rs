@@ -183,3 +183,25 @@ fn a_vault_does_not_open_under_the_file_of_a_revoked_issuer() {
     world.clients[customer].set_org(honest);
     assert_eq!(world.clients[customer].reopen(at), Ok(()));
 }
+
+/// After a change of the root every agent is certified anew, a moment later than the customers hear of it.
+#[test]
+fn a_renewed_certificate_is_soon_asked_for() {
+    let (mut world, agent, customer, id) = World::talking(115);
+    let device = world.clients[agent].engine.agent_public().unwrap();
+    world.clients[customer].input(Input::Online(false));
+    world.settle();
+    world.say(agent, id, "one");
+    world.pass(2_000);
+    world.clients[agent].input(Input::Online(false));
+    world.clock += DEVICE_LIFE;
+    world.clients[customer].input(Input::Online(true));
+    world.pass(7_000);
+    assert!(world.texts(customer, &id).is_empty());
+    let mut body = world.org.certificate("mira", "Mira", &["support"], device);
+    body.not_before += DEVICE_LIFE / 2;
+    body.not_after += DEVICE_LIFE / 2;
+    world.relay.renewed = Some(world.org.chain(&body));
+    world.pass(30_000);
+    assert_eq!(world.texts(customer, &id).len(), 1);
+}

@@ -105,10 +105,9 @@ pub(crate) fn start(
     events: mpsc::UnboundedSender<Event>,
     jobs: files::Sender<Job>,
 ) -> io::Result<()> {
-    let runtime = tokio::runtime::Handle::current();
     let outlets = Outlets {
         network,
-        runtime: runtime.clone(),
+        runtime: tokio::runtime::Handle::current(),
         signals,
         events,
         jobs,
@@ -126,9 +125,11 @@ pub(crate) fn start(
         leaving: None,
         drained: false,
     };
+    // Timers of its own: the caller's runtime may end before the driver does.
+    let own = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
     std::thread::Builder::new()
         .name("sealdesk-driver".into())
-        .spawn(move || runtime.block_on(Box::pin(driver.run())))
+        .spawn(move || own.block_on(Box::pin(driver.run())))
         .map(drop)
 }
 
