@@ -246,3 +246,44 @@ impl Handle {
         self.ask(|reply| Signal::Shutdown { drain, reply }).await.unwrap_or(true)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+    use std::time::{Duration, Instant};
+
+    use sealdesk_protocol::testing::TestOrg;
+
+    use super::*;
+    use crate::{clock, random, vault};
+
+    /// A program that ends at once drops its runtime while the driver still runs: nothing panics, and the vault is let go of.
+    #[test]
+    fn a_client_outlives_its_runtime() {
+        let panicked = Arc::new(Mutex::new(None));
+        let noted = Arc::clone(&panicked);
+        std::panic::set_hook(Box::new(move |info| *noted.lock().unwrap() = Some(info.to_string())));
+        let home = tempfile::tempdir().unwrap();
+        let org = TestOrg::new(1, clock::wall_ms());
+        let mut rng = random::system().unwrap();
+        let (vault, key) = vault::create(home.path(), &org.root_hash(), None, &mut rng).unwrap();
+        let desk = Desk::open(vault, key, org.verified(), Owner::Customer).unwrap();
+        let network = NetworkOptions {
+            urls: vec!["ws://127.0.0.1:9/".parse().unwrap()],
+            ca: None,
+            insecure_plaintext: false,
+        };
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let started =
+            runtime.block_on(async { Client::start(Options { desk, owner: Owner::Customer, network }) });
+        drop(started.unwrap());
+        drop(runtime);
+        let begun = Instant::now();
+        while vault::open(home.path(), None).is_err() {
+            assert!(begun.elapsed() < Duration::from_secs(10), "the driver still holds the vault");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        assert_eq!(*panicked.lock().unwrap(), None);
+    }
+}
