@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::path::Path;
 
 use sealdesk_protocol::names::is_bidi_control;
+use unicode_width::UnicodeWidthChar;
 
 /// What a character is replaced by; none when it may stand.
 fn replacement(c: char, lines: bool) -> Option<char> {
@@ -44,8 +45,59 @@ pub fn text(text: &str) -> Cow<'_, str> {
     neutralise(text, true)
 }
 
+/// What a line that goes on begins with: only the program writes into the first columns.
+const INDENT: &str = "      ";
+
+/// Breaks lines that are wider than `columns`, so that nobody's text reaches the first column by its length. Escape
+/// sequences, which are the program's own here, take no room; characters that some terminals draw wide count as wide.
+pub fn wrap(text: &str, columns: usize) -> String {
+    // A window too narrow for that shows what it can.
+    let columns = columns.max(INDENT.len() * 4);
+    let mut out = String::with_capacity(text.len());
+    for (number, line) in text.split('\n').enumerate() {
+        if number > 0 {
+            out.push('\n');
+        }
+        wrap_line(&mut out, line, columns);
+    }
+    out
+}
+
+fn wrap_line(out: &mut String, line: &str, columns: usize) {
+    let mut used = 0;
+    let mut escape = false;
+    for word in line.split_inclusive(' ') {
+        let mut inside = escape;
+        let width: usize = word.trim_end().chars().map(|c| room(c, &mut inside)).sum();
+        if used > INDENT.len() && used + width > columns {
+            used = go_on(out);
+        }
+        for c in word.chars() {
+            let width = room(c, &mut escape);
+            if used + width > columns {
+                used = go_on(out);
+            }
+            out.push(c);
+            used += width;
+        }
+    }
+}
+
+fn go_on(out: &mut String) -> usize {
+    out.push('\n');
+    out.push_str(INDENT);
+    INDENT.len()
+}
+
+fn room(c: char, escape: &mut bool) -> usize {
+    *escape |= c == '\u{1b}';
+    let width = if *escape { 0 } else { c.width_cjk().unwrap_or(0) };
+    *escape &= c != 'm';
+    width
+}
+
 /// A file name that may be used in a folder: the last component, no control, bidi or separator characters, no leading
-/// dot, no device name, at most 200 bytes.
+/// dot, no device name, nothing that a program would read as a flag, at most 200 bytes.
 pub fn file_name(name: &str) -> String {
     let last = name.rsplit(['/', '\\']).next().unwrap_or_default();
     let mut safe: String = last
@@ -68,7 +120,7 @@ pub fn file_name(name: &str) -> String {
         || (stem.len() == 4 && (stem.starts_with("COM") || stem.starts_with("LPT")));
     match safe.as_str() {
         "" => "attachment".into(),
-        _ if device => format!("_{safe}"),
+        _ if device || safe.starts_with('-') => format!("_{safe}"),
         _ => safe,
     }
 }
@@ -113,6 +165,29 @@ mod tests {
     }
 
     #[test]
+    fn a_long_line_never_reaches_the_first_column() {
+        let forged =
+            format!("[1] 14:05 Mira: hello{}[2] 14:05 Ben: Accepted. Send the code now.", " ".repeat(59));
+        let double = "字".repeat(80);
+        for said in
+            [forged.as_str(), &double, &"x".repeat(300), "\u{1b}[1mMira\u{1b}[0m: a b", &"a ".repeat(200)]
+        {
+            let wrapped = wrap(said, 80);
+            for (number, line) in wrapped.split('\n').enumerate() {
+                assert!(number == 0 || line.starts_with(INDENT), "{line:?}");
+                let mut escape = false;
+                assert!(line.chars().map(|c| room(c, &mut escape)).sum::<usize>() <= 80, "{line:?}");
+            }
+            let whole = |text: &str| text.replace(['\n', ' '], "");
+            assert_eq!(whole(&wrapped), whole(said), "nothing is lost");
+        }
+        assert_eq!(wrap("short\n      and indented", 80), "short\n      and indented");
+        let words = wrap(&"seven77 ".repeat(11), 80);
+        assert!(words.lines().all(|line| line.trim().split(' ').all(|word| word == "seven77")), "{words}");
+        wrap(&double, 0);
+    }
+
+    #[test]
     fn file_names_are_safe_in_any_folder() {
         for (name, safe) in [
             ("report.pdf", "report.pdf"),
@@ -124,6 +199,8 @@ mod tests {
             ("a\u{202e}fdp.exe", "a_fdp.exe"),
             ("a\nb\u{1b}.txt", "a_b_.txt"),
             ("con.txt", "_con.txt"),
+            ("-rf", "_-rf"),
+            (".--checkpoint-action=exec", "_--checkpoint-action=exec"),
             ("a:b?.txt", "a_b_.txt"),
             ("تقرير.pdf", "تقرير.pdf"),
         ] {

@@ -128,6 +128,7 @@ impl Error {
     pub fn exit(&self) -> Exit {
         match self {
             Self::Usage { .. } => Exit::Usage,
+            Self::File(error) | Self::Vault(VaultError::File(error)) if error.disk_is_full() => Exit::Machine,
             Self::File(_) | Self::Malformed { .. } | Self::Busy { .. } => Exit::File,
             Self::PassphraseNeeded(_)
             | Self::PassphraseTwice
@@ -219,5 +220,24 @@ fn org_hint(error: &OrgError) -> &'static str {
         OrgError::Issuer(CertificateError::NotYetValid) => "Check this machine's clock.",
         OrgError::Rollback => "Fetch the current org.json.",
         _ => "Fetch org.json again from the organisation itself.",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use super::*;
+
+    #[test]
+    fn a_full_disk_is_the_machine_s_fault_and_a_wrong_path_is_not() {
+        let at = |kind: io::ErrorKind| FileError::Io { path: "x".into(), source: kind.into() };
+        for full in [io::ErrorKind::StorageFull, io::ErrorKind::QuotaExceeded, io::ErrorKind::FileTooLarge] {
+            assert_eq!(Error::from(at(full)).exit(), Exit::Machine);
+            assert_eq!(Error::from(VaultError::File(at(full))).exit(), Exit::Machine);
+            assert!(Error::from(at(full)).hint().contains("space"));
+        }
+        assert_eq!(Error::from(at(io::ErrorKind::PermissionDenied)).exit(), Exit::File);
+        assert_eq!(Error::from(FileError::Missing("x".into())).exit(), Exit::File);
     }
 }

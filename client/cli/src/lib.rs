@@ -46,8 +46,9 @@ pub fn main() -> ExitCode {
     match run(&cli.command) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error} ({})", fault(&error));
-            eprintln!("hint: {}", error.hint());
+            // Paths, names and a relay's words may stand in it.
+            eprintln!("error: {} ({})", display::line(&error.to_string()), fault(&error));
+            eprintln!("hint: {}", display::line(&error.hint()));
             ExitCode::from(error.exit() as u8)
         }
     }

@@ -54,6 +54,12 @@ impl FileError {
         }
     }
 
+    /// No space, or no more of it for this user: a fault of the machine, not of the path.
+    pub fn disk_is_full(&self) -> bool {
+        let full = [io::ErrorKind::StorageFull, io::ErrorKind::QuotaExceeded, io::ErrorKind::FileTooLarge];
+        matches!(self, Self::Io { source, .. } if full.contains(&source.kind()))
+    }
+
     /// What to do about it, one sentence.
     pub fn hint(&self) -> &'static str {
         match self {
@@ -61,7 +67,7 @@ impl FileError {
             Self::Exists(_) => "Choose another name, or move the old file away.",
             Self::TooLarge { .. } => "Check that it is the right file.",
             Self::Exposed(_) => "Make it yours alone: chmod 600 FILE.",
-            Self::Io { source, .. } if source.kind() == io::ErrorKind::StorageFull => "Free some disk space.",
+            _ if self.disk_is_full() => "Free some disk space.",
             Self::Io { .. } => "Check the file's and the folder's permissions.",
         }
     }

@@ -46,6 +46,16 @@ pub fn decode<T: DeserializeOwned>(text: &str) -> Option<T> {
     }
 }
 
+/// What a chain certifies, when it carries valid signatures of this organisation. Judged at the time of its making: an
+/// expired certificate still says who was certified.
+pub fn certified(chain: &CertificateChain, org: &VerifiedOrg) -> Option<DeviceCertificate> {
+    let claimed: DeviceCertificate = chain.device.peek(4096).ok()?;
+    let issuer = verify_issuer(&chain.issuer, org.pins(), claimed.not_before).ok()?;
+    let label = sealdesk_protocol::crypto::labels::AGENT_DEVICE;
+    let body: DeviceCertificate = chain.device.verify(label, &issuer.key, 4096).ok()?;
+    (body.root == org.root()).then_some(body)
+}
+
 /// A device of a record.
 #[derive(Clone, Debug)]
 pub struct Device {
@@ -80,12 +90,8 @@ impl AgentRecord {
     pub fn devices(&self, org: &VerifiedOrg) -> Vec<Device> {
         let device = |text: &String| {
             let chain: CertificateChain = decode(text)?;
-            let claimed: DeviceCertificate = chain.device.peek(4096).ok()?;
-            // Judged at the time of its making: an expired certificate still says who was certified.
-            let issuer = verify_issuer(&chain.issuer, org.pins(), claimed.not_before).ok()?;
-            let label = sealdesk_protocol::crypto::labels::AGENT_DEVICE;
-            let body: DeviceCertificate = chain.device.verify(label, &issuer.key, 4096).ok()?;
-            (body.agent == self.agent && body.root == org.root()).then_some(Device { chain, body })
+            let body = certified(&chain, org)?;
+            (body.agent == self.agent).then_some(Device { chain, body })
         };
         self.devices.iter().filter_map(device).collect()
     }

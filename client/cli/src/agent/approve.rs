@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use sealdesk_native::clock;
-use sealdesk_native::private_file::{self, Access};
+use sealdesk_native::private_file::{self, Access, FileError};
 use sealdesk_protocol::crypto::certificate::{
     CertificateChain, DAY, DeviceCertificate, Endorsement, EndorsementBody, certificate_id,
 };
@@ -20,6 +20,7 @@ use crate::{terminal, time};
 
 pub(super) fn run(args: &AgentApprove) -> Result<(), Error> {
     // What can be refused without a passphrase is refused before asking for one.
+    check_replaceable(&args.out)?;
     let request = match &args.request {
         Some(path) => Some(EnrolmentRequest::verify(&RequestFile::read(path)?)?),
         None => None,
@@ -55,6 +56,14 @@ pub(super) fn run(args: &AgentApprove) -> Result<(), Error> {
         time::full(verified.valid_until()),
         args.out.display(),
     ))
+}
+
+/// An older certificate may be replaced; a key, or whatever else `--out` names by mistake, may not.
+fn check_replaceable(out: &Path) -> Result<(), Error> {
+    match CertificateFile::read(out) {
+        Ok(_) | Err(Error::File(FileError::Missing(_))) => Ok(()),
+        Err(_) => Err(FileError::Exists(out.into()).into()),
+    }
 }
 
 fn from_request(
@@ -107,8 +116,15 @@ fn from_record(
     number: Option<u32>,
 ) -> Result<(AgentRecord, DeviceCertificate), Error> {
     let record = dir.record(agent)?;
-    let meant = |d: &Device| number.is_none_or(|number| d.body.device_number == number);
-    let found = record.devices(&issuer.org).into_iter().rfind(meant).ok_or_else(|| {
+    let revoked = |d: &Device| issuer.org.revocations().revokes_device(&d.body.device.hash());
+    let devices = record.devices(&issuer.org);
+    // The newest that is still good; when none is, the refusal names the newest.
+    let newest = devices.iter().rfind(|d| !revoked(d)).or(devices.last());
+    let found = match number {
+        Some(number) => devices.iter().find(|d| d.body.device_number == number),
+        None => newest,
+    };
+    let found = found.ok_or_else(|| {
         Error::usage(
             match number {
                 Some(number) => format!("'{agent}' has no approved device {number}"),
@@ -117,7 +133,8 @@ fn from_record(
             "`sealdesk agent list` shows the devices; approve a request first: --request FILE.",
         )
     })?;
-    Ok((record, found.body))
+    let body = found.body.clone();
+    Ok((record, body))
 }
 
 /// The word of another device of the agent that is certified, and not revoked.

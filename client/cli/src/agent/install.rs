@@ -109,7 +109,8 @@ pub(crate) fn pick_up(desk: &mut Desk) -> Result<(), Error> {
     match installed {
         Err(error @ Error::Vault(_)) => Err(error),
         Err(error) => {
-            eprintln!("warning: {} is not installed: {error}", path.display());
+            let said = format!("{} is not installed: {error}", path.display());
+            eprintln!("warning: {}", line(&said));
             Ok(())
         }
         Ok(()) => Ok(()),

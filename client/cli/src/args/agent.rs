@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
-use sealdesk_protocol::ids::Handle;
+use sealdesk_protocol::ids::{DeviceKeyHash, Handle};
 
 use super::chat::{AgentChat, HomeArgs};
 use super::org::AdminPassphrases;
@@ -131,7 +131,7 @@ pub struct AgentApprove {
     /// Sign anew for a device of this agent
     #[arg(long, value_name = "AGENT", group = "what")]
     pub renew: Option<Handle>,
-    /// Which device to renew, by its number; the newest without it
+    /// Which device to renew, by its number; without it, the newest that is not revoked
     #[arg(long, value_name = "N", requires = "renew")]
     pub device: Option<u32>,
     /// What `agent endorse` of an earlier device wrote
@@ -146,7 +146,7 @@ pub struct AgentApprove {
     /// How long the certificate is good for
     #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=30))]
     pub days: u64,
-    /// The certificate's file; an older one is replaced
+    /// The certificate's file; an older certificate is replaced, nothing else is
     #[arg(long, value_name = "FILE")]
     pub out: PathBuf,
     #[command(flatten)]
@@ -178,16 +178,23 @@ pub struct AgentList {
 
 /// `agent revoke`.
 #[derive(Debug, Args)]
+#[group(id = "whom", required = true, multiple = false)]
 pub struct AgentRevoke {
     /// The administrator's folder
     #[arg(long)]
     pub dir: PathBuf,
     /// The agent's id
-    #[arg(long)]
-    pub agent: Handle,
+    #[arg(long, group = "whom")]
+    pub agent: Option<Handle>,
     /// Only this device, by its number
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", requires = "agent")]
     pub device: Option<u32>,
+    /// The device of this certificate, when the folder's record of the agent is lost
+    #[arg(long, value_name = "FILE", group = "whom")]
+    pub certificate: Option<PathBuf>,
+    /// The device with this hash, as `agent list --json` and `verify --json` show it
+    #[arg(long, value_name = "HASH", group = "whom")]
+    pub hash: Option<DeviceKeyHash>,
     #[command(flatten)]
     #[expect(missing_docs, reason = "described at its type")]
     pub passphrases: AdminPassphrases,

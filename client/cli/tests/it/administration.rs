@@ -108,6 +108,37 @@ fn one_command_at_a_time_changes_the_folder() {
 }
 
 #[test]
+fn a_renewal_passes_over_revoked_devices() {
+    let desk = Desk::with_agent();
+    desk.run("agent enroll --invitation mira.invitation --home laptop --out laptop.request --passphrase-file mira.pass").good();
+    desk.run("agent approve --dir admin --request laptop.request --unchecked --out laptop.certificate --passphrase-file admin.pass").good();
+    desk.run("agent revoke --dir admin --agent mira --device 2 --passphrase-file admin.pass").good();
+    let renewed = desk
+        .run("agent approve --dir admin --renew mira --out again.certificate --passphrase-file admin.pass");
+    assert!(renewed.good().out.contains("device 1"));
+    desk.run("agent approve --dir admin --renew mira --device 2 --out again.certificate --passphrase-file admin.pass")
+        .refused(6, "revoked");
+}
+
+#[test]
+fn a_stolen_device_is_revoked_without_the_folder_s_record() {
+    let desk = Desk::with_agent();
+    let listed = json(&desk.run("agent list --dir admin --json").good().out);
+    let hash = listed["devices"][0]["device"].as_str().unwrap().to_owned();
+    std::fs::write(desk.path("admin/agents/mira.json"), "damaged").unwrap();
+    desk.run("agent revoke --dir admin --agent mira --passphrase-file admin.pass").refused(3, "mira.json");
+    let revoke =
+        |how: &str| desk.run(&format!("agent revoke --dir admin {how} --passphrase-file admin.pass"));
+    assert!(revoke("--certificate mira.certificate").good().out.contains("list number 1"));
+    assert!(revoke(&format!("--hash {hash}")).good().out.contains("already"), "the same device");
+    assert_eq!(json(&desk.run("org show --dir admin --json").good().out)["revocations"], 1);
+    // Another organisation's certificate names nobody here.
+    desk.run("org init --dir other --demo --relay-url ws://127.0.0.1:9/ --passphrase-file admin.pass").good();
+    desk.run("agent revoke --dir other --certificate mira.certificate --passphrase-file admin.pass")
+        .refused(2, "not signed by the organisation");
+}
+
+#[test]
 fn the_code_is_compared() {
     let desk = Desk::with_request();
     let approve = |how: &str| {
@@ -126,8 +157,10 @@ fn nothing_is_overwritten() {
     let before = std::fs::read(desk.path("admin/root.key")).unwrap();
     desk.run("org init --dir admin --demo --passphrase-file admin.pass").refused(3, "not overwritten");
     assert_eq!(std::fs::read(desk.path("admin/root.key")).unwrap(), before);
+    let org = std::fs::read(desk.path("admin/org.json")).unwrap();
     std::fs::remove_file(desk.path("admin/org.json")).unwrap();
     desk.run("org init --dir admin --demo --passphrase-file admin.pass").refused(3, "root.key");
+    std::fs::write(desk.path("admin/org.json"), org).unwrap();
     std::fs::write(desk.path("taken"), "x").unwrap();
     desk.run(
         "agent enroll --invitation mira.invitation --home other --out taken --passphrase-file mira.pass",
@@ -135,6 +168,23 @@ fn nothing_is_overwritten() {
     .refused(3, "not overwritten");
     assert!(!desk.path("other/vault.redb").exists(), "refused before keys are made");
     desk.run("export --home mira --out taken --passphrase-file mira.pass").refused(3, "not overwritten");
+    // A certificate takes the place of an older certificate, and of nothing else.
+    let approve = |out: &str| {
+        desk.run(&format!("agent approve --dir admin --renew mira --out {out} --passphrase-file admin.pass"))
+    };
+    for other in ["taken", "admin/root.key", "mira.request"] {
+        approve(other).refused(3, "not overwritten");
+    }
+    assert_eq!(std::fs::read(desk.path("admin/root.key")).unwrap(), before);
+    approve("mira.certificate").good();
+}
+
+#[test]
+fn what_an_error_names_cannot_rule_the_terminal() {
+    let desk = Desk::new();
+    let shown = desk.run("org show --org \u{1b}[2J\u{202e}x.json");
+    assert!(!shown.err.contains(['\u{1b}', '\u{202e}']), "{:?}", shown.err);
+    shown.refused(3, "␛[2J");
 }
 
 #[cfg(unix)]

@@ -290,6 +290,30 @@ fn a_full_disk_loses_nothing_and_is_said() {
     }
 }
 
+#[cfg(unix)]
+#[test]
+fn a_chat_for_people_ends_in_order_when_it_is_told_to() {
+    for signal in ["-TERM", "-HUP"] {
+        let desk = Desk::with_organisation();
+        let mut child = desk
+            .command("customer chat --org admin/org.json --home customer")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut first = String::new();
+        let mut out = BufReader::new(child.stdout.take().unwrap());
+        while !first.contains("Choose what it is about") {
+            assert_ne!(out.read_line(&mut first).unwrap(), 0, "{first}");
+        }
+        let sent = std::process::Command::new("kill").args([signal, &child.id().to_string()]).status();
+        assert!(sent.unwrap().success());
+        assert_eq!(child.wait().unwrap().code(), Some(130), "{signal}");
+        desk.run_with(CUSTOMER, b"").good();
+    }
+}
+
 #[test]
 fn people_are_led_to_a_conversation() {
     let desk = Desk::with_organisation();

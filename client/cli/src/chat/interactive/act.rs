@@ -1,12 +1,14 @@
 //! What people typed -> commands.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use sealdesk_client::{Command, Owner, Problem};
+use sealdesk_client::{Command, Message, Owner, Problem};
+use sealdesk_native::Handle;
 use sealdesk_native::private_file::{self, Access, FileError};
 use sealdesk_protocol::conversation::Kind;
 use sealdesk_protocol::conversation::content::Text;
-use sealdesk_protocol::ids::{ConversationId, Handle};
+use sealdesk_protocol::ids::{ConversationId, Handle as Id};
 
 use super::typed::{self, Typed};
 use super::{Chat, Finished, Flow, Style};
@@ -148,38 +150,36 @@ impl Chat {
         Ok(())
     }
 
-    /// The document at once; the attachments beside it as they come.
+    /// The attachments first: the document names those that are there.
     async fn export(&mut self, path: &Path) -> Result<(), Problem> {
         let conversation = self.here()?;
         let problem = |e: FileError| refused("file", format!("{e}."), e.hint());
         if path.exists() {
             return Err(problem(FileError::Exists(path.into())));
         }
-        let messages = transcript::all(&self.session.handle, conversation).await?;
-        let view = self.book.get(&conversation).cloned();
-        let Some(view) = view else { return Ok(()) };
-        let folder = folder_beside(path);
-        let files = |message: &sealdesk_client::Message| match &message.kind {
-            Kind::Attachment(file) => Some(file_in(&folder, message.place, &file.name).display().to_string()),
-            _ => None,
-        };
+        let handle = self.session.handle.clone();
+        let messages = transcript::all(&handle, conversation).await?;
+        let Some(view) = self.book.get(&conversation).cloned() else { return Ok(()) };
         let organisation = self.session.settings().name.clone();
-        let exported =
-            Exported { organisation: &organisation, view: &view, messages: &messages, files: &files };
-        let is_json = path.extension().is_some_and(|e| e.eq_ignore_ascii_case("json"));
-        let document = document(&exported, if is_json { Format::Json } else { Format::Text });
-        private_file::create(path, document.as_bytes(), Access::Owner).map_err(problem)?;
-        let said = format!("{} messages written to {}.", messages.len(), line(&path.display().to_string()));
-        self.working.push(Box::pin(async move { Finished { result: Ok(said), text: None } }));
-        for message in &messages {
-            let Kind::Attachment(file) = &message.kind else { continue };
-            private_file::create_folder(&folder).map_err(problem)?;
-            let to = file_in(&folder, message.place, &file.name);
-            let answer = self.session.handle.save_file(conversation, message.id, file.blob, &to).await?;
-            self.working.push(Box::pin(async move {
-                Finished { result: answer.await.map(|_| String::new()), text: None }
-            }));
-        }
+        let path = path.to_owned();
+        self.working.push(Box::pin(async move {
+            let (saved, missing) = fetch(&handle, &messages, &path).await;
+            let files = |message: &Message| saved.get(&message.place).cloned();
+            let exported =
+                Exported { organisation: &organisation, view: &view, messages: &messages, files: &files };
+            let is_json = path.extension().is_some_and(|e| e.eq_ignore_ascii_case("json"));
+            let document = document(&exported, if is_json { Format::Json } else { Format::Text });
+            let written = private_file::create(&path, document.as_bytes(), Access::Owner).map_err(problem);
+            let said = written.map(|()| {
+                let shown = path.display().to_string();
+                let mut said = format!("{} messages written to {}.", messages.len(), line(&shown));
+                for (name, why) in &missing {
+                    said += &format!("\n{} is not fetched: {}", line(name), line(&why.text));
+                }
+                said
+            });
+            Finished { result: said, text: None }
+        }));
         Ok(())
     }
 
@@ -228,14 +228,14 @@ impl Chat {
         if self.session.owner == Owner::Agent {
             return Ok(Err(refused("wrong_party", "Only a customer opens conversations.", "Wait for one.")));
         }
-        match topic.map(str::parse::<Handle>).transpose() {
+        match topic.map(str::parse::<Id>).transpose() {
             Ok(topic) => self.ask_consent(topic).map(Ok),
             Err(_) => Ok(Err(unknown_topic())),
         }
     }
 
     /// Shows the notice, and waits for /agree.
-    pub(super) fn ask_consent(&mut self, topic: Option<Handle>) -> Result<(), Error> {
+    pub(super) fn ask_consent(&mut self, topic: Option<Id>) -> Result<(), Error> {
         let settings = self.session.settings();
         let known = topic.as_ref().is_none_or(|t| settings.topic(t).is_some());
         let chosen = match (topic, settings.topics.as_slice()) {
@@ -275,6 +275,29 @@ impl Chat {
         }
         Ok(())
     }
+}
+
+/// Where each attachment was saved beside a transcript, by its message's place; and what is not there, and why.
+async fn fetch(
+    handle: &Handle,
+    messages: &[Message],
+    transcript: &Path,
+) -> (BTreeMap<u64, String>, Vec<(String, Problem)>) {
+    let folder = folder_beside(transcript);
+    let (mut saved, mut missing) = (BTreeMap::new(), Vec::new());
+    for message in messages {
+        let Kind::Attachment(file) = &message.kind else { continue };
+        let to = file_in(&folder, message.place, &file.name);
+        let fetched = async {
+            private_file::create_folder(&folder).map_err(|e| refused("file", format!("{e}."), e.hint()))?;
+            handle.save_file(message.conversation, message.id, file.blob, &to).await?.await
+        };
+        match fetched.await {
+            Ok(_) => drop(saved.insert(message.place, to.display().to_string())),
+            Err(why) => missing.push((file.name.clone(), why)),
+        }
+    }
+    (saved, missing)
 }
 
 fn unknown_topic() -> Problem {

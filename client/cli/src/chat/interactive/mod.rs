@@ -22,6 +22,7 @@ use sealdesk_protocol::wire::WaitingEntry;
 
 use super::Session;
 use super::book::{Book, is_open};
+use super::signals::{stopped, terminated};
 use crate::display::line;
 use crate::error::{Error, Exit};
 use screen::{Key, Screen, Style};
@@ -76,7 +77,7 @@ enum Flow {
     Quit,
 }
 
-/// Runs until /quit, Ctrl-C, Ctrl-D, or until the client stops.
+/// Runs until /quit, Ctrl-C, Ctrl-D, SIGTERM, the terminal's end, or until the client stops.
 ///
 /// # Errors
 /// [`Error`].
@@ -100,6 +101,7 @@ pub(crate) async fn run(session: Session) -> Result<(), Error> {
     chat.greet().await?;
     let prompt = chat.prompt();
     chat.screen.next(prompt);
+    let mut end = Box::pin(terminated());
     loop {
         tokio::select! {
             biased;
@@ -123,6 +125,11 @@ pub(crate) async fn run(session: Session) -> Result<(), Error> {
                 Some(Key::End) | None => break,
             },
             _ = tokio::signal::ctrl_c() => break,
+            () = &mut end => {
+                // Nobody is there to wait for; the terminal is put back when the screen goes.
+                chat.session.handle.clone().shutdown(std::time::Duration::ZERO).await;
+                return Err(Error::Interrupted);
+            }
         }
     }
     chat.leave().await
@@ -208,6 +215,7 @@ impl Chat {
         let started = tokio::time::sleep(std::time::Duration::from_millis(300));
         let mut slow = Box::pin(started);
         let mut told = false;
+        let mut stop = Box::pin(stopped());
         let drained = loop {
             tokio::select! {
                 biased;
@@ -218,9 +226,13 @@ impl Chat {
                     told = true;
                     self.screen.say("Waiting until everything is delivered; Ctrl-C leaves at once, and keeps it for the next start.", Style::Faint)?;
                 }
-                _ = tokio::signal::ctrl_c() => return Err(Error::Interrupted),
+                () = &mut stop => return Err(Error::Interrupted),
             }
         };
+        // A transcript is written with what there is.
+        while let Some(finished) = self.working.next().await {
+            self.finished(finished)?;
+        }
         if drained { Ok(()) } else { Err(Error::Undelivered) }
     }
 

@@ -6,6 +6,7 @@ use rustyline::error::ReadlineError;
 use rustyline::{Config, DefaultEditor, ExternalPrinter};
 use tokio::sync::mpsc;
 
+use crate::display::wrap;
 use crate::error::Error;
 
 /// What came from the keyboard.
@@ -131,6 +132,7 @@ impl Screen {
     pub(super) fn print(&mut self, text: &str) -> Result<(), Error> {
         match &mut self.printer {
             Printer::Editor(printer) => {
+                let text = wrap(text, columns());
                 printer.print(format!("{text}\n")).map_err(|e| Error::Terminal(io::Error::other(e)))
             }
             Printer::Plain => {
@@ -145,6 +147,17 @@ impl Screen {
         let text = self.styled(text, style);
         self.print(&text)
     }
+}
+
+/// Of the window, which may change at any time.
+fn columns() -> usize {
+    #[cfg(unix)]
+    if let Ok(size) = rustix::termios::tcgetwinsize(io::stdout())
+        && size.ws_col > 0
+    {
+        return size.ws_col.into();
+    }
+    80
 }
 
 fn spawn(read: impl FnOnce() + Send + 'static) -> Result<(), Error> {

@@ -19,6 +19,7 @@ use super::input::MAX_LINE;
 use super::output;
 use super::stdin::{Came, lines};
 use crate::chat::book::{Book, message_name, refused};
+use crate::chat::signals::stopped;
 use crate::chat::{Session, transcript};
 use crate::error::{Error, Exit};
 use crate::terminal::out;
@@ -185,20 +186,4 @@ impl Runner {
     ) -> Result<(), Error> {
         out(&output::line("error", &output::problem(why), conversation, id))
     }
-}
-
-/// Ctrl-C, or a polite kill.
-async fn stopped() {
-    #[cfg(unix)]
-    {
-        use tokio::signal::unix::{SignalKind, signal};
-        if let Ok(mut terminate) = signal(SignalKind::terminate()) {
-            tokio::select! {
-                _ = tokio::signal::ctrl_c() => {}
-                _ = terminate.recv() => {}
-            }
-            return;
-        }
-    }
-    let _ = tokio::signal::ctrl_c().await;
 }
