@@ -9,9 +9,25 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 
-/// Marks a folder as a demo's; nothing else is ever wiped.
+/// Marks a folder as a demo's.
 const STATE: &str = "demo.json";
 const LOCK: &str = "demo.lock";
+/// All that a demo leaves; nothing else is ever wiped, whoever put it there.
+const OURS: [&str; 13] = [
+    STATE,
+    "admin",
+    "admin.pass",
+    "agent",
+    "agent.certificate",
+    "agent.invitation",
+    "agent.log",
+    "agent.pass",
+    "agent.request",
+    "page",
+    "relay",
+    "relay.log",
+    "relay.toml",
+];
 
 /// What a second start needs to be the same demo again.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -65,13 +81,14 @@ impl Folder {
 
     /// Removes all that an earlier demo left.
     pub(crate) fn wipe(&self) -> Result<()> {
-        for entry in fs::read_dir(&self.path).map_err(Error::file("read", &self.path))? {
-            let path = entry.map_err(Error::file("read", &self.path))?.path();
-            if path.ends_with(LOCK) {
-                continue;
-            }
+        for path in OURS.map(|name| self.join(name)) {
             let removed = if path.is_dir() { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
-            removed.map_err(Error::file("remove", &path))?;
+            match removed {
+                Err(error) if error.kind() != ErrorKind::NotFound => {
+                    return Err(Error::File { action: "remove", path, source: error });
+                }
+                _ => {}
+            }
         }
         Ok(())
     }
@@ -104,23 +121,27 @@ impl Folder {
         fs::write(&path, json).map_err(Error::file("write", &path))
     }
 
-    /// The file with the passphrase of that name, readable by its owner only; made at random when it is missing.
+    /// The file with the passphrase of that name, readable by its owner only; made at random when it is missing. It is
+    /// whole or absent, so that a demo that is killed here starts again.
     pub(crate) fn passphrase(&self, name: &str) -> Result<PathBuf> {
         let path = self.join(&format!("{name}.pass"));
-        match OpenOptions::new().create_new(true).write(true).mode(0o600).open(&path) {
-            Ok(mut file) => {
-                let mut random = [0; 16];
-                getrandom::fill(&mut random).map_err(|error| Error::Answer {
-                    program: "the system's random number generator".to_owned(),
-                    said: error.to_string(),
-                })?;
-                let text: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
-                writeln!(file, "{text}").map_err(Error::file("write", &path))?;
-                Ok(path)
-            }
-            Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(path),
-            Err(source) => Err(Error::File { action: "create", path, source }),
+        // An earlier version could leave an empty one.
+        if fs::metadata(&path).is_ok_and(|file| file.len() > 0) {
+            return Ok(path);
         }
+        let mut random = [0; 16];
+        getrandom::fill(&mut random).map_err(|error| Error::Answer {
+            program: "the system's random number generator".to_owned(),
+            said: error.to_string(),
+        })?;
+        let text: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
+        let beside = self.join(&format!("{name}.pass.new"));
+        let mut options = OpenOptions::new();
+        options.create(true).truncate(true).write(true).mode(0o600);
+        let mut file = options.open(&beside).map_err(Error::file("create", &beside))?;
+        writeln!(file, "{text}").map_err(Error::file("write", &beside))?;
+        fs::rename(&beside, &path).map_err(Error::file("move", &beside))?;
+        Ok(path)
     }
 }
 
@@ -161,9 +182,16 @@ mod tests {
         assert_eq!(fs::metadata(&path).expect("metadata").permissions().mode() & 0o777, 0o600);
         folder.passphrase("admin").expect("kept");
         assert_eq!(fs::read_to_string(&path).expect("read"), first);
+        fs::write(place.path().join("thesis.txt"), "put here since").expect("file");
         folder.wipe().expect("wiped");
+        assert!(!path.exists());
+        assert!(place.path().join("thesis.txt").exists(), "no demo left it");
+        // What a demo that was killed in the middle of writing would have left.
+        fs::write(&path, "").expect("empty");
         folder.passphrase("admin").expect("made anew");
-        assert_ne!(fs::read_to_string(&path).expect("read"), first);
+        let second = fs::read_to_string(&path).expect("read");
+        assert!(second.trim().len() >= 8);
+        assert_ne!(second, first);
     }
 
     #[test]

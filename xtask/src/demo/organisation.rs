@@ -147,7 +147,7 @@ impl<'a> Organisation<'a> {
         self.replace_certificate(|program| program.arg("--unchecked").arg("--request").arg(&request))
     }
 
-    /// Writes the new certificate beside and moves it into place, since `approve` overwrites nothing.
+    /// Writes the new certificate beside and moves it into place, since `approve` replaces only a whole certificate.
     fn replace_certificate(&self, how: impl FnOnce(Program) -> Program) -> Result<()> {
         let new = self.folder.join("agent.certificate");
         remove(&new)?;

@@ -1,7 +1,6 @@
 //! The demo's relay: its configuration, its process, and how to end a process of ours.
 
 use std::fs::{self, File};
-use std::net::TcpStream;
 use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
@@ -32,7 +31,7 @@ pub(crate) fn url(port: u16) -> String {
     format!("ws://127.0.0.1:{port}/")
 }
 
-/// Starts it and waits until it accepts connections. It has a process group of its own, so that Ctrl-C reaches us alone
+/// Starts it and waits until it says that it accepts connections. It has a process group of its own, so that Ctrl-C reaches us alone
 /// and everything stops in order.
 pub(crate) async fn start(program: &Path, folder: &Folder, settings: &Settings<'_>) -> Result<Child> {
     let config = folder.join("relay.toml");
@@ -50,7 +49,7 @@ pub(crate) async fn start(program: &Path, folder: &Folder, settings: &Settings<'
         .map_err(|source| Error::Start { command: program.display().to_string(), source })?;
     let ready = async {
         loop {
-            if TcpStream::connect(("127.0.0.1", settings.ports.relay)).is_ok() {
+            if fs::read_to_string(&log_path).is_ok_and(|said| says_ready(&said, settings.ports.relay)) {
                 return true;
             }
             if matches!(relay.try_wait(), Ok(Some(_)) | Err(_)) {
@@ -63,6 +62,14 @@ pub(crate) async fn start(program: &Path, folder: &Folder, settings: &Settings<'
         return Ok(relay);
     }
     Err(broken("the relay did not start", folder))
+}
+
+/// Whether the relay's own line says that it listens; another program on the port does not count.
+fn says_ready(said: &str, port: u16) -> bool {
+    let address = format!("127.0.0.1:{port}");
+    said.lines()
+        .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok())
+        .any(|line| line.get("listening").and_then(|at| at.as_str()) == Some(address.as_str()))
 }
 
 /// With what the relay said last.
@@ -112,4 +119,18 @@ fn quoted(path: &Path) -> Result<String> {
         what: format!("{} is no UTF-8", path.display()),
         hint: "name another folder with --data DIR".to_owned(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_relay_s_own_line_says_that_it_is_ready() {
+        let line = r#"{"admin":null,"listening":"127.0.0.1:7443","name":"demo","tls":false}"#;
+        assert!(says_ready(&format!("INFO an org.json is in force\n{line}\n"), 7443));
+        assert!(!says_ready(line, 7444));
+        assert!(!says_ready("INFO listening 127.0.0.1:7443\n{\"listening\":", 7443));
+        assert!(!says_ready("", 7443));
+    }
 }
