@@ -77,13 +77,15 @@ export interface Piece {
   link: boolean;
 }
 
-/** Splits text at web addresses. Only plain ASCII http(s) addresses become links, so that none looks like another. */
+const named = ({ username, password }: URL): boolean => username + password !== '';
+
+/** Splits text at web addresses. Only plain ASCII http(s) addresses without a user's name become links, so that none looks like another. */
 export function pieces(text: string): Piece[] {
   const found: Piece[] = [];
   let end = 0;
   for (const match of text.matchAll(/\bhttps?:\/\/[\w.~:/?#[\]@!$&'()*+,;=%-]+/g)) {
     const address = match[0].replace(/[.,;:!?'")\]]+$/, '');
-    if (!URL.canParse(address) || /[\p{L}\p{N}\u200e\u200f\u202a-\u202e\u2066-\u2069]/u.test(text[match.index + address.length] ?? '')) continue;
+    if (!URL.canParse(address) || named(new URL(address)) || /[\p{L}\p{N}\u200e\u200f\u202a-\u202e\u2066-\u2069]/u.test(text[match.index + address.length] ?? '')) continue;
     if (match.index > end) found.push({ text: text.slice(end, match.index), link: false });
     found.push({ text: address, link: true });
     end = match.index + address.length;

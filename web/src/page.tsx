@@ -2,13 +2,13 @@
 
 import { render } from 'preact';
 import { chooseLanguage } from './i18n';
-import { scheme, setScheme } from './scheme';
+import { scheme, showScheme } from './scheme';
 import { Store } from './store';
 import { App } from './ui/app';
 import { startWorker } from './start';
 
 async function main(): Promise<void> {
-  setScheme(scheme());
+  showScheme(scheme());
   const root = document.getElementById('app');
   if (!root) return;
   const language = chooseLanguage(navigator.languages);

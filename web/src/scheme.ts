@@ -13,10 +13,16 @@ export function scheme(): Scheme {
   }
 }
 
-export function setScheme(chosen: Scheme): void {
+export function showScheme(chosen: Scheme): void {
   document.documentElement.dataset['scheme'] = chosen;
+}
+
+/** What the system says needs no remembering. */
+export function chooseScheme(chosen: Scheme): void {
+  showScheme(chosen);
   try {
-    localStorage.setItem(KEY, chosen);
+    if (chosen === 'auto') localStorage.removeItem(KEY);
+    else localStorage.setItem(KEY, chosen);
   } catch {
     // Storage is blocked: the choice lasts as long as the page.
   }

@@ -1,79 +1,10 @@
 // What the page knows: one state, changed by the worker's messages and by people, watched by the root component.
 
 import { plain, shorten } from './display';
-import { packDrafts, readDrafts } from './drafts';
-import type { Drafts } from './drafts';
-import type { Conversation, CoreEvent, Hex, LinkState, Message, Org, Problem, ToPage, ToWorker } from './worker/protocol';
-
-/** A message of ours that the vault has not confirmed, or that failed. Its text and file stay until it is safe. */
-export interface Pending {
-  id: number;
-  conversation: Hex;
-  time: number;
-  text: string;
-  file: File | null;
-  transfer: Hex;
-  problem: Problem | null;
-}
-
-export type Transfer = Extract<CoreEvent, { type: 'transfer' }>;
-
-export interface Alert {
-  id: number;
-  conversation: Hex | null;
-  problem: Problem;
-}
-
-export interface State {
-  stage: 'loading' | 'refused' | 'held' | 'running';
-  refusal: Problem | null;
-  org: Org | null;
-  demo: boolean;
-  /** The browser keeps the vault; otherwise it lives in memory only. */
-  kept: boolean;
-  conversations: readonly Conversation[];
-  /** The conversation on the screen; none: the consent screen. */
-  current: Hex | null;
-  messages: readonly Message[];
-  /** Earlier messages are in the vault. */
-  more: boolean;
-  pending: readonly Pending[];
-  transfers: Readonly<Record<Hex, Transfer>>;
-  /** Opened attachments, by transfer. */
-  files: Readonly<Record<Hex, Blob>>;
-  links: Readonly<Record<Hex, LinkState>>;
-  wasOnline: boolean;
-  /** What the browser says of the network. */
-  network: boolean;
-  typing: boolean;
-  alerts: readonly Alert[];
-  /** What was begun in a conversation and not sent; it goes to nobody else. */
-  drafts: Drafts;
-  /** A command that the screen waits for: opening, closing, forgetting. */
-  busy: number | null;
-}
-
-const start: State = {
-  stage: 'loading',
-  refusal: null,
-  org: null,
-  demo: false,
-  kept: true,
-  conversations: [],
-  current: null,
-  messages: [],
-  more: false,
-  pending: [],
-  transfers: {},
-  files: {},
-  links: {},
-  wasOnline: false,
-  network: true,
-  typing: false,
-  alerts: [],
-  drafts: {},
-  busy: null,
-};
+import { isAlarm, packNotes, readNotes } from './notes';
+import { inOrder, nothingShown, start } from './state';
+import type { Pending, State, Transfer } from './state';
+import type { Conversation, CoreEvent, Hex, Message, Problem, ToPage, ToWorker } from './worker/protocol';
 
 /** Of a file, bytes of UTF-8 (protocol's MAX_NAME). */
 const LONGEST_NAME = 255;
@@ -81,12 +12,6 @@ const LONGEST_NAME = 255;
 const SAVED_WITHIN = 5 * 60_000;
 /** The peer's typing is forgotten after this many ms without news. */
 const TYPING_LASTS = 8000;
-
-export const isOpen = ({ phase }: Conversation): boolean => phase !== 'closed' && phase !== 'lost';
-
-/** Open ones before ended ones, then the newest first. */
-export const inOrder = (conversations: readonly Conversation[]): Conversation[] =>
-  [...conversations].sort((a, b) => Number(isOpen(b)) - Number(isOpen(a)) || b.opened - a.opened);
 
 const randomId = (): Hex =>
   Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, '0')).join('');
@@ -126,9 +51,9 @@ export class Store {
     switch (message.type) {
       case 'ready': {
         const { org, demo, kept, conversations } = message;
-        const drafts = readDrafts(message.draft);
+        const { drafts, alarms } = readNotes(message.notes);
         const current = inOrder(conversations)[0]?.id ?? null;
-        this.set({ stage: 'running', org, demo, kept, drafts, conversations, current, messages: [], more: false });
+        this.set({ stage: 'running', org, demo, kept, drafts, alarms, conversations, current, ...nothingShown });
         if (current) this.#post({ type: 'page', conversation: current, before: Number.MAX_SAFE_INTEGER });
         break;
       }
@@ -143,7 +68,11 @@ export class Store {
         break;
       case 'page':
         if (message.conversation !== this.state.current) break;
-        this.set({ messages: message.messages.reduce(place, this.state.messages), more: message.more });
+        this.set({
+          messages: message.messages.reduce(place, this.state.messages),
+          more: message.more,
+          unreadable: message.problem ?? this.state.unreadable,
+        });
         break;
       case 'file':
         this.set({ files: { ...this.state.files, [message.transfer]: message.file } });
@@ -161,10 +90,8 @@ export class Store {
       case 'failed':
         return this.#failed(state, event.id, event.problem);
       case 'link': {
-        const links = { ...state.links, [event.conversation ?? '']: event.state };
-        const wasOnline = state.wasOnline || event.state === 'online';
-        const next = { ...state, links, wasOnline };
-        return event.problem ? alert(next, event.conversation, event.problem, ++this.#lastId) : next;
+        const links = { ...state.links, [event.conversation ?? '']: { state: event.state, problem: event.problem } };
+        return { ...state, links, wasOnline: state.wasOnline || event.state === 'online' };
       }
       case 'conversation': {
         const others = state.conversations.filter((one) => one.id !== event.conversation.id);
@@ -185,21 +112,28 @@ export class Store {
       case 'transfer':
         return this.#transfer({ ...state, transfers: { ...state.transfers, [event.transfer]: event } }, event);
       case 'problem':
-        return alert(state, event.conversation, event.problem, ++this.#lastId);
+        return this.#problem(state, event.conversation, event.problem);
     }
+  }
+
+  #problem(state: State, conversation: Hex | null, problem: Problem): State {
+    if (conversation === null || !isAlarm(problem)) return alert(state, conversation, problem, ++this.#lastId);
+    const next = { ...state, alarms: { [conversation]: problem, ...state.alarms } };
+    this.#keep(next);
+    return next;
   }
 
   #done(state: State, id: number, conversation: Hex | null): State {
     const pending = state.pending.filter((one) => one.id !== id);
     if (pending.length < state.pending.length) {
       const next = { ...state, pending };
-      this.#saveDrafts(next);
+      this.#keep(next);
       return next;
     }
     const command = this.#commands.get(id);
     this.#commands.delete(id);
     const next = { ...state, busy: state.busy === id ? null : state.busy };
-    if (command === 'open') return { ...next, current: conversation, messages: [], more: false, typing: false };
+    if (command === 'open') return { ...next, current: conversation, ...nothingShown };
     return command === 'forget' && conversation ? this.#forgotten(next, conversation) : next;
   }
 
@@ -211,15 +145,15 @@ export class Store {
       ...state,
       conversations: state.conversations.filter((one) => one.id !== conversation),
       drafts: without(state.drafts, (id) => id === conversation),
+      alarms: without(state.alarms, (id) => id === conversation),
       pending: state.pending.filter((one) => one.conversation !== conversation),
       alerts: state.alerts.filter((one) => one.conversation !== conversation),
       files: without(state.files, (transfer) => gone.has(transfer)),
       transfers: without(state.transfers, (transfer) => gone.has(transfer)),
       current: null,
-      messages: [],
-      more: false,
+      ...nothingShown,
     };
-    this.#saveDrafts(next);
+    this.#keep(next);
     return next;
   }
 
@@ -289,7 +223,7 @@ export class Store {
   }
 
   show(conversation: Hex | null): void {
-    this.set({ current: conversation, messages: [], more: false, typing: false });
+    this.set({ current: conversation, ...nothingShown });
     if (conversation) this.#post({ type: 'page', conversation, before: Number.MAX_SAFE_INTEGER });
   }
 
@@ -315,7 +249,7 @@ export class Store {
     // A text leaves the field for the message; until that is safe, it is kept as a draft.
     const drafts = file ? this.state.drafts : { ...this.state.drafts, [conversation]: '' };
     this.set({ pending: [...this.state.pending, one], files, drafts });
-    if (!file) this.#saveDrafts(this.state);
+    if (!file) this.#keep(this.state);
     this.#transmit(one);
   }
 
@@ -335,7 +269,7 @@ export class Store {
 
   discard(failed: Pending): void {
     this.set({ pending: this.state.pending.filter((one) => one !== failed) });
-    this.#saveDrafts(this.state);
+    this.#keep(this.state);
   }
 
   /** The checked bytes of an attachment; none when it failed, which an alert explains. */
@@ -372,16 +306,16 @@ export class Store {
   draft(conversation: Hex, text: string): void {
     if (!this.state.conversations.some((one) => one.id === conversation)) return;
     this.state = { ...this.state, drafts: { ...this.state.drafts, [conversation]: text } };
-    this.#saveDrafts(this.state);
+    this.#keep(this.state);
   }
 
   /** Text that is not yet safe in a message comes back as draft after a reload. */
-  #saveDrafts({ conversations, drafts, pending }: State): void {
+  #keep({ conversations, drafts, pending, alarms }: State): void {
     const texts = conversations.map(({ id }): [Hex, string] => {
       const unsent = pending.filter((one) => one.conversation === id).map((one) => one.text);
       return [id, [...unsent, drafts[id] ?? ''].filter((text) => text !== '').join('\n\n')];
     });
-    this.#post({ type: 'draft', text: packDrafts(Object.fromEntries(texts)) });
+    this.#post({ type: 'notes', text: packNotes({ drafts: Object.fromEntries(texts), alarms }) });
   }
 
   dismiss(id: number): void {

@@ -94,3 +94,26 @@ test('nobody accepts: the customer is asked before a further person can read, an
   const before = await page.$$eval('[aria-labelledby=readers-before] .reader bdi:first-child', (found) => found.map((one) => one.textContent));
   assert.deepEqual(before.filter((one) => !one.startsWith('@')).sort(), ['Ada', 'Bo'], 'who could have read before is listed');
 });
+
+test('a message below the screen counts as read once it is scrolled to', { agents: true }, async (visitor, demo) => {
+  const team = await Team.found(demo, 'scroll', 'Scroll');
+  const agent = await team.hire('pia', 'Pia');
+  await agent.start();
+  const { page } = visitor;
+  await ask(visitor, team);
+  const conversation = await agent.accept();
+  const long = 'A text that takes several lines. '.repeat(40);
+  for (let n = 1; n <= 6; n++) agent.tell({ send: { text: `${n} ${long}`.trim() }, conversation });
+  agent.tell({ send: { text: 'last before' }, conversation, id: 'before' });
+  const { done } = await agent.hear((line) => line.id === 'before' && line.done);
+  await agent.hear((line) => line.receipt?.state === 'read' && line.receipt.message === done.message);
+  await page.hover('.log');
+  await page.mouse.wheel(0, -900);
+  await page.waitForTimeout(700);
+  agent.tell({ send: { text: 'below the screen' }, conversation, id: 'below' });
+  const below = await agent.hear((line) => line.id === 'below' && line.done);
+  await page.waitForSelector('.below');
+  await agent.hear((line) => line.receipt?.state === 'delivered' && line.receipt.message === below.done.message);
+  await page.mouse.wheel(0, 5000);
+  await agent.hear((line) => line.receipt?.state === 'read' && line.receipt.message === below.done.message);
+});

@@ -13,6 +13,7 @@ test('consent: who, what about, the notice, an explicit yes; nothing is stored b
   assert.equal(await page.textContent('.consent button[type=submit]'), 'I agree, start the chat');
   assert.ok(await page.isVisible('.demo'), 'a demo says that it is one');
   await visitor.checkAccess();
+  assert.equal(await page.evaluate(() => localStorage.length), 0, 'no choice was made');
   await visitor.agree();
   await page.waitForSelector('.head');
 });
@@ -48,6 +49,15 @@ test('texts arrive as they are: Arabic, Chinese, emoji, markup, several lines', 
   await visitor.page.keyboard.press('Enter');
   await visitor.see('You said: first line\nsecond line');
   assert.equal((await visitor.page.$$('.log img')).length, 0, 'markup stays text');
+});
+
+test('addresses become links, unless they look like another', {}, async (visitor) => {
+  await visitor.enter();
+  const text = 'https://example.com/a?b=c, https://paypal.com@evil.example/ https://u:p@evil.example/ https://ex\u202Eample.com';
+  await visitor.write(text);
+  await visitor.see(`You said: ${text}`);
+  const links = await visitor.page.$$eval('.message.mine .text a', (found) => found.map((one) => one.getAttribute('href')));
+  assert.deepEqual(links, ['https://example.com/a?b=c']);
 });
 
 test('Enter that ends a composition does not send', {}, async (visitor) => {

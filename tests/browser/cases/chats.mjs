@@ -99,7 +99,7 @@ const records = (page) =>
     const [{ name }] = await indexedDB.databases();
     const db = await ask(indexedDB.open(name));
     const count = await ask(db.transaction('rows').objectStore('rows').count());
-    const draft = await ask(db.transaction('meta').objectStore('meta').get('draft'));
+    const draft = await ask(db.transaction('meta').objectStore('meta').get('notes'));
     db.close();
     return { count, draft: draft !== undefined };
   });

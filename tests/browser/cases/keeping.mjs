@@ -2,6 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { test } from '../lib/cases.mjs';
+import { setGeneration } from '../lib/worker.mjs';
 
 test('reload without loss: messages, states and the draft are there again', {}, async (visitor) => {
   await visitor.enter();
@@ -57,22 +58,6 @@ test('nothing that was written is stored in the clear', {}, async (visitor) => {
   assert.equal(found.canary, false);
   assert.equal(found.readable, false, 'the wrapping key cannot be exported');
 });
-
-/** Changes what the vault's transactions compare with: from then on none can be made. Answers what stood there. */
-const setGeneration = (page, value) =>
-  page.evaluate(async (generation) => {
-    const ask = (request) => new Promise((resolve, reject) => {
-      request.onsuccess = () => resolve(request.result);
-      request.onerror = () => reject(request.error);
-    });
-    const [{ name }] = await indexedDB.databases();
-    const db = await ask(indexedDB.open(name));
-    const store = db.transaction('meta', 'readwrite').objectStore('meta');
-    const before = await ask(store.get('generation'));
-    await ask(store.put(generation, 'generation'));
-    db.close();
-    return before;
-  }, value);
 
 test('a send that cannot be stored keeps its text and succeeds on a retry', {}, async (visitor) => {
   await visitor.enter();

@@ -3,8 +3,9 @@
 import { useEffect, useRef, useState } from 'preact/hooks';
 import { plain } from '../display';
 import { t } from '../i18n';
-import { isOpen } from '../store';
-import type { State, Store } from '../store';
+import { isOpen } from '../state';
+import type { State } from '../state';
+import type { Store } from '../store';
 import type { Conversation, Org } from '../worker/protocol';
 import { agentName, unread } from './chats';
 import { Composer } from './composer';
@@ -37,6 +38,8 @@ export function Chat({ store, state, org, conversation }: Props) {
   const over = panel && !wide;
   const opener = useRef<HTMLButtonElement>(null);
   const alerts = state.alerts.filter((one) => one.conversation === null || one.conversation === conversation.id);
+
+  const alarm = state.alarms[conversation.id];
 
   /** The focus goes back to where the panel was opened, once that can be reached again. */
   const closePanel = () => {
@@ -75,10 +78,11 @@ export function Chat({ store, state, org, conversation }: Props) {
         />
         <Banner store={store} state={state} conversation={conversation} ended={ended} />
         <Messages key={conversation.id} store={store} state={state} conversation={conversation} name={name} typing={state.typing && !ended} />
+        {alarm && <AlertBox problem={alarm} />}
         {alerts.map((alert) => (
           <AlertBox key={alert.id} problem={alert.problem} onDismiss={() => store.dismiss(alert.id)} />
         ))}
-        {conversation.phase === 'queued' && state.links[conversation.id] === 'online' && <p class="hint">{t('queued')}</p>}
+        {conversation.phase === 'queued' && state.links[conversation.id]?.state === 'online' && <p class="hint">{t('queued')}</p>}
         {conversation.reassignmentWaits && !ended && (
           <div class="hint ask" role="alert">
             <p>{t('reassign', { org: plain(org.name) })}</p>
@@ -116,7 +120,7 @@ function Ended({ unsent, onNew }: { unsent: string; onNew: () => void }) {
 
 /** The state of the connection, when there is something to say about it. */
 function Banner({ store, state, conversation, ended }: { store: Store; state: State; conversation: Conversation; ended: boolean }) {
-  const link = state.links[conversation.id] ?? 'connecting';
+  const { state: link, problem } = state.links[conversation.id] ?? { state: 'connecting', problem: null };
   const away = !ended && (!state.network || link === 'offline' || link === 'connecting');
   const late = useLate(away);
   let text = '';
@@ -126,6 +130,7 @@ function Banner({ store, state, conversation, ended }: { store: Store; state: St
   return (
     <div class="banners" role="status">
       {!state.kept && <p class="banner">{t('memoryOnly')}</p>}
+      {problem && !ended && <AlertBox problem={problem} />}
       {text !== '' && (
         <p class="banner link" data-link={link}>
           {text}

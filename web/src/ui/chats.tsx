@@ -2,7 +2,7 @@
 
 import { count, dateAndTime, initials, plain } from '../display';
 import { pick, t } from '../i18n';
-import { inOrder, isOpen } from '../store';
+import { inOrder, isOpen } from '../state';
 import type { Store } from '../store';
 import type { Conversation, Org } from '../worker/protocol';
 import { Icon } from './icons';

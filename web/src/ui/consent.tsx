@@ -4,7 +4,8 @@
 import { useEffect, useRef, useState } from 'preact/hooks';
 import { plain } from '../display';
 import { pick, t } from '../i18n';
-import type { Store, State } from '../store';
+import type { State } from '../state';
+import type { Store } from '../store';
 import type { Org } from '../worker/protocol';
 import { Chats, topicName } from './chats';
 import { Icon } from './icons';

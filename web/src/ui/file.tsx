@@ -6,7 +6,7 @@ import { safeName, size } from '../display';
 import { t } from '../i18n';
 import type { Key } from '../i18n';
 import { claimsPicture, picture } from '../raster';
-import type { Transfer } from '../store';
+import type { Transfer } from '../state';
 import type { FileBody, TransferState } from '../worker/protocol';
 import { Icon } from './icons';
 import { ProblemText } from './problem';

@@ -3,10 +3,12 @@
 import { useEffect, useLayoutEffect, useMemo, useRef, useState } from 'preact/hooks';
 import { dayName, dayOf } from '../display';
 import { t } from '../i18n';
-import type { Pending, State, Store } from '../store';
+import type { Pending, State } from '../state';
+import type { Store } from '../store';
 import type { Conversation, Hex, Message, MessageState } from '../worker/protocol';
 import { Bubble, PendingBubble, UploadBubble } from './bubble';
 import { Icon } from './icons';
+import { AlertBox } from './problem';
 
 /** Messages of one side closer than this stand together, ms. */
 const TOGETHER = 4 * 60_000;
@@ -90,7 +92,7 @@ export function Messages({ store, state: page, conversation, name, typing }: Pro
     return () => follow.disconnect();
   }, []);
 
-  useReadMarks(store, conversation.id, messages, atEnd);
+  const tellRead = useReadMarks(store, conversation.id, messages, atEnd);
 
   const scrolled = () => {
     const element = box.current;
@@ -105,6 +107,7 @@ export function Messages({ store, state: page, conversation, name, typing }: Pro
     else if (near) atEnd.current = true;
     seen.current = { top, height, room };
     if (near) setBelow(false);
+    tellRead();
   };
 
   const touch = () => {
@@ -130,6 +133,7 @@ export function Messages({ store, state: page, conversation, name, typing }: Pro
             <button type="button" class="quiet older" onClick={() => store.earlier()}>{t('older')}</button>
           )}
           {!page.more && <Intro />}
+          {page.unreadable && <AlertBox problem={page.unreadable} />}
           {messages.map((message, index) => {
             const previous = messages[index - 1];
             const following = messages[index + 1];
@@ -203,20 +207,21 @@ const Intro = () => (
   </div>
 );
 
-/** Tells the peer what was read, when its last message is really in sight. */
-function useReadMarks(store: Store, conversation: Hex, messages: readonly Message[], atEnd: { current: boolean }) {
+/** Tells the peer what was read, when its last message is really in sight: as it comes, or once it is scrolled to. */
+function useReadMarks(store: Store, conversation: Hex, messages: readonly Message[], atEnd: { current: boolean }): () => void {
   const told = useRef('');
+  const tell = () => {
+    const last = [...messages].reverse().find((one) => !one.mine);
+    if (!last || !atEnd.current || document.visibilityState !== 'visible') return;
+    const mark = keyOf(last.device, last.counter);
+    if (told.current === mark) return;
+    told.current = mark;
+    store.read(conversation, last.counter);
+  };
   useEffect(() => {
-    const tell = () => {
-      const last = [...messages].reverse().find((one) => !one.mine);
-      if (!last || !atEnd.current || document.visibilityState !== 'visible') return;
-      const mark = keyOf(last.device, last.counter);
-      if (told.current === mark) return;
-      told.current = mark;
-      store.read(conversation, last.counter);
-    };
     tell();
     document.addEventListener('visibilitychange', tell);
     return () => document.removeEventListener('visibilitychange', tell);
   }, [messages]);
+  return tell;
 }

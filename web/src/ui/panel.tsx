@@ -5,9 +5,9 @@ import { useEffect, useRef, useState } from 'preact/hooks';
 import { initials, plain } from '../display';
 import { t } from '../i18n';
 import type { Key } from '../i18n';
-import { scheme, setScheme } from '../scheme';
+import { scheme, chooseScheme } from '../scheme';
 import type { Scheme } from '../scheme';
-import { isOpen } from '../store';
+import { isOpen } from '../state';
 import type { Store } from '../store';
 import type { Conversation, Org, Reader } from '../worker/protocol';
 import { agentName } from './chats';
@@ -140,7 +140,7 @@ function Appearance() {
               name="scheme"
               checked={value === chosen}
               onChange={() => {
-                setScheme(value);
+                chooseScheme(value);
                 choose(value);
               }}
             />

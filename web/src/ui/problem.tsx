@@ -47,14 +47,17 @@ export function ProblemText({ problem }: { problem: Problem }) {
   );
 }
 
-export function AlertBox({ problem, onDismiss }: { problem: Problem; onDismiss: () => void }) {
+/** Without `onDismiss` it stands for good. */
+export function AlertBox({ problem, onDismiss }: { problem: Problem; onDismiss?: () => void }) {
   return (
     <div class="alert" role="alert">
       <Icon name="warning" />
       <ProblemText problem={problem} />
-      <button type="button" class="quiet-icon" aria-label={t('dismiss')} onClick={onDismiss}>
-        <Icon name="close" />
-      </button>
+      {onDismiss && (
+        <button type="button" class="quiet-icon" aria-label={t('dismiss')} onClick={onDismiss}>
+          <Icon name="close" />
+        </button>
+      )}
     </div>
   );
 }

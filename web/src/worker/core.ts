@@ -3,7 +3,7 @@
 import init, { Core, Organisation, Rows } from '../../pkg/sealdesk.js';
 import type { Conversation, CoreEvent, Fault, Hex, Message, Org, Problem } from './protocol';
 
-export { Core, Organisation, Rows };
+export { Core, Organisation };
 
 declare const WASM_FILE: string;
 
@@ -41,6 +41,12 @@ export const orgView = (organisation: Organisation): Org => organisation.view() 
 export const page = (core: Core, rows: Rows): Message[] => core.page(rows) as Message[];
 export const pageNames = (core: Core, conversation: Hex, before: number, limit: number): Uint8Array<ArrayBuffer>[] =>
   core.pageNames(conversation, before, limit) as Uint8Array<ArrayBuffer>[];
+
+export function rowsOf(records: Row[]): Rows {
+  const rows = new Rows();
+  for (const [name, sealed] of records) rows.add(name, sealed);
+  return rows;
+}
 
 export async function loadCore(): Promise<void> {
   await init({ module_or_path: new URL(WASM_FILE, import.meta.url) });

@@ -5,41 +5,50 @@
 //   3. commit the step's writes: atomic, durable, fenced; no input enters meanwhile
 //   4. perform the outputs, which only enqueue
 //
-// When a commit fails, the engine and its outputs are dropped and it is opened again from the vault; the commands of
-// that step fail, and the page keeps their texts. A vault that another tab took over stops the driver for good.
+// When a commit fails, the engine and its outputs are dropped and it is opened again from the vault: every command that
+// it had taken and not answered fails, and the page keeps texts and files. What still comes for the engine before is left
+// out. A vault that another tab took over stops the driver for good; then all commands without an answer fail.
 
 import * as clock from './clock';
-import { Core, Rows, asProblem, conversations, page, pageNames, step } from './core';
-import type { Organisation, Output, Row, Step } from './core';
+import { Core, asProblem, conversations, rowsOf, step } from './core';
+import type { Organisation, Output, Step } from './core';
 import { Files } from './files';
+import { handedOver, unopened, unwritten } from './problems';
 import type { Conversation, CoreEvent, Hex, Problem, ToPage, ToWorker } from './protocol';
 import { Sockets } from './sockets';
+import { readPage } from './transcript';
 import { Fenced } from './vault';
 import type { Vault } from './vault';
 
-/** Messages of one page of the transcript. */
-const PAGE = 60;
 /** Longest time that a timer may take, ms. */
 const LONGEST_WAIT = 2 ** 31 - 1;
 /** Before a vault that could not be written is tried again, ms; doubled with each failure, up to the second number. */
 const PAUSE = 1000;
 const LONGEST_PAUSE = 30_000;
 
-const unwritten: Problem = { code: 'vault_write', fault: 'you', text: 'The browser could not store the chat.', hint: '' };
-
-const unopened: Problem = { code: 'local_file', fault: 'you', text: 'The opened file could not be read.', hint: '' };
-
 /** Command id of what the person did not ask for; nobody waits for its answer. */
 const UNASKED = 0;
+/** Command id of taking org.json over; the page counts its own from 1. */
+const REFRESH = Number.MAX_SAFE_INTEGER;
 /** How often org.json is fetched again, ms. */
 const ORGANISATION_EVERY = 60 * 60_000;
 
-type Input = (core: Core) => void;
+/** Before the time is asked for once more, ms. */
+const TIME_EVERY = 10_000;
 
-function rowsOf(records: Row[]): Rows {
-  const rows = new Rows();
-  for (const [name, sealed] of records) rows.add(name, sealed);
-  return rows;
+type Apply = (core: Core) => void;
+
+interface Input {
+  apply: Apply;
+  /** Whoever waits for an answer. */
+  command: number | null;
+  /** Only for this engine; null: for whichever drives the vault. */
+  era: number | null;
+}
+
+interface Moved {
+  transfer: Hex;
+  conversation: Hex;
 }
 
 export class Driver {
@@ -49,14 +58,20 @@ export class Driver {
   #core: Core;
   #sockets: Sockets;
   #files: Files;
-  #inputs: { apply: Input; command: number | null }[] = [];
+  #inputs: Input[] = [];
+  /** Commands that the engine took and has not answered. */
+  #unanswered = new Set<number>();
+  /** How many engines there were: each reopening begins a new one. */
+  #era = 0;
   #arrived: () => void = () => undefined;
   #stopped = false;
   #refreshing = 0;
-  /** Attachments being opened: command id to transfer. */
-  #saves = new Map<number, Hex>();
-  /** Files being encrypted: command id to transfer. */
-  #sends = new Map<number, Hex>();
+  /** org.json on its way into the vault. */
+  #offered: Organisation | null = null;
+  /** Attachments being opened, by command. */
+  #saves = new Map<number, Moved>();
+  /** Files being encrypted, by command. */
+  #sends = new Map<number, Moved>();
   #spool: Promise<void> = Promise.resolve();
 
   private constructor(vault: Vault, files: Files, organisation: Organisation, relays: string[], core: Core, post: (message: ToPage) => void) {
@@ -66,9 +81,9 @@ export class Driver {
     this.#core = core;
     this.#post = post;
     this.#sockets = new Sockets(relays, {
-      opened: (n) => this.#put((core) => core.opened(n)),
-      frame: (n, bytes) => this.#put((core) => core.frame(n, bytes)),
-      closed: (n) => this.#put((core) => core.closed(n)),
+      opened: (n) => this.#answer(this.#era, (core) => core.opened(n)),
+      frame: (n, bytes) => this.#answer(this.#era, (core) => core.frame(n, bytes)),
+      closed: (n) => this.#answer(this.#era, (core) => core.closed(n)),
     });
   }
 
@@ -83,9 +98,20 @@ export class Driver {
     return conversations(this.#core);
   }
 
-  /** Until {@link stop}, or until another tab takes over (true). */
-  async run(read: () => Promise<Organisation>): Promise<boolean> {
+  /** Until {@link stop}, or until another tab takes over. */
+  async run(read: () => Promise<Organisation>): Promise<void> {
     this.#refreshing = setInterval(() => void this.refresh(read), ORGANISATION_EVERY);
+    try {
+      await this.#drive(read);
+    } finally {
+      this.stop();
+      const left = this.#inputs.splice(0).flatMap(({ command }) => command ?? []);
+      this.#abandon([...this.#unanswered, ...left], handedOver);
+    }
+  }
+
+  async #drive(read: () => Promise<Organisation>): Promise<void> {
+    let asked = -Infinity;
     let failures = 0;
     let wakeAt: number | null = null;
     // A core that was just made or opened has a step of its own to hand out first.
@@ -93,19 +119,22 @@ export class Driver {
     while (!this.#stopped) {
       if (!fresh) await this.#wait(wakeAt);
       if (this.#stopped) break;
-      const inputs = fresh ? [] : this.#inputs.splice(0);
-      for (const { apply, command } of inputs) this.#apply(apply, command);
+      for (const input of fresh ? [] : this.#inputs.splice(0)) this.#apply(input);
       if (wakeAt !== null && clock.mono() >= wakeAt) this.#core.tick();
+      if (clock.uncertain() && clock.mono() > asked + TIME_EVERY) {
+        asked = clock.mono();
+        void this.refresh(read);
+      }
       fresh = false;
       const decided: Step = step(this.#core, clock.wall(), clock.mono());
       try {
         if (decided.writes.length > 0) {
-          await this.#vault.commit(decided.writes, decided.generation, clock.wall());
+          await this.#vault.commit(decided.writes, decided.generation, clock.earliest());
           failures = 0;
         }
       } catch (error) {
-        if (error instanceof Fenced) return true;
-        await this.#reopen(inputs.flatMap(({ command }) => command ?? []), failures++);
+        if (error instanceof Fenced) break;
+        await this.#reopen(failures++);
         wakeAt = null;
         fresh = true;
         continue;
@@ -113,15 +142,15 @@ export class Driver {
       wakeAt = decided.wakeAt;
       this.#perform(decided.outputs);
     }
-    return false;
   }
 
   /** A newer org.json is taken over; one that is refused is reported, and the one before stays in force. */
   async refresh(read: () => Promise<Organisation>): Promise<void> {
     try {
       const organisation = await read();
-      this.#put((core) => core.updateOrg(UNASKED, organisation));
-      this.#organisation = organisation;
+      if (this.#offered) return;
+      this.#offered = organisation;
+      this.#command(REFRESH, (core) => core.updateOrg(REFRESH, organisation));
     } catch (error) {
       const problem = asProblem(error);
       // No network, or the company's web server is away: the next hour will do.
@@ -156,14 +185,14 @@ export class Driver {
           return this.#event({ type: 'failed', id, problem: { code: 'file_empty', fault: 'you', text: 'The file is empty.', hint: '' } });
         }
         this.#files.send(transfer, file);
-        this.#sends.set(id, transfer);
+        this.#sends.set(id, { transfer, conversation });
         return this.#command(id, (core) => core.sendFile(id, conversation, transfer, name, file.type || 'application/octet-stream', file.size));
       }
       case 'saveFile': {
         const { conversation, device, counter, body } = message.message;
         if (body.kind !== 'file') return undefined;
         await this.#files.save(body);
-        this.#saves.set(message.id, body.transfer);
+        this.#saves.set(message.id, { transfer: body.transfer, conversation });
         return this.#command(message.id, (core) => core.saveFile(message.id, conversation, device, counter));
       }
       case 'dropFile':
@@ -180,28 +209,32 @@ export class Driver {
         return this.#put((core) => core.markRead(UNASKED, message.conversation, message.counter));
       case 'page':
         return this.#page(message.conversation, message.before);
-      case 'draft':
-        return this.#vault.saveDraft(message.text).catch(() => undefined);
+      case 'notes':
+        return this.#vault.saveNotes(message.text).catch(() => undefined);
       case 'takeOver':
         return undefined;
     }
   }
 
   async #page(conversation: Hex, before: number): Promise<void> {
-    const names = pageNames(this.#core, conversation, before, PAGE);
-    const records = await this.#vault.rows(names);
-    const messages = page(this.#core, rowsOf(records));
-    this.#post({ type: 'page', conversation, messages, more: names.length === PAGE });
+    const read = await readPage(() => (this.#stopped ? null : this.#core), this.#vault, conversation, before);
+    if (read) this.#post({ type: 'page', conversation, ...read });
   }
 
-  #command(id: number, apply: Input): void {
-    this.#inputs.push({ apply, command: id });
+  #command(id: number, apply: Apply): void {
+    if (this.#stopped) return this.#abandon([id], handedOver);
+    this.#inputs.push({ apply, command: id, era: null });
     this.#arrived();
   }
 
-  #put(apply: Input): void {
-    if (this.#stopped) return;
-    this.#inputs.push({ apply, command: null });
+  #put(apply: Apply): void {
+    this.#inputs.push({ apply, command: null, era: null });
+    this.#arrived();
+  }
+
+  /** What an output of an engine led to means nothing to the next engine, which counts its connections anew. */
+  #answer(era: number, apply: Apply): void {
+    this.#inputs.push({ apply, command: null, era });
     this.#arrived();
   }
 
@@ -209,11 +242,13 @@ export class Driver {
     this.#post({ type: 'events', events: [event] });
   }
 
-  #apply(apply: Input, command: number | null): void {
+  #apply({ apply, command, era }: Input): void {
+    if (era !== null && era !== this.#era) return;
     try {
       apply(this.#core);
+      if (command !== null) this.#unanswered.add(command);
     } catch (error) {
-      if (command !== null) this.#event({ type: 'failed', id: command, problem: asProblem(error) });
+      if (command !== null) this.#abandon([command], asProblem(error));
     }
   }
 
@@ -228,19 +263,43 @@ export class Driver {
     });
   }
 
-  async #reopen(failed: number[], failures: number): Promise<void> {
+  async #reopen(failures: number): Promise<void> {
     this.#sockets.closeAll();
-    for (const id of failed) this.#event({ type: 'failed', id, problem: unwritten });
-    if (failed.length === 0) this.#event({ type: 'problem', conversation: null, problem: unwritten });
+    this.#era++;
+    if (this.#unanswered.size === 0) this.#event({ type: 'problem', conversation: null, problem: unwritten });
+    this.#abandon([...this.#unanswered], unwritten);
     await new Promise((resolve) => setTimeout(resolve, Math.min(PAUSE * 2 ** failures, LONGEST_PAUSE)));
+    if (this.#stopped) return;
     const old = this.#core;
     this.#core = await openCore(this.#vault, this.#organisation);
     old.free();
   }
 
+  /** Commands that no engine will answer. */
+  #abandon(commands: number[], problem: Problem): void {
+    for (const id of commands) {
+      if (id === REFRESH) {
+        // Nobody asked for it, and the next hour will do.
+        this.#unanswered.delete(id);
+        this.#offered = null;
+        continue;
+      }
+      const failed: CoreEvent = { type: 'failed', id, problem };
+      const saved = this.#saves.get(id);
+      const sent = this.#sends.get(id);
+      this.#finish(failed);
+      this.#event(failed);
+      // A message of the file was not made, so nothing else drops what was sealed of it.
+      if (sent) this.#spool = this.#spool.then(() => this.#vault.dropSpool(sent.transfer)).catch(() => undefined);
+      if (saved) this.#event({ type: 'transfer', ...saved, done: 0, total: 0, state: 'failed', problem });
+    }
+  }
+
   #perform(outputs: Output[]): void {
     const events: CoreEvent[] = [];
     for (const output of outputs) {
+      // The vault is another tab's by now; what was stored before still counts.
+      if (this.#stopped && output.do !== 'event') continue;
       switch (output.do) {
         case 'connect':
           this.#sockets.connect(output.n);
@@ -261,8 +320,8 @@ export class Driver {
           void this.#vault.dropSpool(output.transfer).catch(() => undefined);
           break;
         case 'event':
-          if ('id' in output.event && output.event.id === UNASKED) break;
           this.#finish(output.event);
+          if ('id' in output.event && (output.event.id === UNASKED || output.event.id === REFRESH)) break;
           events.push(output.event);
           break;
       }
@@ -271,38 +330,49 @@ export class Driver {
   }
 
   async #read({ transfer, file, offset, length }: Extract<Output, { do: 'read' }>): Promise<void> {
+    const era = this.#era;
     try {
       await this.#spool;
       const bytes = await (file ? this.#files.read(transfer, offset, length) : this.#vault.readSpool(transfer, offset, length));
-      this.#put((core) => core.chunk(transfer, file, offset, bytes));
+      this.#answer(era, (core) => core.chunk(transfer, file, offset, bytes));
     } catch {
-      this.#put((core) => core.chunkFailed(transfer, file));
+      this.#answer(era, (core) => core.chunkFailed(transfer, file));
     }
   }
 
   /** One after the other, in the order of the outputs. */
   #store({ transfer, file, offset, bytes }: Extract<Output, { do: 'write' }>): Promise<void> {
+    const era = this.#era;
     this.#spool = this.#spool.then(async () => {
       try {
         if (file) this.#files.write(transfer, offset, bytes);
         else await this.#vault.writeSpool(transfer, offset, bytes);
-        this.#put((core) => core.chunkStored(transfer, file, offset));
+        this.#answer(era, (core) => core.chunkStored(transfer, file, offset));
       } catch {
-        this.#put((core) => core.chunkFailed(transfer, file));
+        this.#answer(era, (core) => core.chunkFailed(transfer, file));
       }
     });
     return this.#spool;
   }
 
-  /** Hands an opened attachment over, lets go of a file that is in the spool. */
+  /** Hands an opened attachment over, lets go of a file that is in the spool, keeps org.json for reopening. */
   #finish(event: CoreEvent): void {
     if (event.type !== 'done' && event.type !== 'failed') return;
+    this.#unanswered.delete(event.id);
     const saved = this.#saves.get(event.id);
     const sent = this.#sends.get(event.id);
     this.#saves.delete(event.id);
     this.#sends.delete(event.id);
-    if (sent) this.#files.sent(sent);
-    if (saved) void this.#handOver(event, saved);
+    if (sent) this.#files.sent(sent.transfer);
+    if (saved) void this.#handOver(event, saved.transfer);
+    if (event.id === REFRESH) this.#refreshed(event);
+  }
+
+  /** Only what the engine took is opened with again: an older org.json from some cache would be a roll-back. */
+  #refreshed(event: Extract<CoreEvent, { type: 'done' | 'failed' }>): void {
+    if (event.type === 'done' && this.#offered) this.#organisation = this.#offered;
+    else if (event.type === 'failed') this.#event({ type: 'problem', conversation: null, problem: event.problem });
+    this.#offered = null;
   }
 
   async #handOver({ type, id }: Extract<CoreEvent, { type: 'done' | 'failed' }>, transfer: Hex): Promise<void> {

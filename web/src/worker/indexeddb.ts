@@ -3,7 +3,7 @@
 //   rows   sealed records by blinded name, as the engine writes them
 //   meta   'key'      the vault key, wrapped by an AES-GCM key that scripts can use but not read
 //          'session'  who may commit: a random number, replaced by whoever takes the vault over
-//          'generation', 'time', 'draft' (sealed under the wrapping key)
+//          'generation'; 'time': not before this; 'notes': what the page keeps, sealed under the wrapping key
 //   spool  ciphertext of attachments on their way, by [transfer, offset]
 //
 // Every commit is one transaction with strict durability, which first compares session and generation.
@@ -25,6 +25,11 @@ interface Sealed {
 interface StoredKey extends Sealed {
   wrapping: CryptoKey;
 }
+
+/** What browsers throw that store nothing at all here, or no key. */
+const REFUSED = ['SecurityError', 'NotSupportedError', 'DataCloneError', 'InvalidStateError'];
+
+const nameOf = (root: Hex) => `sealdesk-${root}`;
 
 /** Longest piece of a spool; the engine writes shorter ones. */
 const LONGEST_PIECE = 1024 * 1024;
@@ -60,15 +65,28 @@ export class IndexedDbVault implements Vault {
     this.#db = db;
   }
 
-  /** Rejects where the browser gives no storage. */
+  /** Rejects where the browser gives no storage, stores no key (private windows), or fails. */
   static async open(root: Hex): Promise<IndexedDbVault> {
-    const request = indexedDB.open(`sealdesk-${root}`, 1);
+    const request = indexedDB.open(nameOf(root), 1);
     request.onupgradeneeded = () => {
       for (const name of ['rows', 'meta', 'spool']) request.result.createObjectStore(name);
     };
     const db = await result(request);
     db.onversionchange = () => db.close();
-    return new IndexedDbVault(db);
+    const vault = new IndexedDbVault(db);
+    await vault.#prepare();
+    return vault;
+  }
+
+  /** Whether there may be a vault, although opening it failed with `error`. */
+  static async exists(root: Hex, error: unknown): Promise<boolean> {
+    if (error instanceof DOMException && REFUSED.includes(error.name)) return false;
+    try {
+      return (await indexedDB.databases()).some(({ name }) => name === nameOf(root));
+    } catch {
+      // Where site data is blocked, Chromium fails here as a broken disk does; locks, which need no disk, it refuses.
+      return navigator.locks.query().then(() => true, () => false);
+    }
   }
 
   #write(names: StoreName[]): IDBTransaction {
@@ -80,7 +98,7 @@ export class IndexedDbVault implements Vault {
   }
 
   /** Makes the key if there is none. Rejects where a CryptoKey cannot be stored. */
-  async prepare(): Promise<void> {
+  async #prepare(): Promise<void> {
     if (await this.#storedKey()) return;
     const wrapping = await crypto.subtle.generateKey({ name: 'AES-GCM', length: 256 }, false, ['encrypt', 'decrypt']);
     const sealed = await seal(wrapping, crypto.getRandomValues(new Uint8Array(32)));
@@ -137,7 +155,7 @@ export class IndexedDbVault implements Vault {
     });
   }
 
-  async commit(writes: Write[], generation: number, now: number): Promise<void> {
+  async commit(writes: Write[], generation: number, earliest: number): Promise<void> {
     const transaction = this.#write(['rows', 'meta']);
     const done = finished(transaction);
     const meta = transaction.objectStore('meta');
@@ -154,7 +172,7 @@ export class IndexedDbVault implements Vault {
         else rows.delete(name);
       }
       meta.put(generation, 'generation');
-      meta.put(now, 'time');
+      meta.put(earliest, 'time');
     };
     await done.catch((error: unknown) => Promise.reject(wrong ?? error));
   }
@@ -183,19 +201,19 @@ export class IndexedDbVault implements Vault {
     await finished(transaction);
   }
 
-  async draft(): Promise<string> {
-    const stored = (await result(this.#read('meta').get('draft'))) as Sealed | undefined;
+  async notes(): Promise<string> {
+    const stored = (await result(this.#read('meta').get('notes'))) as Sealed | undefined;
     if (!stored || !this.#wrapping) return '';
     return unseal(this.#wrapping, stored).then((text) => new TextDecoder().decode(text), () => '');
   }
 
-  async saveDraft(text: string): Promise<void> {
+  async saveNotes(text: string): Promise<void> {
     if (!this.#wrapping) return;
     const sealed = text === '' ? null : await seal(this.#wrapping, new TextEncoder().encode(text));
     const transaction = this.#write(['meta']);
     const meta = transaction.objectStore('meta');
-    if (sealed) meta.put(sealed, 'draft');
-    else meta.delete('draft');
+    if (sealed) meta.put(sealed, 'notes');
+    else meta.delete('notes');
     await finished(transaction);
   }
 }

@@ -13,7 +13,7 @@ export class MemoryVault implements Vault {
   #key = crypto.getRandomValues(new Uint8Array(32));
   #rows = new Map<string, Row>();
   #spool = new Map<Hex, Map<number, Uint8Array<ArrayBuffer>>>();
-  #draft = '';
+  #notes = '';
 
   key = () => Promise.resolve(this.#key.slice());
   takeOver = () => Promise.resolve();
@@ -51,10 +51,10 @@ export class MemoryVault implements Vault {
     return Promise.resolve();
   }
 
-  draft = () => Promise.resolve(this.#draft);
+  notes = () => Promise.resolve(this.#notes);
 
-  saveDraft(text: string): Promise<void> {
-    this.#draft = text;
+  saveNotes(text: string): Promise<void> {
+    this.#notes = text;
     return Promise.resolve();
   }
 }

@@ -151,17 +151,18 @@ export type ToWorker =
   | { type: 'read'; conversation: Hex; counter: number }
   /** The messages before this place, newest last. */
   | { type: 'page'; conversation: Hex; before: number }
-  /** All drafts in one sealed text; the worker does not look into it. */
-  | { type: 'draft'; text: string };
+  /** Everything that the page keeps (notes.ts) in one text; the worker seals it and does not look into it. */
+  | { type: 'notes'; text: string };
 
 /** Worker to page. */
 export type ToPage =
-  | { type: 'ready'; org: Org; demo: boolean; kept: boolean; draft: string; conversations: Conversation[] }
+  | { type: 'ready'; org: Org; demo: boolean; kept: boolean; notes: string; conversations: Conversation[] }
   /** The organisation, the vault or the browser stands in the way: nothing runs. */
   | { type: 'refused'; problem: Problem }
   /** Another tab holds the chat (from the start, or since it took over). */
   | { type: 'held' }
   | { type: 'events'; events: CoreEvent[] }
-  | { type: 'page'; conversation: Hex; messages: Message[]; more: boolean }
+  /** `problem`: why some of them are missing. */
+  | { type: 'page'; conversation: Hex; messages: Message[]; more: boolean; problem: Problem | null }
   /** An attachment, checked and opened. A large one is a handle on a file that lasts until `dropFile`. */
   | { type: 'file'; id: number; transfer: Hex; file: Blob };

@@ -1,4 +1,4 @@
-// The engine's connections. Each has a number; what comes late from an old one is left out by the engine.
+// An engine's connections. Each has a number; what comes late from an old one is left out by the engine.
 
 interface Handlers {
   opened(n: number): void;
@@ -55,7 +55,12 @@ export class Sockets {
     this.#open.get(n)?.close();
   }
 
+  /** Nothing is heard of them any more: the numbers begin anew. */
   closeAll(): void {
-    for (const socket of this.#open.values()) socket.close();
+    for (const socket of this.#open.values()) {
+      socket.onopen = socket.onmessage = socket.onclose = null;
+      socket.close();
+    }
+    this.#open.clear();
   }
 }

@@ -16,16 +16,17 @@ export interface Vault {
   /** All records whose kind `isHot` names. */
   hot(isHot: (kind: number) => boolean): Promise<Row[]>;
   rows(names: Uint8Array<ArrayBuffer>[]): Promise<Row[]>;
-  /** All or nothing, durable on return. Throws {@link Fenced}. `now` is remembered as a time that has been. */
-  commit(writes: Write[], generation: number, now: number): Promise<void>;
-  /** The latest time that a commit named. */
+  /** All or nothing, durable on return. Throws {@link Fenced}. `earliest`: no later opening is before this time. */
+  commit(writes: Write[], generation: number, earliest: number): Promise<void>;
+  /** The time that the last commit named. */
   lastTime(): Promise<number>;
   writeSpool(transfer: Hex, offset: number, bytes: Uint8Array<ArrayBuffer>): Promise<void>;
   /** Fewer bytes at the end of the spool, none beyond it. */
   readSpool(transfer: Hex, offset: number, length: number): Promise<Uint8Array<ArrayBuffer>>;
   dropSpool(transfer: Hex): Promise<void>;
-  draft(): Promise<string>;
-  saveDraft(text: string): Promise<void>;
+  /** What the page keeps beside the engine's records. */
+  notes(): Promise<string>;
+  saveNotes(text: string): Promise<void>;
 }
 
 /** Cuts `length` bytes from `offset` on out of pieces, each with its own offset, in order. */

@@ -3,8 +3,10 @@
 //   1. load the core, config.json and org.json; verify the organisation
 //   2. open the vault (in memory where the browser stores nothing), then take the tab lock
 //   3. drive the engine until another tab takes over; then wait until that one is gone
+//
+// Whatever throws in between ends the worker: the page says what it was, and only loading it again begins anew.
 
-import { asProblem, loadCore, orgView } from './core';
+import { Refusal, asProblem, loadCore, orgView } from './core';
 import type { Organisation } from './core';
 import { Disk } from './disk';
 import { Driver } from './driver';
@@ -13,6 +15,7 @@ import { IndexedDbVault } from './indexeddb';
 import { TabLock } from './lock';
 import { MemoryVault } from './memory';
 import { readConfig, readOrganisation } from './organisation';
+import { handedOver, unread } from './problems';
 import type { Config, ToPage, ToWorker } from './protocol';
 import type { Vault } from './vault';
 
@@ -24,32 +27,37 @@ const post = (message: ToPage): void => page.postMessage(message);
 
 let driver: Driver | null = null;
 let takeOver: () => void = () => undefined;
+/** The page shows an error of its own: nothing else may cover it. */
+let broken = false;
 
 page.onmessage = ({ data }) => {
-  if (data.type === 'takeOver' && !driver) takeOver();
-  else driver?.handle(data).catch(fail);
+  if (driver) void driver.handle(data).catch(fail);
+  else if (data.type === 'takeOver') takeOver();
+  // Sent before the page knew that another tab has the chat.
+  else if ('id' in data) post({ type: 'events', events: [{ type: 'failed', id: data.id, problem: handedOver }] });
 };
 
 function fail(error: unknown): void {
+  if (broken) return;
+  broken = true;
   driver?.stop();
-  driver = null;
   post({ type: 'refused', problem: asProblem(error) });
 }
 
-/** Where the browser stores nothing, or no CryptoKey, the vault lives in memory. */
+/** Where the browser stores nothing, or no CryptoKey, the vault lives in memory; one that is there is never passed over. */
 async function openVault(config: Config): Promise<Vault> {
   try {
-    const vault = await IndexedDbVault.open(config.root);
-    // Storing the key is what private windows refuse.
-    await vault.prepare();
-    return vault;
-  } catch {
+    return await IndexedDbVault.open(config.root);
+  } catch (error) {
+    if (await IndexedDbVault.exists(config.root, error)) {
+      throw new Refusal(unread(error));
+    }
     return new MemoryVault();
   }
 }
 
-/** True: another tab took over. */
-async function drive(vault: Vault, organisation: Organisation, config: Config): Promise<boolean> {
+/** Until another tab takes over, or for good. */
+async function drive(vault: Vault, organisation: Organisation, config: Config): Promise<void> {
   const org = orgView(organisation);
   const disk = vault.kept ? new Disk(`sealdesk-${config.root}`) : null;
   await disk?.clear();
@@ -60,13 +68,15 @@ async function drive(vault: Vault, organisation: Organisation, config: Config): 
     org,
     demo: config.demo,
     kept: vault.kept,
-    draft: await vault.draft(),
+    notes: await vault.notes(),
     conversations: running.conversations,
   });
-  const taken = await running.run(() => readOrganisation(config));
-  driver = null;
-  running.free();
-  return taken;
+  try {
+    await running.run(() => readOrganisation(config));
+  } finally {
+    driver = null;
+    running.free();
+  }
 }
 
 async function main(): Promise<void> {
@@ -81,7 +91,7 @@ async function main(): Promise<void> {
   const lock = new TabLock(`sealdesk-${config.root}`);
   const lost = () => driver?.stop();
   let held = await lock.take(lost);
-  for (;;) {
+  while (!broken) {
     if (!held) {
       post({ type: 'held' });
       const stolen = new Promise<boolean>((resolve) => {

@@ -1,0 +1,75 @@
+// What a test does to the page's worker from inside, and to the vault from beside it.
+
+/** Runs `source` in the worker before the worker's own script, from the next visit on. */
+export async function insideWorker(visitor, source) {
+  // To the browser, what is fulfilled here comes from nowhere, and the relay is on this machine.
+  await visitor.context.grantPermissions(['local-network-access']);
+  await visitor.context.route('**/worker-*.js', async (route) => {
+    const answer = await route.fetch();
+    await route.fulfill({ response: answer, body: `${source}\n${await answer.text()}` });
+  });
+}
+
+/** For {@link insideWorker}: what {@link tellWorker} says moves the clock, or breaks reading. */
+export const OBEDIENT = `{
+  const now = Date.now;
+  let shift = 0;
+  Date.now = () => now() + shift;
+  const getAll = IDBObjectStore.prototype.getAll;
+  let unreadable = false;
+  IDBObjectStore.prototype.getAll = function (...range) {
+    if (unreadable) throw new DOMException('the disk does not answer', 'UnknownError');
+    return getAll.apply(this, range);
+  };
+  const post = self.postMessage.bind(self);
+  let conversation = null;
+  self.postMessage = (message) => {
+    for (const event of message.events ?? []) if (event.type === 'conversation') conversation = event.conversation.id;
+    post(message);
+  };
+  new BroadcastChannel('test').onmessage = ({ data }) => {
+    if ('shift' in data) shift = data.shift;
+    if ('unreadable' in data) unreadable = data.unreadable;
+    for (const code of data.problems ?? []) {
+      post({ type: 'events', events: [{ type: 'problem', conversation, problem: { code, fault: 'relay', text: '', hint: '' } }] });
+    }
+  };
+}`;
+
+export const tellWorker = (page, what) =>
+  page.evaluate(async (said) => {
+    new BroadcastChannel('test').postMessage(said);
+    await new Promise((resolve) => setTimeout(resolve, 200));
+  }, what);
+
+/** Changes what the vault's transactions compare with: from then on none can be made. Answers what stood there. */
+export const setGeneration = (page, value) =>
+  page.evaluate(async (generation) => {
+    const ask = (request) => new Promise((resolve, reject) => {
+      request.onsuccess = () => resolve(request.result);
+      request.onerror = () => reject(request.error);
+    });
+    const [{ name }] = await indexedDB.databases();
+    const db = await ask(indexedDB.open(name));
+    const store = db.transaction('meta', 'readwrite').objectStore('meta');
+    const before = await ask(store.get('generation'));
+    await ask(store.put(generation, 'generation'));
+    db.close();
+    return before;
+  }, value);
+
+/** Overwrites one record of this kind with noise. */
+export const damage = (page, kind) =>
+  page.evaluate(async (wanted) => {
+    const ask = (request) => new Promise((resolve, reject) => {
+      request.onsuccess = () => resolve(request.result);
+      request.onerror = () => reject(request.error);
+    });
+    const [{ name }] = await indexedDB.databases();
+    const db = await ask(indexedDB.open(name));
+    const rows = db.transaction('rows', 'readwrite').objectStore('rows');
+    const range = IDBKeyRange.bound(new Uint8Array([wanted]), new Uint8Array([wanted + 1]), false, true);
+    const [key] = await ask(rows.getAllKeys(range));
+    await ask(rows.put(crypto.getRandomValues(new Uint8Array(200)), key));
+    db.close();
+  }, kind);
