@@ -127,6 +127,16 @@ test('an error of the page itself stays on the screen', {}, async (visitor) => {
   assert.match(await page.textContent('.refusal'), /an error of its own/, 'neither "in another tab" nor a new start');
 });
 
+test('an error while the vault is driven is not covered by "in another tab", and begins nothing anew', {}, async (visitor) => {
+  await insideWorker(visitor, OBEDIENT);
+  await visitor.enter();
+  const { page } = visitor;
+  await tellWorker(page, { wrong: true });
+  await page.waitForSelector('.screen h1');
+  await page.waitForTimeout(1500);
+  assert.match((await page.textContent('.screen')) ?? '', /an error of its own/);
+});
+
 test('a vault that does not open is never passed over for a new one', {}, async (visitor) => {
   await visitor.enter();
   const { page } = visitor;

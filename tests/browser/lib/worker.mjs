@@ -30,6 +30,8 @@ export const OBEDIENT = `{
   new BroadcastChannel('test').onmessage = ({ data }) => {
     if ('shift' in data) shift = data.shift;
     if ('unreadable' in data) unreadable = data.unreadable;
+    // An id that is none: what only an error of the page can ask for.
+    if (data.wrong) self.onmessage({ data: { type: 'page', conversation: 'none', before: 1 } });
     for (const code of data.problems ?? []) {
       post({ type: 'events', events: [{ type: 'problem', conversation, problem: { code, fault: 'relay', text: '', hint: '' } }] });
     }
