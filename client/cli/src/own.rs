@@ -68,10 +68,13 @@ pub(crate) fn safety(view: &ConversationView) -> String {
             .as_deref()
             .map_or_else(|| lines::role(reader.role).to_string(), |n| line(n).into_owned());
         out += &format!(
-            "    {name}{}{}{}  device {}\n",
+            "    {name}{}{}{}{}  device {}\n",
             if reader.me { " (this device)" } else { "" },
             if reader.current { "" } else { ", earlier" },
             if reader.new_device { ", NEW DEVICE" } else { "" },
+            reader.refused.map_or_else(String::new, |code| format!(
+                ", NOT VERIFIED ANY MORE ({code}): nothing is sent to it"
+            )),
             &reader.device.to_string()[..16],
         );
     }

@@ -221,6 +221,8 @@ pub struct Reader {
     pub roles: Vec<AgentRole>,
     /// A further device that no earlier one endorsed.
     pub new_device: bool,
+    /// Why its certificate does not count now, as a problem's code: nothing is sent to it, and nothing of it is shown.
+    pub refused: Option<&'static str>,
     /// Listed now; otherwise listed before.
     pub current: bool,
     /// This very device.

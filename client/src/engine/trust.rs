@@ -201,6 +201,7 @@ impl Engine {
             Ok(_) => {
                 if c.waits.distrust.take().is_some() {
                     c.waits.renew_pause = 0;
+                    c.waits.changed = true;
                     c.waits.attention = true;
                     self.retries.insert(*id);
                 }
@@ -211,6 +212,7 @@ impl Engine {
                 let quiet = c.is_closed() && c.contents.is_empty() && c.envelopes.is_empty();
                 if c.waits.distrust != Some(problem.code) {
                     c.waits.distrust = Some(problem.code);
+                    c.waits.changed = true;
                     if !quiet {
                         cx.problem(Some(*id), problem);
                     }

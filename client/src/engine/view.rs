@@ -164,6 +164,7 @@ fn readers(c: &Conversation) -> Vec<Reader> {
                 name: known.filter(|_| member.role != Role::Customer).map(|k| k.name.clone()),
                 roles: known.map(|k| k.roles.clone()).unwrap_or_default(),
                 new_device: known.is_some_and(|k| k.new_device),
+                refused: c.waits.distrust.filter(|_| c.peer().is_some_and(|peer| peer.hash() == device)),
                 current: current.get(&device).is_some(),
                 me: device == c.record.device,
             }

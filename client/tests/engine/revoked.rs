@@ -85,6 +85,15 @@ fn a_revoked_device_is_not_heard_and_gets_no_answer() {
     world.pass(60_000);
     let texts: Vec<String> = world.texts(customer, &id).into_iter().map(|t| t.1).collect();
     assert_eq!(texts, ["hello", "hi"]);
+    // Both ways of asking who can read say it, also after a restart.
+    for _ in 0..2 {
+        let view = world.clients[customer].engine.conversation(&id).unwrap();
+        let refused: Vec<_> = view.readers.iter().map(|r| (r.me, r.refused)).collect();
+        assert_eq!(refused.len(), 2);
+        assert!(refused.contains(&(true, None)) && refused.contains(&(false, Some("certificate_revoked"))));
+        world.restart(customer);
+        world.pass(1_000);
+    }
     assert_eq!(to_thief(&world), before, "no receipt, no read mark");
     let own_typing = world.relay.counts.get("SendEphemeral").copied().unwrap_or(0);
     assert_eq!(own_typing, 1, "the agent's alone");

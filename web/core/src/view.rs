@@ -136,6 +136,7 @@ fn reader(reader: &Reader) -> Fields {
         .with("agent", or_null(reader.agent.as_ref().map(|agent| agent.as_str())))
         .with("name", or_null(reader.name.as_deref()))
         .with("newDevice", reader.new_device)
+        .with("refused", reader.refused.is_some())
         .with("current", reader.current)
         .with("me", reader.me)
 }

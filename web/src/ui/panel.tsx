@@ -22,7 +22,7 @@ interface Props {
   onClose: () => void;
 }
 
-const myself: Reader = { role: 'customer', device: '', agent: null, name: null, newDevice: false, current: true, me: true };
+const myself: Reader = { role: 'customer', device: '', agent: null, name: null, newDevice: false, refused: false, current: true, me: true };
 
 export function Panel({ store, conversation, org, over, onClose }: Props) {
   const closer = useRef<HTMLButtonElement>(null);
@@ -84,7 +84,11 @@ export function Panel({ store, conversation, org, over, onClose }: Props) {
         {ended ? (
           <Confirmed label={t('forget')} question={t('forgetSure')} yes={t('forgetYes')} onYes={() => store.forget(conversation.id)} />
         ) : (
-          <Confirmed label={t('endChat')} question={t('endSure')} yes={t('endYes')} onYes={() => store.close(conversation.id)} />
+          <Confirmed label={t('endChat')} question={t('endSure')} yes={t('endYes')} onYes={() => {
+              store.close(conversation.id);
+              // Over the chat it would hide that it has ended, and offer to delete it in the same place.
+              if (over) onClose();
+            }} />
         )}
       </section>
     </div>
@@ -101,7 +105,7 @@ function ReaderRow({ reader }: { reader: Reader }) {
       <div>
         <p class="reader-name">
           {reader.me ? t('yourDevice') : <bdi>{name || t('someone')}</bdi>}
-          {!reader.me && name && <span class="tag"><Icon name="shield" />{t('verified')}</span>}
+          {!reader.me && name && !reader.refused && <span class="tag"><Icon name="shield" />{t('verified')}</span>}
         </p>
         {!reader.me && (
           <p class="muted">
@@ -111,6 +115,7 @@ function ReaderRow({ reader }: { reader: Reader }) {
           </p>
         )}
         {reader.newDevice && <p class="caution">{t('newDevice')}</p>}
+        {reader.refused && <p class="caution">{t('readerRefused')}</p>}
       </div>
     </li>
   );

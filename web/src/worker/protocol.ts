@@ -38,6 +38,8 @@ export interface Reader {
   agent: string | null;
   name: string | null;
   newDevice: boolean;
+  /** Its certificate does not count now: nothing is sent to it, and nothing of it is shown. */
+  refused: boolean;
   current: boolean;
   me: boolean;
 }

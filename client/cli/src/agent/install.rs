@@ -78,6 +78,19 @@ fn install(desk: &mut Desk, chain: CertificateChain) -> Result<(), Error> {
     }
 }
 
+/// By what certificates of a device follow each other: serial, and beginning.
+pub(crate) type Made = (u64, u64);
+
+pub(crate) fn made(certificate: &VerifiedCertificate) -> Made {
+    let body = certificate.certificate();
+    (body.serial, body.not_before)
+}
+
+/// The later one counts, not the longer one: it may have other teams, or a nearer end.
+pub(crate) fn is_later(new: Made, known: Option<Made>) -> bool {
+    known.is_none_or(|known| new != known && (new.0 >= known.0 || new.1 > known.1))
+}
+
 /// Installs the file `certificate` of a home when it is newer than what the vault has. A file that does not verify is
 /// said and left alone: the chat may still run under the certificate before.
 ///
@@ -91,20 +104,14 @@ pub(crate) fn pick_up(desk: &mut Desk) -> Result<(), Error> {
     let installed = CertificateFile::read(&path).and_then(|(_, chain)| {
         let org = desk.engine().org();
         let verified = chain.verify(org.pins(), org.revocations(), clock::wall_ms())?;
-        // The later one counts, not the longer one: it may have other teams, or a nearer end.
-        let made = |certificate: &VerifiedCertificate| {
-            let body = certificate.certificate();
-            (body.serial, body.not_before)
-        };
-        let (serial, begins) = made(&verified);
-        match desk.engine().certificate().map(made) {
-            Some(known) if known == (serial, begins) => Ok(()),
-            Some((known, since)) if serial < known && begins <= since => {
-                eprintln!("warning: {} is not installed: this home has a later certificate", path.display());
-                Ok(())
-            }
-            _ => install(desk, chain),
+        let known = desk.engine().certificate().map(made);
+        if is_later(made(&verified), known) {
+            return install(desk, chain);
         }
+        if known != Some(made(&verified)) {
+            eprintln!("warning: {} is not installed: this home has a later certificate", path.display());
+        }
+        Ok(())
     });
     match installed {
         Err(error @ Error::Vault(_)) => Err(error),
@@ -114,5 +121,19 @@ pub(crate) fn pick_up(desk: &mut Desk) -> Result<(), Error> {
             Ok(())
         }
         Ok(()) => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_later_certificate_is_the_one_of_the_higher_serial_or_the_later_beginning() {
+        assert!(is_later((3, 10), None));
+        assert!(!is_later((3, 10), Some((3, 10))), "the same one");
+        assert!(!is_later((2, 10), Some((3, 10))) && !is_later((2, 9), Some((3, 10))));
+        assert!(is_later((4, 10), Some((3, 10))) && is_later((4, 5), Some((3, 10))));
+        assert!(is_later((1, 11), Some((3, 10))), "under an issuer that counts anew");
     }
 }

@@ -46,7 +46,8 @@ impl Book {
         views
     }
 
-    /// The conversation that a beginning of its id means; without one, the newest open one, or the only one.
+    /// The conversation that a beginning of its id means; without one, the open one that was opened last (nothing that
+    /// others write changes which one that is), or the only one.
     pub(crate) fn resolve(&self, prefix: Option<&str>) -> Result<ConversationId, Problem> {
         let Some(prefix) = prefix else { return self.current() };
         if prefix.is_empty() || !prefix.bytes().all(|b| b.is_ascii_hexdigit()) {
@@ -74,7 +75,8 @@ impl Book {
     }
 
     fn current(&self) -> Result<ConversationId, Problem> {
-        let views = self.newest_first();
+        let mut views = self.newest_first();
+        views.sort_by_key(|view| core::cmp::Reverse(view.opened));
         let mut open = views.iter().filter(|v| is_open(v));
         let is_agent = views.iter().any(|v| v.readers.iter().any(|r| r.me && r.role != Role::Customer));
         match (open.next(), open.next()) {
@@ -116,6 +118,7 @@ pub(crate) mod tests {
             name: (role == Role::Agent).then(|| "Mira K.".into()),
             roles: vec![],
             new_device: false,
+            refused: None,
             current: true,
             me: role == me,
         };
@@ -144,9 +147,10 @@ pub(crate) mod tests {
         let mut book = Book::default();
         assert_eq!(book.resolve(None).unwrap_err().code, "no_conversation");
         book.put(view(0xab, Phase::Closed, 9, Role::Customer));
-        book.put(view(0xac, Phase::Active, 5, Role::Customer));
-        book.put(view(0xad, Phase::Queued, 7, Role::Customer));
-        assert_eq!(book.resolve(None).unwrap(), ConversationId([0xad; 32]), "the newest open one");
+        book.put(view(0xac, Phase::Active, 8, Role::Customer));
+        book.put(ConversationView { opened: 2, ..view(0xad, Phase::Queued, 7, Role::Customer) });
+        let newest = book.resolve(None).unwrap();
+        assert_eq!(newest, ConversationId([0xad; 32]), "opened last, though the other one changed later");
         assert_eq!(book.resolve(Some("AB")).unwrap(), ConversationId([0xab; 32]));
         assert_eq!(book.resolve(Some("a")).unwrap_err().code, "ambiguous_conversation");
         for unknown in ["ff", "", "zz", "ab\u{202e}", "é"] {

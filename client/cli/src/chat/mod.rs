@@ -15,11 +15,11 @@ use sealdesk_client::{Command, Owner};
 use sealdesk_native::transport::{NetworkOptions, RelayUrl};
 use sealdesk_native::vault;
 use sealdesk_native::{Client, Desk, EventStream, Handle, Options, StartError, random};
-use sealdesk_protocol::crypto::certificate::VerifiedCertificate;
 use sealdesk_protocol::ids::Handle as Id;
 use sealdesk_protocol::org::{Settings, VerifiedOrg};
 
 use crate::admin::read_org;
+use crate::agent::made;
 use crate::args::{AgentChat, CustomerChat, RelayArgs};
 use crate::error::{Error, Exit};
 use crate::home::{self, OpenVault, When};
@@ -186,9 +186,8 @@ fn start(
     drain: u64,
     given: Option<&Path>,
 ) -> Result<Session, Error> {
-    let until = (owner == Owner::Agent)
-        .then(|| desk.engine().certificate().map_or(0, VerifiedCertificate::valid_until));
-    let watch = watch::Watch::new(desk.home(), given, until);
+    let certified = (owner == Owner::Agent).then(|| desk.engine().certificate().map(made));
+    let watch = watch::Watch::new(desk.home(), given, certified);
     let org = desk.engine().org().clone();
     let network = network(&org, relay);
     let name = network.urls.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");

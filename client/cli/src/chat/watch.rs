@@ -17,6 +17,7 @@ use tokio::time::{Interval, MissedTickBehavior};
 
 use super::Session;
 use crate::admin::{org_text, read_org};
+use crate::agent::{Made, is_later, made};
 use crate::error::Error;
 use crate::files::CertificateFile;
 use crate::home::{self, When};
@@ -48,10 +49,10 @@ struct Watched {
 pub(crate) struct Watch {
     home: PathBuf,
     files: Vec<Watched>,
-    /// What is in force, as text.
+    /// What the home held at the start, or was taken since, as text.
     org: Vec<u8>,
-    /// Until when the installed certificate is valid, ms.
-    until: u64,
+    /// The certificate in the vault.
+    made: Option<Made>,
     look: Interval,
 }
 
@@ -59,7 +60,8 @@ pub(crate) struct Watch {
 #[derive(Debug)]
 pub(crate) enum Renewal {
     Org(Box<(VerifiedOrg, OrgFile)>),
-    Certificate(Box<CertificateChain>, u64),
+    /// Valid until, ms.
+    Certificate(Box<CertificateChain>, Made, u64),
     /// Changed, and not usable.
     Bad(Error),
 }
@@ -75,18 +77,18 @@ pub(crate) enum Renewed {
 }
 
 impl Watch {
-    /// `until`: when the certificate in the vault ends; none for customers, who have none.
-    pub(crate) fn new(home: &Path, given: Option<&Path>, until: Option<u64>) -> Self {
+    /// `certified`: whether the vault is an agent's, and the certificate in it.
+    pub(crate) fn new(home: &Path, given: Option<&Path>, certified: Option<Option<Made>>) -> Self {
         let own = home::org_path(home);
         let orgs = given.map(Path::to_path_buf).filter(|path| *path != own).into_iter().chain([own.clone()]);
-        let certificate = until.map(|_| home.join("certificate"));
+        let certificate = certified.map(|_| home.join("certificate"));
         let watched = |path: PathBuf, what| Watched { path, what, seen: None, read: None };
         let files = orgs.map(|path| watched(path, What::Org));
         let files = files.chain(certificate.map(|path| watched(path, What::Certificate))).collect();
         let org = read_org(&own).map(|file| org_text(&file)).unwrap_or_default();
         let mut look = tokio::time::interval(EVERY);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        Self { home: home.into(), files, org, until: until.unwrap_or_default(), look }
+        Self { home: home.into(), files, org, made: certified.flatten(), look }
     }
 
     /// The next file that changed, under the organisation in force. Nothing is lost when the future is dropped.
@@ -125,11 +127,13 @@ impl Watch {
     }
 
     fn newer_org(&self, file: OrgFile, path: &Path, org: &VerifiedOrg) -> Result<Option<Renewal>, Error> {
-        if org_text(&file) == self.org {
-            return Ok(None);
+        match home::verify(&file, &org.root(), &org.floor(), When::Now, path) {
+            Ok(newer) if newer.floor() == org.floor() => Ok(None),
+            Ok(newer) => Ok(Some(Renewal::Org(Box::new((newer, file))))),
+            // What is in force, and has ended meanwhile.
+            Err(_) if org_text(&file) == self.org => Ok(None),
+            Err(error) => Err(error),
         }
-        let newer = home::verify(&file, &org.root(), &org.floor(), When::Now, path)?;
-        Ok(Some(Renewal::Org(Box::new((newer, file)))))
     }
 
     /// A certificate may have been signed by an issuer that only the org.json beside it names.
@@ -144,8 +148,8 @@ impl Watch {
                 };
             }
         };
-        let until = verified.valid_until();
-        Ok((until > self.until).then(|| Renewal::Certificate(Box::new(chain), until)))
+        let (new, until) = (made(&verified), verified.valid_until());
+        Ok(is_later(new, self.made).then(|| Renewal::Certificate(Box::new(chain), new, until)))
     }
 
     /// The certificate's file is looked at again: with the organisation of now it may verify.
@@ -184,10 +188,10 @@ impl Session {
                     Err(problem) => self.refused(What::Org, problem),
                 }
             }
-            Renewal::Certificate(chain, until) => {
+            Renewal::Certificate(chain, made, until) => {
                 match self.handle.command(Command::InstallCertificate { chain: *chain }).await {
                     Ok(_) => {
-                        self.watch.until = until;
+                        self.watch.made = Some(made);
                         Renewed::Certificate(until)
                     }
                     Err(problem) => self.refused(What::Certificate, problem),
@@ -202,5 +206,27 @@ impl Session {
             self.watch.again(what);
         }
         Renewed::Refused(problem)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use sealdesk_protocol::testing::TestOrg;
+
+    /// A file that is exchanged after the session read it and before anybody watches is as new as any.
+    #[tokio::test]
+    async fn what_changed_before_the_first_look_is_seen() {
+        let home = tempfile::tempdir().unwrap();
+        let mut org = TestOrg::new(1, clock::wall_ms());
+        let in_force = org.verified();
+        org.settings.version += 1;
+        std::fs::write(home::org_path(home.path()), org_text(&org.file())).unwrap();
+        let mut watch = Watch::new(home.path(), None, None);
+        let found = tokio::time::timeout(Duration::from_secs(10), watch.next(&in_force)).await;
+        let Ok(Renewal::Org(newer)) = found else { panic!("{found:?}") };
+        assert_eq!(newer.0.settings().version, org.settings.version);
+        // And nothing more is, once it holds.
+        assert!(tokio::time::timeout(3 * EVERY, watch.next(&newer.0)).await.is_err());
     }
 }

@@ -14,6 +14,20 @@ pub(super) fn run(args: &OrgSet) -> Result<(), Error> {
     let issuer = dir.open_issuer(&args.passphrases)?;
     let mut changed = issuer.org.settings().clone();
     settings::merge(&mut changed, &args.settings)?;
+    let here = |known: bool, what: &str, id: &dyn core::fmt::Display| {
+        let hint = "`sealdesk org show` lists them.";
+        if known { Ok(()) } else { Err(Error::usage(format!("org.json has no {what} '{id}'"), hint)) }
+    };
+    for id in &args.remove_topic {
+        here(changed.topics.iter().any(|t| t.id == *id), "topic", id)?;
+    }
+    for id in &args.remove_team {
+        here(changed.teams.iter().any(|t| t.id == *id), "team", id)?;
+    }
+    for language in &args.remove_notice {
+        let known = changed.notices.iter().any(|n| language.eq_ignore_ascii_case(&n.language));
+        here(known, "notice in", language)?;
+    }
     changed.topics.retain(|t| !args.remove_topic.contains(&t.id));
     changed.teams.retain(|t| !args.remove_team.contains(&t.id));
     changed.notices.retain(|n| !args.remove_notice.iter().any(|l| l.eq_ignore_ascii_case(&n.language)));

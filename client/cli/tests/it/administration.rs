@@ -63,6 +63,17 @@ fn a_second_device_gets_the_next_number() {
 }
 
 #[test]
+fn what_is_not_there_is_not_taken_out() {
+    let desk = Desk::with_agent();
+    for (what, id) in
+        [("topic", "no topic 'typo'"), ("team", "no team 'typo'"), ("notice", "no notice in 'typo'")]
+    {
+        desk.run(&format!("org set --dir admin --remove-{what} typo --passphrase-file admin.pass"))
+            .refused(2, id);
+    }
+}
+
+#[test]
 fn one_command_at_a_time_changes_the_folder() {
     let desk = Desk::with_agent();
     let held = std::fs::File::create(desk.path("admin/lock")).unwrap();

@@ -302,6 +302,8 @@ fn a_chat_for_people_ends_in_order_when_it_is_told_to() {
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
+        // The end of input is another matter, and comes when this is dropped.
+        let _input = child.stdin.take();
         let mut first = String::new();
         let mut out = BufReader::new(child.stdout.take().unwrap());
         while !first.contains("Choose what it is about") {

@@ -98,13 +98,18 @@ pub(crate) async fn run(session: Session) -> Result<(), Error> {
         last: None,
         offline: false,
     };
+    let mut end = Box::pin(terminated());
     chat.greet().await?;
     let prompt = chat.prompt();
     chat.screen.next(prompt);
-    let mut end = Box::pin(terminated());
     loop {
         tokio::select! {
             biased;
+            () = &mut end => {
+                // Nobody is there to wait for; the terminal is put back when the screen goes.
+                chat.session.handle.clone().shutdown(std::time::Duration::ZERO).await;
+                return Err(Error::Interrupted);
+            }
             Some(finished) = chat.working.next() => chat.finished(finished)?,
             event = chat.session.events.next() => match event {
                 Some(event) => chat.event(event).await?,
@@ -125,11 +130,6 @@ pub(crate) async fn run(session: Session) -> Result<(), Error> {
                 Some(Key::End) | None => break,
             },
             _ = tokio::signal::ctrl_c() => break,
-            () = &mut end => {
-                // Nobody is there to wait for; the terminal is put back when the screen goes.
-                chat.session.handle.clone().shutdown(std::time::Duration::ZERO).await;
-                return Err(Error::Interrupted);
-            }
         }
     }
     chat.leave().await

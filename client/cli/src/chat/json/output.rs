@@ -85,6 +85,7 @@ fn reader(r: &Reader) -> Value {
         "device": r.device.to_string(),
         "roles": roles(r),
         "new_device": r.new_device,
+        "refused": r.refused,
         "current": r.current,
         "me": r.me,
     })
@@ -130,7 +131,7 @@ pub(crate) fn assigned(view: &ConversationView) -> Option<Value> {
         Phase::Active => true,
         _ => return None,
     };
-    let peer = peer(view)?;
+    let peer = peer(view).filter(|peer| peer.refused.is_none())?;
     Some(match peer.role {
         Role::Customer => json!({
             "topic": view.topic,

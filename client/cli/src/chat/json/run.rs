@@ -56,8 +56,9 @@ pub(crate) async fn run(session: Session) -> Result<(), Error> {
         assigned: BTreeMap::new(),
         last: None,
     };
+    let stop = stopped();
     runner.ready().await?;
-    runner.talk().await?;
+    runner.talk(stop).await?;
     runner.leave().await
 }
 
@@ -100,9 +101,9 @@ impl Runner {
         Ok(())
     }
 
-    async fn talk(&mut self) -> Result<(), Error> {
+    async fn talk(&mut self, stop: impl Future<Output = ()>) -> Result<(), Error> {
         let mut input = lines();
-        let mut stop = Box::pin(stopped());
+        let mut stop = Box::pin(stop);
         loop {
             tokio::select! {
                 biased;
