@@ -39,15 +39,11 @@ async fn a_certificate_that_is_renewed_while_chatting_is_taken_over() {
     let renewed = office.text("renewed");
     let approve = ["agent", "approve", "--dir", &admin, "--renew", "mira", "--days", "29", "--out", &renewed];
     succeed(&[&approve[..], &["--passphrase-file", &pass]].concat()).await;
-    // It ends before the one in the vault: nothing to take over.
-    put(&office, "renewed", "mira/certificate");
-    tokio::time::sleep(Duration::from_secs(4)).await;
-    fs::remove_file(office.path("renewed")).unwrap();
-    let approve = ["agent", "approve", "--dir", &admin, "--renew", "mira", "--days", "30", "--out", &renewed];
-    succeed(&[&approve[..], &["--passphrase-file", &pass]].concat()).await;
+    // The later one counts, though it ends before the one in the vault: its time or its teams were cut.
     put(&office, "renewed", "mira/certificate");
     let until = agent.kind("certificate").await["until"].as_u64().unwrap();
-    assert!(until > sealdesk_tests::now_ms() + 29 * 86_400_000);
+    let days = (until - sealdesk_tests::now_ms()) / 86_400_000;
+    assert!((28..=29).contains(&days), "{days}");
 
     agent.say_in(&conversation, "after").await;
     assert_eq!(customer.hear().await.1, "after");
@@ -61,7 +57,9 @@ async fn a_topic_that_is_added_while_chatting_can_be_opened() {
     let relay = Relay::start(&office, |_| {}).await;
     let mut agent = Client::agent(&office, &relay.url(), "mira", &[]);
     let mut customer = Client::customer(&office, &relay.url(), "carla", &[]);
+    // Both run under the organisation as it was.
     customer.kind("ready").await;
+    agent.kind("ready").await;
     let (admin, pass) = (office.text("admin"), office.text("admin.pass"));
     let refused = customer.attempt(json!({"open": {"topic": "returns"}})).await;
     assert_eq!(refused["error"]["code"], "unknown_topic");
