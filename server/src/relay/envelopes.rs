@@ -112,14 +112,14 @@ impl Session {
         if ack.up_to.store_epoch != self.relay.store.epoch() {
             return Ok(None);
         }
-        let risen = ack.vault.filter(|vault| self.is_remembered() && vault.claimed() > self.vault.claimed());
+        let risen = ack.vault.filter(|vault| self.is_remembered() && vault.claimed() > self.told);
         if risen.is_some_and(|vault| vault.verify(&self.relay.config.name, &self.who.device).is_err()) {
             return Err(Code::BadSignature);
         }
         self.relay.metrics.acks.up();
         let acked = self.relay.store.ack(self.who.mailbox, ack.up_to.seq);
         let noted = risen.map(|vault| {
-            self.vault = vault;
+            self.told = vault.claimed();
             let now = now_ms();
             let day = u32::try_from(now / DAY_MS).unwrap_or(u32::MAX);
             let record = DeviceRecord { vault: Some(vault), last_seen_day: day };

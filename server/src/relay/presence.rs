@@ -73,7 +73,7 @@ impl Session {
         }
         let now = now_ms();
         let last_seen_day = u32::try_from(now / DAY_MS).unwrap_or(u32::MAX);
-        let record = DeviceRecord { vault: Some(self.vault), last_seen_day };
+        let record = DeviceRecord { vault: Some(self.who.vault), last_seen_day };
         self.relay.store.put_device(self.who.hash, record, self.relay.forget_device_at(now)).await
     }
 

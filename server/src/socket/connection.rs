@@ -13,7 +13,6 @@ use std::sync::Arc;
 
 use futures_util::{FutureExt, SinkExt, StreamExt};
 use governor::DefaultDirectRateLimiter;
-use sealdesk_protocol::generation::SignedGeneration;
 use sealdesk_protocol::wire::{Ack, Code, FrameError, Reason, ToClient, ToRelay};
 use tokio::time::{Duration, Instant};
 use tokio_tungstenite::tungstenite::{Error as SocketError, Message};
@@ -54,7 +53,7 @@ pub struct Session {
     /// Last item sent.
     cursor: u64,
     /// Highest vault generation that the device signed.
-    pub(crate) vault: SignedGeneration,
+    pub(crate) told: u64,
     /// There was a record of the device when it connected.
     known: bool,
     /// Newest acknowledgement that is not under way.
@@ -98,7 +97,7 @@ impl Session {
         relay.metrics.devices.up();
         let limiter = relay.limits.connection();
         Self {
-            vault: before.newest(who.vault),
+            told: before.newest(who.vault).claimed(),
             known: *before != DeviceRecord::default(),
             relay,
             who,

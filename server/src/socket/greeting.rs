@@ -178,7 +178,7 @@ async fn welcome(
 async fn remember(relay: &Relay, session: &Session, before: DeviceRecord) -> Result<(), StoreError> {
     let now = now_ms();
     let record = DeviceRecord {
-        vault: Some(session.vault),
+        vault: Some(before.newest(session.who.vault)),
         last_seen_day: u32::try_from(now / DAY_MS).unwrap_or(u32::MAX),
     };
     if session.is_remembered() && record != before {
