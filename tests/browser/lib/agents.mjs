@@ -98,17 +98,24 @@ class Agent {
   }
 
   /** The first line for which `wanted` answers true; it and those before it are not heard again. */
-  async hear(wanted) {
+  hear(wanted) {
+    return this.#line(wanted, false);
+  }
+
+  /** The first line for which `wanted` answers true; those before it may still be heard. */
+  pick(wanted) {
+    return this.#line(wanted, true);
+  }
+
+  async #line(wanted, picked) {
     const end = Date.now() + PATIENCE;
-    const heard = [];
     for (;;) {
-      while (this.#lines.length > 0) {
-        const line = this.#lines.shift();
-        if (wanted(line)) return line;
-        heard.push(JSON.stringify(line));
-      }
+      const at = this.#lines.findIndex(wanted);
+      if (at >= 0) return this.#lines.splice(picked ? at : 0, picked ? 1 : at + 1).at(-1);
       const left = end - Date.now();
-      if (left <= 0) throw new Error(`the agent did not say it; it said:\n${heard.join('\n')}`);
+      if (left <= 0) {
+        throw new Error(`the agent did not say it; it said:\n${this.#lines.map((line) => JSON.stringify(line)).join('\n')}`);
+      }
       await Promise.race([
         new Promise((resolve) => (this.#arrived = resolve)),
         new Promise((resolve) => setTimeout(resolve, left)),
@@ -116,9 +123,9 @@ class Agent {
     }
   }
 
-  /** Accepts what it is assigned next. Answers the conversation's id. */
   async accept() {
-    const { conversation } = await this.hear((line) => line.assigned && !this.#accepted.has(line.conversation));
+    // The first message may have been said before it.
+    const { conversation } = await this.pick((line) => line.assigned && !this.#accepted.has(line.conversation));
     this.#accepted.add(conversation);
     this.tell({ accept: {}, conversation });
     return conversation;
