@@ -39,6 +39,14 @@ test('typing shows on both sides; who can read and the safety number are the sam
   await page.keyboard.press('Enter');
   await nora.hear((line) => line.typing?.on === false);
 
+  await visitor.state('I am', 'delivered', 'read');
+  await visitor.settle();
+  await page.evaluate(() => {
+    globalThis.arrived = [];
+    document.addEventListener('animationstart', ({ animationName, target }) => {
+      if (animationName === 'arrive') globalThis.arrived.push(target.querySelector('.text')?.textContent ?? 'typing');
+    });
+  });
   nora.tell({ typing: { on: true }, conversation });
   await page.waitForSelector('.typing');
   assert.equal(await page.textContent('.typing .vh'), 'Nora Lind is typing');
@@ -50,6 +58,8 @@ test('typing shows on both sides; who can read and the safety number are the sam
   nora.tell({ send: { text: 'Good morning' }, conversation });
   await visitor.see('Good morning');
   assert.equal(await page.$('.typing'), null, 'a message ends the typing');
+  await visitor.settle();
+  assert.deepEqual((await page.evaluate(() => globalThis.arrived)).filter((one) => one !== 'typing'), ['Good morning'], 'nothing older arrives again');
 
   nora.tell({ verify: {}, id: 'v' });
   const { verified } = await nora.hear((line) => line.id === 'v' && line.verified);

@@ -25,9 +25,10 @@ export function test(name, options, run) {
 export async function runCase(one, browser, demo) {
   const begin = Date.now();
   const time = one.time ?? TIME;
-  const visitor = await (one.firefox ? FirefoxVisitor.arrive(demo) : Visitor.arrive(browser, demo, one.browser ?? {}));
+  let visitor;
   let timer;
   try {
+    visitor = await (one.firefox ? FirefoxVisitor.arrive(demo) : Visitor.arrive(browser, demo, one.browser ?? {}));
     await Promise.race([
       one.run(visitor, demo).then(() => visitor.checkQuiet()),
       new Promise((_, reject) => {
@@ -39,13 +40,13 @@ export async function runCase(one, browser, demo) {
   } catch (error) {
     await mkdir(artifacts, { recursive: true });
     const picture = join(artifacts, `${one.name.replace(/\W+/g, '-')}.png`);
-    await visitor.page.screenshot({ path: picture }).catch(() => {});
+    await visitor?.page.screenshot({ path: picture }).catch(() => {});
     console.log(`FAIL  ${one.name}\n      ${String(error?.stack ?? error).replaceAll('\n', '\n      ')}`);
-    for (const line of visitor.said.slice(-10)) console.log(`      page: ${line}`);
+    for (const line of visitor?.said.slice(-10) ?? []) console.log(`      page: ${line}`);
     console.log(`      ${picture}`);
     return false;
   } finally {
     clearTimeout(timer);
-    await visitor.leave().catch(() => {});
+    await visitor?.leave().catch(() => {});
   }
 }

@@ -14,6 +14,8 @@ import { scratch } from './scratch.mjs';
 /** Waiting for something to appear, ms. */
 const PATIENCE = 20_000;
 const STEP = 50;
+/** The first start of a Firefox on a machine reads it all from the disk, ms. */
+const START = 120_000;
 
 /** Where Firefox is; none when it is not installed. */
 export const firefox = [process.env.SEALDESK_FIREFOX, '/usr/bin/firefox-esr', '/usr/bin/firefox'].find((path) => path && existsSync(path));
@@ -32,6 +34,8 @@ export class FirefoxVisitor {
       browser: 'firefox',
       executablePath: firefox,
       headless: true,
+      timeout: START,
+      protocolTimeout: START,
       extraPrefsFirefox: {
         'intl.accept_languages': 'en',
         'browser.download.folderList': 2,

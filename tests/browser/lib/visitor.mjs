@@ -103,11 +103,27 @@ export class Visitor {
     );
   }
 
+  /**
+   * Until nothing moves any more: colours in the middle of a transition are nobody's colours. An element that has just
+   * come begins its animation with the frame that first shows it, so two quiet frames are waited for.
+   */
+  settle() {
+    return this.page.evaluate(async () => {
+      const moving = () => document.getAnimations().filter((one) => one.effect?.getTiming().iterations !== Infinity);
+      for (let quiet = 0; quiet < 2; quiet += 1) {
+        await new Promise(requestAnimationFrame);
+        if (moving().length === 0) continue;
+        quiet = -1;
+        // One that is cancelled has ended as well.
+        await Promise.allSettled(moving().map((one) => one.finished));
+      }
+    });
+  }
+
   /** No violation of the accessibility rules on what is shown. */
   async checkAccess() {
-    // Colours in the middle of a transition are nobody's colours.
-    await this.page.evaluate(() => Promise.all(document.getAnimations().filter((one) => one.effect?.getTiming().iterations !== Infinity).map((one) => one.finished)));
     await this.page.evaluate(axe);
+    await this.settle();
     const found = await this.page.evaluate(async () => {
       const { violations } = await globalThis.axe.run();
       return violations.map(({ id, nodes }) => `${id}: ${nodes.map((node) => node.target.join(' ')).join(', ')}`);

@@ -32,13 +32,15 @@ interface Props {
   ends: boolean;
   /** The state stands there in words (last own message), not as icon alone. */
   spoken: boolean;
+  /** Just came from the other side. */
+  arrives: boolean;
 }
 
-export function Bubble({ store, message, state, change, file, transfer, begins, ends, spoken }: Props) {
+export function Bubble({ store, message, state, change, file, transfer, begins, ends, spoken, arrives }: Props) {
   const { mine, body } = message;
   const side = mine ? 'mine' : 'theirs';
   return (
-    <div class={`message ${side}${begins ? ' begins' : ''}${ends ? ' ends' : ''}`} data-state={state}>
+    <div class={`message ${side}${begins ? ' begins' : ''}${ends ? ' ends' : ''}${arrives ? ' arrives' : ''}`} data-state={state}>
       <p class="vh"><bdi>{mine ? t('you') : plain(message.author ?? t('someone'))}</bdi>:</p>
       <div class="bubble">
         <Content store={store} message={message} change={change} file={file} transfer={transfer} />

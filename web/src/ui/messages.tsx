@@ -64,6 +64,9 @@ export function Messages({ store, state: page, conversation, name, typing }: Pro
   const pending = page.pending.filter((one) => one.conversation === page.current);
   const { uploads } = conversation;
   const last = messages[messages.length - 1];
+  // What was there when the chat was opened does not arrive.
+  const opened = useRef<number | null>(null);
+  opened.current ??= last?.place ?? null;
   const lastMine = [...messages].reverse().find((one) => one.mine);
 
   // Earlier messages appear above without moving what is read; new ones are followed when the end was in sight.
@@ -151,6 +154,7 @@ export function Messages({ store, state: page, conversation, name, typing }: Pro
                 begins={!together(previous, message)}
                 ends={!together(message, following)}
                 spoken={message === lastMine}
+                arrives={message === last && !message.mine && message.place > (opened.current ?? message.place)}
               />
             );
           })}
