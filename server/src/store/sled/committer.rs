@@ -23,7 +23,6 @@ use bytes::Bytes;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use sealdesk_protocol::ids::MailboxId;
-use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
 
 use super::journal::Journal;
@@ -33,8 +32,6 @@ use super::layers::{Entry, Layer, Layers};
 use super::mailbox::MailboxState;
 use crate::store::{StoreError, Watcher};
 
-/// Operations waiting at most; senders then wait their turn.
-const QUEUE: usize = 2_048;
 /// Operations in one group at most.
 const GROUP: usize = 2_048;
 /// Written bytes after which a group is closed.
@@ -152,9 +149,12 @@ impl Drop for Watch {
 }
 
 /// The handle to the committer thread.
+///
+/// Its queue has no bound of its own: each connection has a bounded number of requests under way
+/// ([`crate::socket::connection`]), and a full queue would let a request overtake one that waits for room before it.
 #[derive(Debug)]
 pub(super) struct Committer {
-    queue: Option<mpsc::Sender<Request>>,
+    queue: Option<mpsc::UnboundedSender<Request>>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -176,7 +176,7 @@ pub(super) struct Writer {
 impl Committer {
     /// Starts the thread.
     pub(super) fn start(mut writer: Writer) -> std::io::Result<Self> {
-        let (queue, mut requests) = mpsc::channel::<Request>(QUEUE);
+        let (queue, mut requests) = mpsc::unbounded_channel::<Request>();
         let thread = std::thread::Builder::new().name("store-committer".into()).spawn(move || {
             let _watch = Watch(Arc::clone(&writer.health));
             let mut mailboxes = HashMap::new();
@@ -222,17 +222,10 @@ impl Committer {
         answered: oneshot::Receiver<Result<T, StoreError>>,
     ) -> BoxFuture<'static, Result<T, StoreError>> {
         let stopped = || StoreError::Failed("the store has stopped".into());
-        let queued = match &self.queue {
-            Some(queue) => queue.try_send(request).map_err(|error| (queue.clone(), error)),
-            None => return core::future::ready(Err(stopped())).boxed(),
-        };
+        let queued = self.queue.as_ref().is_some_and(|queue| queue.send(request).is_ok());
         async move {
-            match queued {
-                Ok(()) => {}
-                Err((queue, TrySendError::Full(waiting))) => {
-                    queue.send(waiting).await.map_err(|_| stopped())?
-                }
-                Err((_, TrySendError::Closed(_))) => return Err(stopped()),
+            if !queued {
+                return Err(stopped());
             }
             answered.await.map_err(|_| stopped())?
         }
@@ -289,8 +282,12 @@ impl Writer {
         if let Some((to, answer)) = backup {
             match durable.and_then(|()| self.turn()) {
                 Ok(()) => self.keeper.back_up(to, answer),
-                // The caller may be gone.
-                Err(error) => drop(answer.send(Err(error))),
+                Err(error) => {
+                    // After a turn that failed, nobody knows where the next group would go.
+                    self.health.fail(error.clone());
+                    // The caller may be gone.
+                    let _ = answer.send(Err(error));
+                }
             }
         } else if durable.is_ok()
             && let Err(error) = self.turn_when_due()
@@ -309,6 +306,10 @@ impl Writer {
     fn turn_when_due(&mut self) -> Result<(), StoreError> {
         let length = self.journal.length();
         let idle = self.keeper.is_idle();
+        if idle {
+            // The keeper has time after a failure too: then the resting file holds what sled does not.
+            self.health.check()?;
+        }
         if idle && core::mem::take(&mut self.empties) {
             self.journal.empty_resting().map_err(|error| StoreError::Failed(error.to_string()))?;
         }
@@ -326,5 +327,132 @@ impl Writer {
         self.journal.turn().map_err(|error| StoreError::Failed(error.to_string()))?;
         self.keeper.bring_down(self.layers.rest());
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+    use std::path::Path;
+    use std::time::Instant;
+
+    use super::super::journal;
+    use super::super::keeper::Disk;
+    use super::*;
+
+    const EPOCH: u32 = 7;
+
+    /// A writer whose journal is old at once. `flushed`: the file that its keeper flushes.
+    fn writer(folder: &Path, flushed: &Path) -> Writer {
+        let db = sled::Config::new().path(folder.join("sled")).open().unwrap();
+        let (layers, health) = (Arc::new(Layers::over((*db).clone())), Arc::new(Health::default()));
+        let disk = Disk { db, file: File::open(flushed).unwrap() };
+        let keeper = Keeper::start(disk, Arc::clone(&layers), Arc::clone(&health), EPOCH).unwrap();
+        let journal = journal::read(folder, EPOCH.into()).unwrap().begin(folder, EPOCH.into()).unwrap();
+        Writer {
+            layers,
+            journal,
+            keeper,
+            health,
+            next_audit: 1,
+            journal_bytes: 1 << 20,
+            journal_age: Duration::ZERO,
+            empties: false,
+            watcher: Arc::default(),
+        }
+    }
+
+    fn put(key: &'static [u8]) -> Request {
+        Request::Run(Box::new(move |txn| {
+            txn.put(key.to_vec(), b"stored".to_vec());
+            Box::new(drop)
+        }))
+    }
+
+    fn commit(writer: &mut Writer, request: Request) {
+        writer.commit(&mut HashMap::new(), &mut [request].into_iter().peekable());
+    }
+
+    fn held(folder: &Path) -> Vec<Vec<u8>> {
+        journal::read(folder, EPOCH.into()).unwrap().layer.into_keys().collect()
+    }
+
+    /// The keeper fails in the middle of a commit that was begun when all was well.
+    #[test]
+    fn what_did_not_reach_sled_stays_in_the_journal() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut writer = writer(folder.path(), Path::new("/dev/full"));
+        commit(&mut writer, put(b"first"));
+        assert!(writer.empties, "the journal turned, and the first layer is on its way");
+        let health = Arc::clone(&writer.health);
+        let second = Request::Run(Box::new(move |txn| {
+            let begun = Instant::now();
+            while health.check().is_ok() {
+                assert!(begun.elapsed() < Duration::from_secs(10), "this device cannot be flushed");
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            // The keeper says that it is through right after it failed.
+            std::thread::sleep(Duration::from_millis(50));
+            txn.put(b"second".to_vec(), b"stored".to_vec());
+            Box::new(drop)
+        }));
+        commit(&mut writer, second);
+        drop(writer);
+        assert_eq!(held(folder.path()), [&b"first"[..], b"second"]);
+    }
+
+    /// Nothing is acknowledged into a file whose header is not there.
+    #[test]
+    fn a_turn_that_fails_under_a_backup_ends_writing() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut writer = writer(folder.path(), &folder.path().join("sled/db"));
+        writer.journal_age = Duration::MAX;
+        commit(&mut writer, put(b"first"));
+        let file = writer.journal.fill_the_disk();
+        let (answer, answered) = oneshot::channel();
+        commit(&mut writer, Request::Backup(folder.path().join("copy"), answer));
+        answered.blocking_recv().unwrap().unwrap_err();
+        writer.journal.free_the_disk(file);
+        let (told, outcome) = std::sync::mpsc::channel();
+        let second = Request::Run(Box::new(move |txn| {
+            txn.put(b"second".to_vec(), b"stored".to_vec());
+            Box::new(move |durable| told.send(durable).unwrap())
+        }));
+        commit(&mut writer, second);
+        outcome.recv().unwrap().unwrap_err();
+        writer.health.check().unwrap_err();
+        drop(writer);
+        assert_eq!(held(folder.path()), [b"first"]);
+    }
+
+    /// Also when more is asked for than any group holds: what waits is overtaken by nothing that is asked for later.
+    #[test]
+    fn operations_run_in_the_order_in_which_they_were_asked_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut writer = writer(folder.path(), &folder.path().join("sled/db"));
+        writer.journal_age = Duration::MAX;
+        let committer = Committer::start(writer).unwrap();
+        let (open, gate) = std::sync::mpsc::channel::<()>();
+        let held = committer.submit(move |_| gate.recv().map_err(|_| StoreError::Corrupt("gate")));
+        let ran = Arc::new(Mutex::new(Vec::new()));
+        let answers: Vec<_> = (0..2 * GROUP + 1)
+            .map(|n| {
+                let ran = Arc::clone(&ran);
+                committer.submit(move |_| {
+                    ran.lock().unwrap().push(n);
+                    Ok(())
+                })
+            })
+            .collect();
+        open.send(()).unwrap();
+        // The last one first: none has to be polled to go on.
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(async {
+            for answer in answers.into_iter().rev() {
+                answer.await.unwrap();
+            }
+            held.await.unwrap();
+        });
+        assert!(ran.lock().unwrap().is_sorted());
     }
 }

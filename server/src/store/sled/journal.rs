@@ -14,7 +14,7 @@
 //! 3. Behind the last group lie bytes of earlier turns, and what strangers sent is among them. The token, random and new
 //!    for each turn, never leaves this file: nobody can send something that will pass for a group.
 //! 4. What was delivered lies in the file until it is written over. On a quiet relay that would take for ever: a journal that
-//!    is an hour old turns as well, and the file that rests is emptied once its groups are in sled.
+//!    is an hour old turns as well, and the file that rests is emptied once its groups are in sled. Opening empties both.
 //! 5. Opening reads both files in the order of their numbers. What is in sled already is applied a second time, which
 //!    changes nothing: the files hold the newest writes of all.
 //! 6. The last group may be torn: nobody was told that it is stored. A good group behind a bad one is another matter:
@@ -116,7 +116,7 @@ pub(super) fn read(folder: &Path, epoch: u64) -> Result<Found, JournalError> {
 }
 
 impl Found {
-    /// Begins a new journal in the older file. What was found has to be in sled by now.
+    /// Begins a new journal in the older file, and empties both. What was found has to be in sled by now.
     pub(super) fn begin(self, folder: &Path, epoch: u64) -> Result<Journal, JournalError> {
         let (newest, number) = self.newest;
         let [first, second] = self.files;
@@ -124,7 +124,9 @@ impl Found {
         let (token, buffer) = ([0; TOKEN], Vec::new());
         let begun = Instant::now();
         let mut journal = Journal { active, resting, epoch, number, token, at: 0, begun, buffer };
-        let begun = journal.start().and_then(|()| File::open(folder)?.sync_all());
+        let begun = journal.active.set_len(0).and_then(|()| journal.start());
+        let begun =
+            begun.and_then(|()| journal.empty_resting()).and_then(|()| File::open(folder)?.sync_all());
         begun.map_err(|error| JournalError::File(folder.to_path_buf(), error))?;
         Ok(journal)
     }
@@ -144,6 +146,19 @@ impl Journal {
     /// Forgets what the resting file holds, which has to be in sled.
     pub(super) fn empty_resting(&self) -> io::Result<()> {
         self.resting.set_len(0)
+    }
+
+    /// The next turn fails as on a full disk.
+    #[cfg(test)]
+    pub(super) fn fill_the_disk(&mut self) -> File {
+        let full = File::options().read(true).write(true).open("/dev/full").unwrap();
+        core::mem::replace(&mut self.resting, full)
+    }
+
+    /// There is room again, after a turn.
+    #[cfg(test)]
+    pub(super) fn free_the_disk(&mut self, file: File) {
+        self.active = file;
     }
 
     /// Makes one group durable.
@@ -315,12 +330,12 @@ mod tests {
         assert_eq!(held(&layer), [4], "the newest write of each key");
         assert_eq!(layer[&b"same"[..]], Some(Bytes::from(vec![4])));
         assert_eq!(layer.get(&b"k\x03"[..]), Some(&None), "a removal is remembered: sled may hold the key");
-        // The older file was begun anew: its groups are in sled by now, those of the newer one are kept.
+        // Both files were begun anew: what they held is in sled by now.
         journal.append(&group(9)).unwrap();
         let (layer, _) = begin(folder.path());
-        assert_eq!(held(&layer), [4, 9]);
-        let (layer, _) = begin(folder.path());
         assert_eq!(held(&layer), [9]);
+        let (layer, _) = begin(folder.path());
+        assert!(layer.is_empty());
     }
 
     #[test]

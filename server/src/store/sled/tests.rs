@@ -256,6 +256,27 @@ async fn an_old_journal_is_emptied() {
     assert_eq!(store.read(mailbox, 0, 10, 1_000).await.unwrap().len(), 1);
 }
 
+/// What was delivered before a restart does not outlast it, however quiet the relay is afterwards.
+#[tokio::test]
+async fn opening_empties_the_journal() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("store");
+    let wide = Options { journal_bytes: 1 << 20, ..options(&path, WIDE) };
+    let mailbox = MailboxId([1; 16]);
+    let text = b"sealed, and delivered before the restart";
+    for round in 0..2u8 {
+        let store = SledStore::open(&wide).unwrap();
+        let item = Append { mailbox, sender: None, id: [round; 16], bytes: text.to_vec(), expires_ms: FAR };
+        let stored = store.append(item).await.unwrap();
+        store.ack(mailbox, stored.seq).await.unwrap();
+    }
+    let lies =
+        |name: &str| std::fs::read(path.join(name)).unwrap().windows(text.len()).any(|bytes| bytes == text);
+    assert!(lies("journal-0") || lies("journal-1"), "it was written there");
+    drop(SledStore::open(&wide).unwrap());
+    assert!(!lies("journal-0") && !lies("journal-1"));
+}
+
 /// A store whose journal misses something that was acknowledged does not open, and says what to do.
 #[tokio::test]
 async fn a_damaged_journal_is_refused() {
