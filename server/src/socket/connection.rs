@@ -13,13 +13,17 @@ use std::sync::Arc;
 
 use futures_util::{FutureExt, SinkExt, StreamExt};
 use governor::DefaultDirectRateLimiter;
-use sealdesk_protocol::wire::{Ack, Code, FrameError, Reason, ToClient, ToRelay};
+use sealdesk_protocol::wire::{Code, FrameError, Reason, ToClient, ToRelay};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Duration, Instant};
+use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::{Error as SocketError, Message};
 
+use super::acks::Acks;
 use super::in_flight::InFlight;
+use super::outgoing::{Outgoing, WriteFailed};
 use super::upgrade::Socket;
-use super::{WriteFailed, encode, error, say_goodbye, write};
+use super::{error, say_goodbye};
 use crate::auth::Authenticated;
 use crate::limits::Permit;
 use crate::registry::Inbox;
@@ -56,10 +60,7 @@ pub struct Session {
     pub(crate) told: u64,
     /// There was a record of the device when it connected.
     known: bool,
-    /// Newest acknowledgement that is not under way.
-    ack: Option<Ack>,
-    /// Whether one is.
-    acking: bool,
+    acks: Acks,
 }
 
 impl core::fmt::Debug for Session {
@@ -81,8 +82,8 @@ impl Drop for Session {
 enum End {
     /// The client left.
     Gone,
-    /// It is told why, after these frames.
-    Say(Reason, Vec<Vec<u8>>),
+    /// It is told why, after what waits.
+    Say(Reason),
 }
 
 impl Session {
@@ -106,8 +107,7 @@ impl Session {
             limiter,
             refused: 0,
             cursor: 0,
-            ack: None,
-            acking: false,
+            acks: Acks::default(),
         }
     }
 
@@ -128,19 +128,22 @@ impl Session {
 /// Runs to the end of the connection. Socket and session come boxed: a future would set room aside for them twice.
 pub async fn run(mut connection: Box<(Socket, Session)>) {
     let (socket, session) = &mut *connection;
-    if let End::Say(reason, last) = drive(socket, session).await {
+    let mut out = Outgoing::default();
+    if let End::Say(reason) = drive(socket, session, &mut out).await {
         if reason == Reason::SlowConsumer {
             session.relay.metrics.slow_consumers.up();
         }
-        Box::pin(say_goodbye(socket, last, reason)).await;
+        Box::pin(say_goodbye(socket, out, reason)).await;
     }
 }
 
-async fn drive(socket: &mut Socket, session: &mut Session) -> End {
+async fn drive<S>(socket: &mut WebSocketStream<S>, session: &mut Session, out: &mut Outgoing) -> End
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send,
+{
     let half_idle = Duration::from_secs(u64::from(session.relay.config.limits.idle_seconds)) / 2;
     let write_limit = session.relay.write_limit();
     let mut pending = InFlight::default();
-    let mut out: Vec<Vec<u8>> = Vec::new();
     let mut quiet_since = Instant::now();
     let mut pinged = false;
     // One timer for all rounds: when it fires, it looks whether the silence was long enough.
@@ -150,17 +153,17 @@ async fn drive(socket: &mut Socket, session: &mut Session) -> End {
         tokio::select! {
             biased;
             () = inbox.notified() => {}
-            answer = pending.next(), if !pending.is_empty() => answered(session, answer, &mut out),
+            answer = pending.next(), if !pending.is_empty() => answered(session, answer, out),
             message = socket.next(), if pending.len() < MAX_PENDING => {
                 (quiet_since, pinged) = (Instant::now(), false);
-                if let Err(end) = take(session, message, &mut pending, &mut out).await {
-                    return with_rest(end, &mut out);
+                if let Err(end) = take(session, message, &mut pending, out).await {
+                    return end;
                 }
             }
             () = &mut look => {
                 if quiet_since.elapsed() >= half_idle {
                     if pinged {
-                        return End::Say(Reason::Idle, out);
+                        return End::Say(Reason::Idle);
                     }
                     (quiet_since, pinged) = (Instant::now(), true);
                     if Box::pin(socket.send(Message::Ping(Default::default()))).await.is_err() {
@@ -171,72 +174,55 @@ async fn drive(socket: &mut Socket, session: &mut Session) -> End {
             }
         }
         for _ in 0..MAX_ROUND {
-            if pending.len() >= MAX_PENDING || unsent(&out) > MAX_UNSENT || inbox.is_ending() {
+            if pending.len() >= MAX_PENDING || out.len() > MAX_UNSENT || inbox.is_ending() {
                 break;
             }
             let Some(message) = socket.next().now_or_never() else { break };
             (quiet_since, pinged) = (Instant::now(), false);
-            if let Err(end) = take(session, message, &mut pending, &mut out).await {
-                return with_rest(end, &mut out);
+            if let Err(end) = take(session, message, &mut pending, out).await {
+                return end;
             }
         }
         while let Some(answer) = pending.ready() {
-            answered(session, answer, &mut out);
+            answered(session, answer, out);
         }
-        // However many a client sends: one write at a time, of the newest.
-        if !session.acking
-            && let Some(ack) = session.ack.take()
-        {
+        if let Some(ack) = session.acks.due() {
             match session.acknowledge(ack) {
                 Ok(Some(stored)) => {
-                    session.acking = true;
+                    session.acks.begun();
                     pending.push(stored);
                 }
                 Ok(None) => {}
-                Err(code) => out.push(encode(&error(None, code))),
+                Err(code) => out.tell(&error(None, code)),
             }
         }
         let waiting = inbox.take();
-        out.extend(waiting.frames);
+        waiting.frames.iter().for_each(|frame| out.push(&[frame]));
         if let Some(reason) = waiting.goodbye {
-            return End::Say(reason, out);
+            return End::Say(reason);
         }
-        if waiting.mail && !deliver(session, &mut out).await {
-            return End::Say(Reason::ShuttingDown, out);
+        if waiting.mail && !deliver(session, out).await {
+            return End::Say(Reason::ShuttingDown);
         }
         if !out.is_empty() {
-            match Box::pin(write(socket, &mut out, write_limit)).await {
+            match Box::pin(out.write(socket, write_limit)).await {
                 Ok(()) => {}
                 Err(WriteFailed::Gone) => return End::Gone,
-                Err(WriteFailed::Slow) => return End::Say(Reason::SlowConsumer, Vec::new()),
+                Err(WriteFailed::Slow) => return End::Say(Reason::SlowConsumer),
             }
         }
         // An idle connection keeps no buffer.
-        if out.capacity() > 0 && pending.is_empty() {
-            out = Vec::new();
+        if pending.is_empty() {
+            out.rest();
         }
     }
-}
-
-fn unsent(out: &[Vec<u8>]) -> usize {
-    out.iter().map(Vec::len).sum()
 }
 
 /// What was under way is done: an answer for the client, or an acknowledgement, which has none.
-fn answered(session: &mut Session, answer: Option<ToClient>, out: &mut Vec<Vec<u8>>) {
+fn answered(session: &mut Session, answer: Option<ToClient>, out: &mut Outgoing) {
     match answer {
-        Some(answer) => out.push(encode(&answer)),
-        None => session.acking = false,
-    }
-}
-
-fn with_rest(end: End, out: &mut Vec<Vec<u8>>) -> End {
-    match end {
-        End::Say(reason, last) => {
-            out.extend(last);
-            End::Say(reason, core::mem::take(out))
-        }
-        End::Gone => End::Gone,
+        Some(answer) => out.tell(&answer),
+        None => session.acks.done(),
     }
 }
 
@@ -245,12 +231,12 @@ async fn take(
     session: &mut Session,
     message: Option<Result<Message, SocketError>>,
     pending: &mut InFlight,
-    out: &mut Vec<Vec<u8>>,
+    out: &mut Outgoing,
 ) -> Result<(), End> {
     if let Some(frame) = admit(session, message, pending, out)? {
         // What was sent before this request is queued before it: see `Store`.
         let answers = Box::pin(session.request(frame)).await;
-        out.extend(answers.iter().map(encode));
+        answers.iter().for_each(|answer| out.tell(answer));
     }
     Ok(())
 }
@@ -261,45 +247,45 @@ fn admit(
     session: &mut Session,
     message: Option<Result<Message, SocketError>>,
     pending: &mut InFlight,
-    out: &mut Vec<Vec<u8>>,
+    out: &mut Outgoing,
 ) -> Result<Option<Box<ToRelay>>, End> {
-    let violation = |code| End::Say(Reason::Violation, vec![encode(&error(None, code))]);
+    let violation = |code, out: &mut Outgoing| {
+        out.tell(&error(None, code));
+        End::Say(Reason::Violation)
+    };
     let bytes = match message {
         Some(Ok(Message::Binary(bytes))) => bytes,
         Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => {
             let within = session.within_rates() || session.refused <= MAX_REFUSED;
-            return if within { Ok(None) } else { Err(violation(Code::RateLimited)) };
+            return if within { Ok(None) } else { Err(violation(Code::RateLimited, out)) };
         }
-        Some(Ok(Message::Text(_))) => return Err(violation(Code::Malformed)),
-        Some(Err(SocketError::Capacity(_))) => return Err(violation(Code::TooLarge)),
+        Some(Ok(Message::Text(_))) => return Err(violation(Code::Malformed, out)),
+        Some(Err(SocketError::Capacity(_))) => return Err(violation(Code::TooLarge, out)),
         Some(Ok(Message::Close(_)) | Err(_)) | None => return Err(End::Gone),
     };
     session.relay.metrics.frames_in.up();
     let within = session.within_rates();
     if session.refused > MAX_REFUSED {
-        return Err(violation(Code::RateLimited));
+        return Err(violation(Code::RateLimited, out));
     }
     let frame = match ToRelay::decode(&bytes) {
         Ok(frame) => frame,
         // A newer client may ask for more than this relay knows: said, and no reason to part.
         Err(FrameError::Unknown(_)) => {
-            out.push(encode(&error(None, if within { Code::Unsupported } else { Code::RateLimited })));
+            out.tell(&error(None, if within { Code::Unsupported } else { Code::RateLimited }));
             return Ok(None);
         }
-        Err(FrameError::TooLarge(_)) => return Err(violation(Code::TooLarge)),
-        Err(_) => return Err(violation(Code::Malformed)),
+        Err(FrameError::TooLarge(_)) => return Err(violation(Code::TooLarge, out)),
+        Err(_) => return Err(violation(Code::Malformed, out)),
     };
     // Gathered also above the rate: refusing one would only cause the same items to be sent again.
     if let ToRelay::Ack(ack) = frame {
-        session.ack = Some(match session.ack.take() {
-            Some(before) => Ack { up_to: before.up_to.max(ack.up_to), vault: ack.vault.or(before.vault) },
-            None => ack,
-        });
+        session.acks.gather(ack);
         return Ok(None);
     }
     if !within {
         session.relay.metrics.rate_limited.up();
-        out.push(encode(&error(request_number(&frame), Code::RateLimited)));
+        out.tell(&error(request_number(&frame), Code::RateLimited));
         return Ok(None);
     }
     match frame {
@@ -330,7 +316,7 @@ fn request_number(frame: &ToRelay) -> Option<u32> {
 }
 
 /// One batch of the mailbox; false when the store cannot be read.
-async fn deliver(session: &mut Session, out: &mut Vec<Vec<u8>>) -> bool {
+async fn deliver(session: &mut Session, out: &mut Outgoing) -> bool {
     let store = &session.relay.store;
     let read = store.read(session.who.mailbox, session.cursor, BATCH_ITEMS, BATCH_BYTES).await;
     let items = match read {
@@ -344,7 +330,7 @@ async fn deliver(session: &mut Session, out: &mut Vec<Vec<u8>>) -> bool {
     session.cursor = last.seq;
     session.relay.metrics.items_delivered.add(items.len() as u64);
     let epoch = store.epoch();
-    out.extend(items.iter().map(|item| deliver_frame(epoch, item.seq, &item.bytes)));
+    items.iter().for_each(|item| out.push(&[&delivery(epoch, item.seq), &item.bytes]));
     // There may be more: look again in the next round, after the client's frames.
     session.inbox.mail();
     true
@@ -353,19 +339,28 @@ async fn deliver(session: &mut Session, out: &mut Vec<Vec<u8>>) -> bool {
 /// Number of the `Deliver` frame in the table of `wire`; a test compares.
 const DELIVER: u8 = 0x30;
 
-/// `Deliver` around an item that is stored as it is encoded: postcard writes fields one after the other.
-fn deliver_frame(store_epoch: u32, seq: u64, item: &[u8]) -> Vec<u8> {
-    let mut frame = Vec::with_capacity(16 + item.len());
-    frame.push(DELIVER);
-    let mut frame = postcard::to_extend(&(store_epoch, seq), frame).unwrap_or_default();
-    frame.extend_from_slice(item);
-    frame
+/// `Deliver` up to the item, which is stored as it is encoded: postcard writes fields one after the other.
+fn delivery(store_epoch: u32, seq: u64) -> Vec<u8> {
+    postcard::to_extend(&(store_epoch, seq), vec![DELIVER]).unwrap_or_default()
 }
 
 #[cfg(test)]
 mod tests {
+    use core::pin::Pin;
+    use core::task::{Context, Poll};
+    use std::io;
+
+    use sealdesk_protocol::crypto::identity::DeviceSecret;
+    use sealdesk_protocol::ids::BlobId;
+    use sealdesk_protocol::wire::{BlobRead, Deliver, Item, MAX_BLOB_CHUNK, Party, Position};
+    use sha2::{Digest, Sha256};
+    use tokio::io::{DuplexStream, ReadBuf};
+    use tokio_tungstenite::tungstenite::protocol::Role;
+
     use super::*;
-    use sealdesk_protocol::wire::{Deliver, Item, Position};
+    use crate::store::BlobRecord;
+    use crate::testing::organisation::rng;
+    use crate::testing::{Running, authenticated};
 
     #[test]
     fn a_delivery_is_the_frame_of_the_table() {
@@ -374,7 +369,89 @@ mod tests {
         for (store_epoch, seq) in [(1, 1), (u32::MAX, u64::MAX), (1_763_000_000, 300)] {
             let frame =
                 ToClient::from(Deliver { position: Position { store_epoch, seq }, item: item.clone() });
-            assert_eq!(deliver_frame(store_epoch, seq, &stored), frame.encode().unwrap());
+            assert_eq!([delivery(store_epoch, seq), stored.clone()].concat(), frame.encode().unwrap());
         }
+    }
+
+    /// A socket that notes the most bytes which were to be written at once.
+    struct Noting {
+        inner: DuplexStream,
+        most: usize,
+    }
+
+    impl AsyncRead for Noting {
+        fn poll_read(
+            mut self: Pin<&mut Self>,
+            cx: &mut Context<'_>,
+            buf: &mut ReadBuf<'_>,
+        ) -> Poll<io::Result<()>> {
+            Pin::new(&mut self.inner).poll_read(cx, buf)
+        }
+    }
+
+    impl AsyncWrite for Noting {
+        fn poll_write(
+            mut self: Pin<&mut Self>,
+            cx: &mut Context<'_>,
+            bytes: &[u8],
+        ) -> Poll<io::Result<usize>> {
+            self.most = self.most.max(bytes.len());
+            Pin::new(&mut self.inner).poll_write(cx, bytes)
+        }
+
+        fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Pin::new(&mut self.inner).poll_flush(cx)
+        }
+
+        fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Pin::new(&mut self.inner).poll_shutdown(cx)
+        }
+    }
+
+    /// However many answers one round could make, they do not gather in memory.
+    #[tokio::test]
+    async fn no_more_is_answered_than_is_written() {
+        const READS: usize = 40;
+        let running = Running::start().await;
+        let (relay, blob, token) = (&running.relay, BlobId([1; 16]), [2; 32]);
+        let bytes = vec![3; MAX_BLOB_CHUNK];
+        let length = bytes.len() as u64;
+        relay.blobs.write(blob, 0, bytes, length).await.unwrap();
+        let record = BlobRecord {
+            capability: Sha256::digest(token).into(),
+            uploader: DeviceSecret::generate(&mut rng()).hash(),
+            length,
+            complete: true,
+            expires_ms: u64::MAX,
+        };
+        relay.store.put_blob(blob, record).await.unwrap();
+
+        let device = DeviceSecret::generate(&mut rng());
+        let who = Arc::new(authenticated(relay, &device, Party::Customer));
+        let permit = relay.limits.admit(relay.limits.prefix([127, 0, 0, 1].into())).unwrap();
+        let mut session =
+            Session::new(Arc::clone(relay), who, Arc::default(), permit, &DeviceRecord::default());
+        // All requests fit into the pipe at once, no answer does.
+        let (ours, theirs) = tokio::io::duplex(16 << 10);
+        let ours = Noting { inner: ours, most: 0 };
+        let mut server = WebSocketStream::from_raw_socket(ours, Role::Server, None).await;
+        let mut client = WebSocketStream::from_raw_socket(theirs, Role::Client, None).await;
+        for req in 0..READS {
+            let read = BlobRead { req: req as u32, blob, token, offset: 0, length: length as u32 };
+            client.feed(Message::Binary(ToRelay::from(read).encode().unwrap().into())).await.unwrap();
+        }
+        client.flush().await.unwrap();
+        let reading = async {
+            for _ in 0..READS {
+                assert!(client.next().await.unwrap().unwrap().len() > MAX_BLOB_CHUNK);
+            }
+            drop(client);
+        };
+        let mut out = Outgoing::default();
+        let (end, ()) = tokio::join!(drive(&mut server, &mut session, &mut out), reading);
+        assert!(matches!(end, End::Gone));
+        let most = server.get_ref().most;
+        assert!(most > MAX_UNSENT, "a round has as many answers as fit");
+        assert!(most <= MAX_UNSENT + MAX_BLOB_CHUNK + 100, "{most} bytes at once");
     }
 }

@@ -9,13 +9,16 @@ use std::sync::Arc;
 
 use futures_util::StreamExt;
 use sealdesk_protocol::ids::PrekeyId;
-use sealdesk_protocol::wire::{Challenge, Code, Limits, PROTOCOL_VERSION, Reason, ToRelay, Welcome};
+use sealdesk_protocol::wire::{
+    Challenge, Code, Limits, PROTOCOL_VERSION, Reason, ToClient, ToRelay, Welcome,
+};
 use tokio::time::{Duration, Instant};
 use tokio_tungstenite::tungstenite::Message;
 
 use super::connection::{self, Session};
+use super::outgoing::Outgoing;
 use super::upgrade::Socket;
-use super::{encode, error, say_goodbye, write};
+use super::{error, say_goodbye};
 use crate::auth::{Authenticated, authenticate};
 use crate::clock::{DAY_MS, now_ms};
 use crate::limits::Permit;
@@ -56,8 +59,7 @@ async fn greet(
             }
             Err(Unwelcome::Store(cause)) => {
                 tracing::error!(%cause, "a device cannot be welcomed");
-                let last = vec![encode(&error(None, Code::Unavailable))];
-                say_goodbye(socket, last, Reason::ShuttingDown).await;
+                say_goodbye(socket, saying(&error(None, Code::Unavailable)), Reason::ShuttingDown).await;
                 None
             }
         },
@@ -73,7 +75,13 @@ async fn refuse(relay: &Relay, socket: &mut Socket, code: Code) {
     relay.metrics.auth_failures.up();
     tracing::debug!(code = code.as_str(), "authentication refused");
     let reason = if code == Code::Revoked { Reason::Revoked } else { Reason::Violation };
-    say_goodbye(socket, vec![encode(&error(None, code))], reason).await;
+    say_goodbye(socket, saying(&error(None, code)), reason).await;
+}
+
+fn saying(frame: &ToClient) -> Outgoing {
+    let mut out = Outgoing::default();
+    out.tell(frame);
+    out
 }
 
 /// Why a device that authenticated gets no session.
@@ -98,8 +106,8 @@ async fn hear(relay: &Relay, socket: &mut Socket, deadline: Instant) -> Result<A
     getrandom::fill(&mut nonce).map_err(|_| Some(Code::Internal))?;
     let challenge =
         Challenge { protocol: PROTOCOL_VERSION, relay: relay.config.name.clone(), nonce, time: now_ms() };
-    let mut first = vec![encode(&challenge.clone().into())];
-    write(socket, &mut first, relay.write_limit()).await.map_err(|_| None)?;
+    let mut first = saying(&challenge.clone().into());
+    first.write(socket, relay.write_limit()).await.map_err(|_| None)?;
     let message = loop {
         match tokio::time::timeout_at(deadline, socket.next()).await {
             Ok(Some(Ok(Message::Binary(bytes)))) => break bytes,
@@ -168,8 +176,7 @@ async fn welcome(
         },
         time: now_ms(),
     };
-    let mut first = vec![encode(&welcome.into())];
-    let written = write(socket, &mut first, Duration::from_secs(10)).await;
+    let written = saying(&welcome.into()).write(socket, Duration::from_secs(10)).await;
     session.inbox.mail();
     written.map(|()| session).map_err(|_| Unwelcome::Gone)
 }

@@ -1,6 +1,6 @@
 //! The upgrade to a WebSocket (RFC 6455 §4.2): headers, Origin, limits, then a socket with small buffers.
 //!
-//! `warp::ws()` keeps 128 KiB of read buffer for each connection; 4 KiB are enough here.
+//! `warp::ws()` keeps 128 KiB of read buffer for each connection; 2 KiB are enough here.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Once};
@@ -20,12 +20,10 @@ use crate::listen::Peer;
 use crate::relay::Relay;
 use crate::routes::text;
 
-/// Read buffer of a connection.
-const READ_BUFFER: usize = 4 * 1024;
-/// Written bytes gathered before they go to the socket; a flush sends them earlier.
-const WRITE_BUFFER: usize = 16 * 1024;
-/// Unsent bytes that a connection may hold.
-const MAX_WRITE_BUFFER: usize = 4 * MAX_FRAME;
+/// Read buffer of a connection: most are idle, and one that sends gets a larger one.
+const READ_BUFFER: usize = 2 * 1024;
+/// Pings, pongs and the closing frame go through the library, nothing else: see [`super::outgoing`].
+const MAX_WRITE_BUFFER: usize = MAX_FRAME;
 
 /// A client's socket.
 pub type Socket = WebSocketStream<TokioIo<Upgraded>>;
@@ -127,7 +125,7 @@ pub fn respond(
         };
         let config = WebSocketConfig::default()
             .read_buffer_size(READ_BUFFER)
-            .write_buffer_size(WRITE_BUFFER)
+            .write_buffer_size(0)
             .max_write_buffer_size(MAX_WRITE_BUFFER)
             .max_message_size(Some(MAX_FRAME))
             .max_frame_size(Some(MAX_FRAME));
