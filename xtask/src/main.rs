@@ -17,6 +17,7 @@ mod demo;
 mod error;
 mod licences;
 mod suite;
+mod system;
 mod tools;
 mod web;
 mod workspace;

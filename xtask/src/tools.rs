@@ -1,11 +1,12 @@
-//! Programs and packages that our builds need: found, installed where that needs no system package manager,
-//! else named with the command that installs them.
+//! Programs and packages that our builds need: found, installed where we may, else named with the command that installs
+//! them.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::command::Program;
 use crate::error::{Error, Result};
+use crate::system;
 use crate::workspace::Workspace;
 
 pub(crate) const WASM_TARGET: &str = "wasm32-unknown-unknown";
@@ -23,7 +24,13 @@ pub(crate) fn require(workspace: &Workspace, program: &str, hint: &str) -> Resul
 
 /// Node 20 or newer, and npm.
 pub(crate) fn require_node(workspace: &Workspace) -> Result<()> {
-    const HINT: &str = "install Node.js 20 or newer with npm, for example `apt-get install nodejs npm`";
+    const HINT: &str = "install Node.js 20 or newer with npm: `apt-get install nodejs npm` on Debian 13 or Ubuntu 25.04, \
+                        else from https://nodejs.org";
+    let there = |program| Program::new(program, workspace.root()).arg("--version").first_line().is_some();
+    if !(there("node") && there("npm")) {
+        // Whether that helped, the next lines see.
+        system::install(workspace, &["nodejs", "npm"]);
+    }
     let version = require(workspace, "node", HINT)?;
     let major = version.trim_start_matches('v').split('.').next().and_then(|major| major.parse::<u32>().ok());
     if major.is_some_and(|major| major < 20) {
@@ -36,22 +43,29 @@ pub(crate) fn require_node(workspace: &Workspace) -> Result<()> {
     Ok(())
 }
 
-/// Rust's own library for WebAssembly; rustup brings it when it is missing.
+/// Rust's own library for WebAssembly; rustup brings it when it is missing, or the system's package manager where Rust is
+/// the system's own.
 pub(crate) fn require_wasm_target(workspace: &Workspace) -> Result<()> {
-    let sysroot = sysroot(workspace)?;
-    if sysroot.join("lib/rustlib").join(WASM_TARGET).join("lib").is_dir() {
+    let library = sysroot(workspace)?.join("lib/rustlib").join(WASM_TARGET).join("lib");
+    if library.is_dir() {
         return Ok(());
     }
     eprintln!("Rust's library for {WASM_TARGET} is missing: rustup target add {WASM_TARGET}");
-    Program::new("rustup", workspace.root()).args(["target", "add", WASM_TARGET]).run().map_err(|error| match error {
-        Error::Start { .. } => Error::Missing {
+    match Program::new("rustup", workspace.root()).args(["target", "add", WASM_TARGET]).run() {
+        Err(Error::Start { .. })
+            if system::install(workspace, &["libstd-rust-dev-wasm32"]) && library.is_dir() =>
+        {
+            Ok(())
+        }
+        Err(Error::Start { .. }) => Err(Error::Missing {
             program: format!("Rust's library for {WASM_TARGET}"),
-            hint: "this Rust does not come from rustup: install the library with the system's package manager \
+            hint:
+                "this Rust does not come from rustup: install the library with the system's package manager \
                    (Debian: `apt-get install libstd-rust-dev-wasm32`), or Rust from https://rustup.rs"
-                .to_owned(),
-        },
-        other => other,
-    })
+                    .to_owned(),
+        }),
+        done => done,
+    }
 }
 
 /// The folder of the Rust toolchain in use.
