@@ -65,7 +65,7 @@ macro_rules! id {
 }
 
 id!(/** The organisation for ever: labelled hash of its first root key (§3). */ RootHash, 32);
-id!(/** `SHA-256("device" | Ed25519 | X25519)`; a renewed certificate does not change it (§4). */ DeviceKeyHash, 32);
+id!(/** `SHA-256("device" | Ed25519 | X25519)`; a renewed certificate does not change it (§3.2). */ DeviceKeyHash, 32);
 id!(/** `H(root, customer device key, 16 random bytes)` (§3). */ ConversationId, 32);
 id!(/** SHA-256 of a certificate's exact signed bytes. */ CertificateId, 32);
 id!(/** Hash of a prekey pair's two public keys (§3). */ PrekeyId, 32);
@@ -73,7 +73,7 @@ id!(/** Labelled hash of a statement's exact signed bytes (§7). */ StatementHas
 id!(/** Hash of a roster in its epoch (§7). */ RosterHash, 32);
 id!(/** SHA-256 of a privacy notice's exact text (§7). */ NoticeHash, 32);
 id!(/** Running hash over one sender's contents (§8). */ HeadHash, 32);
-id!(/** Labelled hash of a device key: the one mailbox of that device (§9). */ MailboxId, 16);
+id!(/** Labelled hash of a device key: the one mailbox of that device (§3.2). */ MailboxId, 16);
 id!(/** 16 random bytes for each envelope (§6). */ EnvelopeId, 16);
 id!(/** `H("sid" | T)[..16]` (§4). */ SessionId, 16);
 id!(/** 16 random bytes for each attachment (§8). */ BlobId, 16);

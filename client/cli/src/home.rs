@@ -184,7 +184,7 @@ pub fn desk_error(error: DeskError) -> Error {
             let hint = if untrusted {
                 "Fetch the current org.json from the organisation itself."
             } else {
-                "Restore the folder from a backup of history, or move it away: this device then starts anew."
+                "Move the folder away: this device then starts anew."
             };
             Error::Problem(Problem { code, fault, text: corrupt.to_string(), hint: hint.into() }, exit)
         }

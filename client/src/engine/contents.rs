@@ -22,7 +22,7 @@ use crate::vault::Key;
 const RECEIPT_DELAY: u64 = 40;
 /// Pure receipts of one session keep this distance, ms.
 const RECEIPT_DISTANCE: u64 = 500;
-/// Pure receipts in answer to repetitions keep this distance, ms (§8).
+/// Pure receipts in answer to repetitions keep this distance, ms (§9.5).
 const REPEAT_DISTANCE: u64 = 60_000;
 
 impl Conversation {

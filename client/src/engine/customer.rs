@@ -1,4 +1,4 @@
-//! The customer's way in: consent, assignment, verification, the open statement, reassignment (§7.1 to §7.3).
+//! The customer's way in: consent, assignment, verification, the open statement, reassignment (§7.5 to §7.8).
 //!
 //! 1. [`Engine::open_conversation`]: a fresh device, the conversation's id, the consent receipt.
 //! 2. Online: `RequestAssignment`; the relay names an agent device.
@@ -27,7 +27,7 @@ use crate::vault::Key;
 
 /// A refused assignment is asked for again after this long, ms.
 const ASK_AGAIN: u64 = 60_000;
-/// Reassignments that need no click (§7.3).
+/// Reassignments that need no click (§7.8).
 const AUTOMATIC: u32 = 1;
 
 impl Engine {

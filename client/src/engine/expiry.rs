@@ -1,4 +1,4 @@
-//! Hourly: what grew too old (§8 "shown as undelivered", §5 skipped keys, §9.4 ids).
+//! Hourly: what grew too old ("shown as undelivered" §9.5, skipped keys §5.5, ids §9.4).
 
 use sealdesk_protocol::ids::{ConversationId, SessionId};
 

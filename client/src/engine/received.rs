@@ -58,7 +58,7 @@ impl Engine {
             Ok(statement) => statement,
             Err(error) => return Outcome::Refused(problem::statement(error)),
         };
-        // Handover, takeover, join and leave need checks of certificates that this version does not make (§7.3): nobody is
+        // Handover, takeover, join and leave need checks of certificates that this version does not make (§7.4): nobody is
         // brought in by a statement that this device cannot judge.
         if matches!(
             peeked.action,

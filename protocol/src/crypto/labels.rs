@@ -41,7 +41,7 @@ labels! {
     CERTIFICATE_ID = "certificate-id";
     /// Conversation id (§3).
     CONVERSATION = "conversation";
-    /// Mailbox id of a device (§9).
+    /// Mailbox id of a device (§3.2).
     MAILBOX = "mailbox";
     /// Hash of a statement (§7).
     STATEMENT_HASH = "statement-hash";

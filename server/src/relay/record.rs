@@ -64,7 +64,7 @@ pub struct Record {
     pub assigned: Option<CertificateChain>,
     /// Devices that did not accept in time.
     pub lapsed: Vec<DeviceKeyHash>,
-    /// The one automatic reassignment was made (§7.3); a further one needs the customer's click.
+    /// The one automatic reassignment was made (§7.8); a further one needs the customer's click.
     pub reassigned: bool,
     /// When the relay stored the close statement, ms.
     pub closed_ms: Option<u64>,

@@ -67,7 +67,7 @@ pub struct AgentInvite {
     /// A team of org.json
     #[arg(long, value_name = "ID", required = true)]
     pub team: Vec<Handle>,
-    /// What the agent may do
+    /// Roles in the certificate; only `agent` has an effect in this version
     #[arg(long, default_value = "agent")]
     pub role: Vec<Role>,
     /// How long the invitation is good for

@@ -147,11 +147,11 @@ impl From<Assignment> for AssignmentMode {
 pub enum Role {
     /// Answers customers.
     Agent,
-    /// May take over and join visibly.
+    /// Reserved; no effect in this version.
     Supervisor,
-    /// Sees that conversations exist.
+    /// Reserved; no effect in this version.
     Manager,
-    /// Administers people and policy.
+    /// Reserved; no effect in this version.
     Admin,
 }
 

@@ -60,7 +60,7 @@ pub(super) fn run(args: &OrgInit) -> Result<(), Error> {
 
     terminal::out(&format!(
         "Organisation \"{}\" made in {}.\nRoot hash: {hash}\n\n\
-         Copy root.key to a safe place and take it off this machine: only `org renew-issuer` needs it.\n\
+         Copy root.key to a safe place and take it off this machine: only `org renew-issuer` and `org rotate-root` need it.\n\
          Give org.json to the relay and to customers' clients; invite agents with `sealdesk agent invite`.",
         settings.name,
         dir.0.display()

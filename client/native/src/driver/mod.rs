@@ -333,9 +333,7 @@ fn desk_problem(error: &DeskError) -> Problem {
             code: "vault_damaged",
             fault: Fault::You,
             text: format!("{other}."),
-            hint:
-                "Restore the folder from a backup of history, or move it away: this device then starts anew."
-                    .into(),
+            hint: "Move the folder away: this device then starts anew.".into(),
         },
     }
 }

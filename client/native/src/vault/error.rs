@@ -58,9 +58,7 @@ impl VaultError {
             Self::Locked { .. } | Self::Fenced => {
                 "Stop the other program first; inside a running chat use /verify and /export."
             }
-            Self::Damaged(_) => {
-                "Restore the folder from a backup of history, or move it away: this device then starts anew."
-            }
+            Self::Damaged(_) => "Move the folder away: this device then starts anew.",
             Self::Newer(_) => "Update this program.",
             Self::WrongPassphrase => "Try again; without the right passphrase nobody can open this vault.",
             Self::PassphraseNeeded => "Run it in a terminal, or give --passphrase-file FILE.",
