@@ -6,7 +6,7 @@ export const texts: Texts = {
   demo: 'Demo: vom Relay ausgeliefert, nicht gegen dessen Betreiber geschützt.',
 
   consentTitle: 'Chat mit {org}',
-  consentLead: 'Auf diesem Gerät verschlüsselt. Lesen können es nur Sie und die Person, die antwortet.',
+  consentLead: 'Auf diesem Gerät verschlüsselt. Lesen können es nur Sie und die Personen, die im Chat unter „{readers}“ stehen.',
   topic: 'Worum geht es?',
   notice: 'Datenschutzhinweis',
   agree: 'Ich stimme zu, Chat beginnen',

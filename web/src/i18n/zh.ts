@@ -6,7 +6,7 @@ export const texts: Texts = {
   demo: '演示：由中继服务器提供页面，无法防范其运营者。',
 
   consentTitle: '与{org}聊天',
-  consentLead: '在本设备上加密。只有您和回复您的人能够阅读。',
+  consentLead: '在本设备上加密。只有您和聊天中“{readers}”里列出的人能够阅读。',
   topic: '您想咨询什么？',
   notice: '隐私声明',
   agree: '我同意，开始聊天',

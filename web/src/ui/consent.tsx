@@ -33,7 +33,7 @@ export function Consent({ store, state, org }: { store: Store; state: State; org
     <main class="consent">
       <div class="badge" aria-hidden="true"><Icon name="lock" /></div>
       <h1 ref={title} tabIndex={-1}>{t('consentTitle', { org: name })}</h1>
-      <p class="lead">{t('consentLead')}</p>
+      <p class="lead">{t('consentLead', { readers: t('readers') })}</p>
 
       {state.alerts.map((alert) => (
         <AlertBox key={alert.id} problem={alert.problem} onDismiss={() => store.dismiss(alert.id)} />
