@@ -235,10 +235,8 @@ mod tests {
     #[test]
     fn the_example_as_it_is_sets_nothing_but_the_required_keys() {
         let example = raw(EXAMPLE).unwrap();
-        let defaults = raw(&format!(
-            "org={:?}\nname={:?}\ndata={:?}\n",
-            example.org, example.name, example.data
-        ));
+        let defaults =
+            raw(&format!("org={:?}\nname={:?}\ndata={:?}\n", example.org, example.name, example.data));
         let value = |config: &RawConfig| toml::Value::try_from(config).unwrap();
         assert_eq!(value(&example), value(&defaults.unwrap()));
         example.check().unwrap();

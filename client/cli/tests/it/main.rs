@@ -4,6 +4,7 @@
 
 mod administration;
 mod chat;
+mod codes;
 mod desk;
 mod docs;
 mod keys;
