@@ -1,4 +1,4 @@
-//! Every example of docs/cli.md goes through the program's own parsers.
+//! Every example of docs/cli.md goes through the program's own parsers; what it shows of output has the fields of the real one.
 
 use std::collections::BTreeSet;
 
@@ -6,6 +6,8 @@ use clap::{CommandFactory, Parser};
 use sealdesk_cli::args::Cli;
 use sealdesk_cli::chat::json::parse;
 use serde_json::Value;
+
+use crate::desk::Desk;
 
 fn page() -> String {
     std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/cli.md")).unwrap()
@@ -144,4 +146,59 @@ fn output_examples_hold_one_kind_each_and_the_table_explains_them() {
     }
     let explained = output.lines().filter(|l| l.starts_with("| `")).count();
     assert_eq!(explained, kinds.len());
+}
+
+fn json(text: &str) -> Value {
+    serde_json::from_str(text).unwrap_or_else(|e| panic!("{text}\n{e}"))
+}
+
+/// What the first line of a kind holds.
+fn first<'a>(lines: impl Iterator<Item = &'a str>, kind: &str) -> Value {
+    lines.map(json).find_map(|line| line.get(kind).cloned()).unwrap()
+}
+
+/// The same fields, however deep; of a list the first entry counts, where both have one.
+fn assert_same_fields(shown: &Value, real: &Value, path: &str) {
+    match (shown, real) {
+        (Value::Object(shown), Value::Object(real)) => {
+            let (on_the_page, said): (Vec<_>, Vec<_>) = (shown.keys().collect(), real.keys().collect());
+            assert_eq!(on_the_page, said, "{path}");
+            // The fields of `names` are languages.
+            for (key, value) in shown.iter().filter(|(key, _)| *key != "names") {
+                assert_same_fields(value, &real[key], &format!("{path}.{key}"));
+            }
+        }
+        (Value::Array(shown), Value::Array(real)) => {
+            if let (Some(shown), Some(real)) = (shown.first(), real.first()) {
+                assert_same_fields(shown, real, &format!("{path}[0]"));
+            }
+        }
+        _ => {}
+    }
+}
+
+#[test]
+fn json_of_single_commands_has_the_fields_on_the_page() {
+    let shown: Vec<_> =
+        blocks(&page(), "JSON of single commands", "json").iter().map(|line| json(line)).collect();
+    let [organisation, agent, request, verified, transcript] = shown.as_slice() else { panic!("{shown:#?}") };
+    let desk = Desk::with_agent();
+    let real = |command: &str| json(&desk.run(command).good().out);
+    assert_same_fields(organisation, &real("org show --dir admin --json"), "org show");
+    assert_same_fields(agent, &real("agent list --dir admin --json"), "agent list");
+    let enroll = "agent enroll --invitation mira.invitation --home mira --out again.request --passphrase-file mira.pass --json";
+    assert_same_fields(request, &real(enroll), "agent enroll");
+
+    let chat = "customer chat --json --org admin/org.json --home customer --drain 0";
+    let input = b"{\"open\":{\"topic\":\"general\"}}\n{\"send\":{\"text\":\"hello\"}}\n{\"list\":{}}\n";
+    let told = desk.run_with(chat, input).refused(8, "").out;
+    let outputs = blocks(&page(), "Output", "json");
+    for kind in ["ready", "state"] {
+        let shown = first(outputs.iter().map(String::as_str), kind);
+        assert_same_fields(&shown, &first(told.lines(), kind), kind);
+    }
+    assert_same_fields(verified, &real("verify --home customer --json"), "verify");
+    desk.run("export --home customer --out t.json --format json").good();
+    let real = json(&std::fs::read_to_string(desk.path("t.json")).unwrap());
+    assert_same_fields(transcript, &real, "export");
 }
