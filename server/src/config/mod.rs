@@ -229,6 +229,9 @@ mod tests {
         written.sort();
         known.sort();
         assert_eq!(written, known);
+        // What nobody set and has no default is not among `known`.
+        assert!(example.root.is_some() && example.admin_listen.is_some() && example.tls.is_some());
+        assert!(!example.allowed_origins.is_empty() && !example.trusted_proxies.is_empty());
         example.check().unwrap();
     }
 
