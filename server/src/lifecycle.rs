@@ -25,6 +25,7 @@ use crate::policy::{Policy, PolicyError, Remembered};
 use crate::registry::Registry;
 use crate::relay::Relay;
 use crate::relay::record::{self, Conversations};
+use crate::relay::uploads::Uploads;
 use crate::routing::{AgentRecord, Routing};
 use crate::store::sled::{JOURNAL_AGE, Options, SledStore};
 use crate::store::{Quota, Store, StoreError};
@@ -163,6 +164,8 @@ async fn open(config: Config, shutdown: watch::Receiver<bool>) -> Result<Relay, 
             tracing::warn!(%error, "an attachment that nobody can fetch any more was not deleted");
         }
     }
+    let most = u64::from(config.limits.attachments_mib) << 20;
+    let uploads = Uploads::new(most, store.blob_bytes().await?);
     let routing = Routing::new(&config.routing);
     for (device, bytes) in store.agents().await? {
         // A record of an older form is made anew when the agent connects.
@@ -184,9 +187,11 @@ async fn open(config: Config, shutdown: watch::Receiver<bool>) -> Result<Relay, 
         metrics: Metrics::default(),
         router: Notify::new(),
         low_space: AtomicBool::new(false),
+        tight_space: AtomicBool::new(false),
         config,
         store,
         blobs,
+        uploads,
         policy,
         tls,
         routing,

@@ -101,6 +101,8 @@ metrics! {
     reassignments, "counter", "Conversations given to another agent before acceptance";
     /// Closed conversations.
     conversations_closed, "counter", "Conversations closed";
+    /// Announced attachments.
+    attachment_bytes, "gauge", "Bytes of all attachments that were announced and not deleted yet";
     /// Attachment bytes.
     blob_bytes, "counter", "Attachment bytes stored";
     /// Refused for lack of space or after a failed write.

@@ -29,12 +29,17 @@ pub(crate) struct Running {
 impl Running {
     /// Opened, and nobody connected.
     pub(crate) async fn start() -> Self {
+        Self::with(|_| {}).await
+    }
+
+    pub(crate) async fn with(change: impl FnOnce(&mut RawConfig)) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let organisation = Organisation::new();
         let org = folder.path().join("org.json");
         organisation.write(&org);
         let nowhere = ([127, 0, 0, 1], 0).into();
-        let raw = RawConfig::minimal(org, RELAY_NAME.into(), folder.path().join("data"), nowhere);
+        let mut raw = RawConfig::minimal(org, RELAY_NAME.into(), folder.path().join("data"), nowhere);
+        change(&mut raw);
         let prepared = lifecycle::prepare(raw.check().unwrap()).await.unwrap();
         Self { relay: prepared.relay(), organisation, _folder: folder }
     }

@@ -35,6 +35,7 @@ pub async fn run(relay: Arc<Relay>) {
             sweep(&relay).await;
             relay.limits.tidy();
         }
+        relay.metrics.attachment_bytes.set(relay.uploads.held());
         expel(&relay, now_ms()).await;
         count = count.wrapping_add(1);
     }
@@ -44,7 +45,15 @@ pub async fn run(relay: Arc<Relay>) {
 pub fn check_space(relay: &Relay) {
     let least = u64::from(relay.config.store.min_free_mib) << 20;
     let Ok(disk) = rustix::fs::statvfs(&relay.config.data) else { return };
-    let low = disk.f_bavail.saturating_mul(disk.f_frsize) < least;
+    let free = disk.f_bavail.saturating_mul(disk.f_frsize);
+    let (low, tight) = (free < least, free < 2 * least);
+    if relay.tight_space.swap(tight, Ordering::Relaxed) != tight {
+        if tight {
+            tracing::error!("the data folder's disk fills up: no more attachments until space is freed");
+        } else {
+            tracing::info!("the data folder's disk has room for attachments again");
+        }
+    }
     if relay.low_space.swap(low, Ordering::Relaxed) != low {
         if low {
             tracing::error!(
@@ -150,9 +159,11 @@ async fn sweep(relay: &Relay) {
             Err(cause) => return tracing::error!(%cause, "expired items were not removed"),
         };
         relay.metrics.items_expired.add(swept.items);
-        for blob in swept.blobs {
-            if let Err(cause) = relay.blobs.delete(blob).await {
-                tracing::error!(%cause, "an expired attachment was not deleted");
+        for (blob, bytes) in swept.blobs {
+            match relay.blobs.delete(blob).await {
+                Ok(()) => relay.uploads.gone(&blob, bytes),
+                // Counted until the next start, which deletes it.
+                Err(cause) => tracing::error!(%cause, "an expired attachment was not deleted"),
             }
         }
         if !swept.more {
@@ -160,4 +171,31 @@ async fn sweep(relay: &Relay) {
         }
     }
     relay.conversations.forget_closed();
+}
+
+#[cfg(test)]
+mod tests {
+    use sealdesk_protocol::ids::{BlobId, ConversationId, DeviceKeyHash};
+
+    use super::*;
+    use crate::store::BlobRecord;
+    use crate::testing::Running;
+
+    #[tokio::test]
+    async fn what_expired_gives_its_bytes_back() {
+        let running = Running::start().await;
+        let relay = &running.relay;
+        let (old, young) = (BlobId([1; 16]), BlobId([2; 16]));
+        for (id, expires_ms) in [(old, 0), (young, u64::MAX)] {
+            assert!(relay.uploads.begin(id, ConversationId([3; 32]), 100));
+            let uploader = DeviceKeyHash([4; 32]);
+            let record =
+                BlobRecord { capability: [5; 32], uploader, length: 100, complete: false, expires_ms };
+            relay.store.put_blob(id, record).await.unwrap();
+        }
+        sweep(relay).await;
+        assert_eq!(relay.uploads.held(), 100);
+        assert_eq!(relay.uploads.conversation(&old), None);
+        assert!(relay.uploads.conversation(&young).is_some());
+    }
 }

@@ -148,6 +148,17 @@ impl RawConfig {
                 ));
             }
         }
+        // Whoever waits for an hour's worth of bytes shall not wait for ever.
+        let hourly = [
+            ("limits.attachments_mib_per_hour", self.limits.attachments_mib_per_hour),
+            ("limits.attachments_mib_per_prefix_hour", self.limits.attachments_mib_per_prefix_hour),
+        ];
+        let largest = self.limits.attachment_mib;
+        if let Some((key, _)) = hourly.iter().find(|(_, most)| *most < largest) {
+            let problem =
+                format!("no file of attachment_mib = {largest} would ever pass; give at least as much");
+            return Err(value(key, problem));
+        }
         let root = self.root.map(|text| {
             text.parse()
                 .map_err(|_| value("root", "64 hexadecimal digits, as printed by `sealdesk org init`"))
@@ -266,6 +277,10 @@ mod tests {
         assert!(refused("allowed_origins=['https://a/b']").contains("https://host"));
         assert!(refused("trusted_proxies=['10/99']").contains("10.0.0.0/8"));
         assert!(refused("[limits]\nframes_per_second=0").contains("limits.frames_per_second"));
+        for key in ["attachments_mib_per_hour", "attachments_mib_per_prefix_hour"] {
+            let text = refused(&format!("[limits]\nattachment_mib=200\n{key}=199"));
+            assert!(text.contains(key) && text.contains("attachment_mib = 200"), "{text}");
+        }
     }
 
     #[test]

@@ -120,8 +120,16 @@ section! {
         attachment_mib: u32 = 100,
         /// All attachments of one conversation.
         conversation_attachments_mib: u32 = 1_000,
+        /// All attachments of one conversation that nobody accepted yet.
+        unaccepted_attachments_mib: u32 = 10,
+        /// All attachments that are kept.
+        attachments_mib: u32 = 20_000,
         /// Attachments of one device.
         attachments_per_hour: u32 = 120,
+        /// MiB of attachments of one device.
+        attachments_mib_per_hour: u32 = 500,
+        /// MiB of attachments of the customers of one address prefix.
+        attachments_mib_per_prefix_hour: u32 = 1_000,
         /// Uploads of prekeys by one device.
         prekey_uploads_per_hour: u32 = 60,
         /// One-time pairs of a device to one conversation.

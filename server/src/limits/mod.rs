@@ -8,7 +8,7 @@ use std::num::NonZeroU32;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use governor::{DefaultDirectRateLimiter, DefaultKeyedRateLimiter, Quota, RateLimiter};
+use governor::{DefaultDirectRateLimiter, DefaultKeyedRateLimiter, InsufficientCapacity, Quota, RateLimiter};
 use hmac::{Hmac, KeyInit, Mac};
 use sealdesk_protocol::ids::{ConversationId, DeviceKeyHash};
 use sha2::Sha256;
@@ -54,8 +54,12 @@ impl ByPrefix {
     }
 
     fn check(&self, prefix: &Prefix) -> Result<(), Exceeded> {
-        self.own.check_key(&prefix.own).map_err(|_| Exceeded)?;
-        prefix.wide.map_or(Ok(()), |wide| self.wide.check_key(&wide).map_err(|_| Exceeded))
+        self.check_n(prefix, NonZeroU32::MIN)
+    }
+
+    fn check_n(&self, prefix: &Prefix, n: NonZeroU32) -> Result<(), Exceeded> {
+        many(self.own.check_key_n(&prefix.own, n))?;
+        prefix.wide.map_or(Ok(()), |wide| many(self.wide.check_key_n(&wide, n)))
     }
 
     fn tidy(&self) {
@@ -71,6 +75,9 @@ pub struct Limits {
     conversations: ByPrefix,
     device_frames: DefaultKeyedRateLimiter<DeviceKeyHash>,
     attachments: DefaultKeyedRateLimiter<DeviceKeyHash>,
+    /// KiB.
+    attachment_bytes: DefaultKeyedRateLimiter<DeviceKeyHash>,
+    attachment_bytes_prefix: ByPrefix,
     prekey_uploads: DefaultKeyedRateLimiter<DeviceKeyHash>,
     prekeys_conversation: DefaultKeyedRateLimiter<(ConversationId, DeviceKeyHash)>,
     prekeys_assigned: DefaultKeyedRateLimiter<DeviceKeyHash>,
@@ -105,8 +112,17 @@ pub struct Handshake {
     _counted: count::Permit,
 }
 
+fn kib(mib: u32) -> u32 {
+    mib.saturating_mul(1024)
+}
+
 fn at_least_one(n: u32) -> NonZeroU32 {
     NonZeroU32::new(n).unwrap_or(NonZeroU32::MIN)
+}
+
+/// Several at once: never, if they are more than the limit allows in all.
+fn many<N>(checked: Result<Result<(), N>, InsufficientCapacity>) -> Result<(), Exceeded> {
+    checked.map_err(|_| Exceeded)?.map_err(|_| Exceeded)
 }
 
 fn over(most: u32, period: Duration) -> Quota {
@@ -127,6 +143,8 @@ impl Limits {
             conversations: ByPrefix::new(limits.conversations_per_hour, HOUR),
             device_frames: RateLimiter::keyed(burst(limits.device_frames_per_second)),
             attachments: RateLimiter::keyed(over(limits.attachments_per_hour, HOUR)),
+            attachment_bytes: RateLimiter::keyed(over(kib(limits.attachments_mib_per_hour), HOUR)),
+            attachment_bytes_prefix: ByPrefix::new(kib(limits.attachments_mib_per_prefix_hour), HOUR),
             prekey_uploads: RateLimiter::keyed(over(limits.prekey_uploads_per_hour, HOUR)),
             prekeys_conversation: RateLimiter::keyed(over(limits.prekeys_per_conversation_hour, HOUR)),
             prekeys_assigned: RateLimiter::keyed(over(limits.prekeys_per_device_hour, HOUR)),
@@ -206,9 +224,18 @@ impl Limits {
         self.conversations.check(prefix)
     }
 
-    /// One more attachment of a device.
-    pub fn attachment(&self, device: &DeviceKeyHash) -> Result<(), Exceeded> {
-        self.attachments.check_key(device).map_err(|_| Exceeded)
+    /// One more attachment of so many bytes, of a device and, where it is nobody's whom the organisation knows, of its
+    /// address prefix. They count when they are announced.
+    pub fn attachment(
+        &self,
+        device: &DeviceKeyHash,
+        prefix: Option<&Prefix>,
+        bytes: u64,
+    ) -> Result<(), Exceeded> {
+        let kib = at_least_one(u32::try_from(bytes.div_ceil(1024)).unwrap_or(u32::MAX));
+        self.attachments.check_key(device).map_err(|_| Exceeded)?;
+        many(self.attachment_bytes.check_key_n(device, kib))?;
+        prefix.map_or(Ok(()), |prefix| self.attachment_bytes_prefix.check_n(prefix, kib))
     }
 
     /// One more upload of prekeys by a device.
@@ -247,6 +274,8 @@ impl Limits {
         self.conversations.tidy();
         self.device_frames.retain_recent();
         self.attachments.retain_recent();
+        self.attachment_bytes.retain_recent();
+        self.attachment_bytes_prefix.tidy();
         self.prekey_uploads.retain_recent();
         self.prekeys_conversation.retain_recent();
         self.prekeys_assigned.retain_recent();
@@ -292,6 +321,46 @@ mod tests {
         assert!(capped.conversation(&of(16)).is_err(), "the /48's");
         let elsewhere = capped.prefix("2001:db8:1::1".parse().unwrap());
         assert!(capped.conversation(&elsewhere).is_ok());
+    }
+
+    #[test]
+    fn bytes_of_attachments_are_limited_by_device_and_prefix() {
+        const MIB: u64 = 1 << 20;
+        let new = || {
+            limits(|l| {
+                (l.attachments_mib_per_hour, l.attachments_mib_per_prefix_hour) = (10, 25);
+                l.attachments_per_hour = 4;
+            })
+        };
+        let capped = new();
+        let device = |n: u8| DeviceKeyHash([n; 32]);
+        let prefix = |own: u8, wide: Option<u8>| Prefix { own: [own; 16], wide: wide.map(|n| [n; 16]) };
+        let from = |n: u8, prefix: Prefix, mib: u64| capped.attachment(&device(n), Some(&prefix), mib * MIB);
+        let one = prefix(1, None);
+        assert!(from(1, one, 11).is_err(), "never as much");
+        assert!(from(1, one, 10).is_ok());
+        assert!(from(1, one, 1).is_err(), "the device's");
+        assert!(capped.attachment(&device(1), Some(&one), 1).is_err(), "a part of a KiB is one");
+        assert!(from(2, one, 10).is_ok());
+        assert!(from(3, one, 6).is_err(), "the prefix'");
+        assert!(from(4, prefix(2, None), 10).is_ok(), "not another's");
+        for n in 5..=8 {
+            assert!(capped.attachment(&device(n), None, 10 * MIB).is_ok(), "an agent's has none");
+        }
+
+        let capped = new();
+        for n in 0..40 {
+            let own = capped.attachment(&device(n), Some(&prefix(n, Some(99))), 10 * MIB);
+            assert!(own.is_ok(), "{n}");
+        }
+        let wide = capped.attachment(&device(40), Some(&prefix(40, Some(99))), MIB);
+        assert!(wide.is_err(), "the prefix around it has 16 times as much");
+
+        let capped = new();
+        for _ in 0..4 {
+            assert!(capped.attachment(&device(1), Some(&one), 1).is_ok());
+        }
+        assert!(capped.attachment(&device(1), Some(&one), 1).is_err(), "by number as well");
     }
 
     #[test]

@@ -1,4 +1,9 @@
 //! Attachments: announced by a listed device, written by it alone, read by whoever holds the capability.
+//!
+//! Bytes count when they are announced: against the conversation over its whole life, the device and its network by the
+//! hour, and the relay in all ([`super::uploads`]). Whoever opened a conversation needs nobody's leave for it, so that
+//! little may be announced before an agent accepts. A close ends what is not whole: its message could not follow any more
+//! (§8.6).
 
 use sealdesk_protocol::ids::{BlobId, ConversationId};
 use sealdesk_protocol::wire::{
@@ -8,9 +13,12 @@ use sealdesk_protocol::wire::{
 use super::assign::MAX_SWAPS;
 use super::record::Record;
 use crate::blobs::{BlobError, token_matches};
-use crate::clock::now_ms;
+use crate::clock::{DAY_MS, HOUR_MS, now_ms};
 use crate::socket::connection::Session;
 use crate::store::{BlobRecord, StoreError};
+
+/// How long one that is not whole is kept after it was last announced.
+const UNFINISHED_MS: u64 = DAY_MS;
 
 impl Session {
     /// Announces an attachment, or tells how much of it is stored.
@@ -22,44 +30,69 @@ impl Session {
             if known.uploader != self.who.hash || !same {
                 return Err(Code::BlobRefused);
             }
-            return self.blob_status(frame.req, frame.blob, known).await;
+            return self.resume(frame, known).await;
         }
-        relay.check_space()?;
+        relay.check_attachment_space()?;
         let loaded = relay.conversation(frame.conversation).await.map_err(code)?;
         let loaded = loaded.ok_or(Code::UnknownConversation)?;
         if !loaded.lists(&self.who.hash) {
             return Err(Code::NotListed);
         }
-        if frame.length == 0 || frame.length > u64::from(relay.config.limits.attachment_mib) << 20 {
+        if frame.length == 0 || frame.length > mib(relay.config.limits.attachment_mib) {
             return Err(Code::BlobTooLarge);
         }
-        relay.limits.attachment(&self.who.hash).map_err(|_| Code::RateLimited)?;
+        // Before the rates: what cannot be taken shall not use them up.
+        self.count(&loaded.record, frame.length)?;
+        // A certified agent does not stand for everybody in its network.
+        let prefix = self.who.agent.is_none().then_some(&self.permit.prefix);
+        relay.limits.attachment(&self.who.hash, prefix, frame.length).map_err(|_| {
+            relay.metrics.rate_limited.up();
+            Code::RateLimited
+        })?;
         self.reserve(frame.conversation, frame.length).await?;
+        if !relay.uploads.begin(frame.blob, frame.conversation, frame.length) {
+            let twice = relay.uploads.conversation(&frame.blob).is_some();
+            return Err(if twice { Code::Conflict } else { Code::AttachmentsFull });
+        }
         let record = BlobRecord {
             capability: frame.token_hash,
             uploader: self.who.hash,
             length: frame.length,
             complete: false,
-            expires_ms: relay.expiry(now_ms()),
+            expires_ms: now_ms() + UNFINISHED_MS,
         };
-        relay.store.put_blob(frame.blob, record.clone()).await.map_err(code)?;
-        self.blob_status(frame.req, frame.blob, record).await
+        if let Err(cause) = relay.store.put_blob(frame.blob, record.clone()).await {
+            relay.uploads.gone(&frame.blob, frame.length);
+            return Err(relay.store_code(&cause));
+        }
+        Ok(self.blob_status(frame.req, frame.blob, record).await?.into())
+    }
+
+    /// What an attachment of so many bytes adds to its conversation, if it may.
+    fn count(&self, record: &Record, bytes: u64) -> Result<u64, Code> {
+        let limits = &self.relay.config.limits;
+        if record.closed_ms.is_some() {
+            return Err(Code::Closed);
+        }
+        let sum = record.attachments.saturating_add(bytes);
+        if sum > mib(limits.conversation_attachments_mib) || !self.relay.uploads.have_room(bytes) {
+            return Err(Code::AttachmentsFull);
+        }
+        // Passes by itself, with the acceptance.
+        let alone = self.who.agent.is_none() && !record.is_accepted();
+        if alone && sum > mib(limits.unaccepted_attachments_mib) {
+            return Err(Code::RateLimited);
+        }
+        Ok(sum)
     }
 
     /// Counts an attachment's bytes against what its conversation may have, over its whole life.
     async fn reserve(&self, id: ConversationId, bytes: u64) -> Result<(), Code> {
         let relay = &self.relay;
-        let most = u64::from(relay.config.limits.conversation_attachments_mib) << 20;
         for _ in 0..MAX_SWAPS {
             let loaded = relay.conversation(id).await.map_err(|cause| relay.store_code(&cause))?;
             let loaded = loaded.ok_or(Code::UnknownConversation)?;
-            if loaded.record.closed_ms.is_some() {
-                return Err(Code::Closed);
-            }
-            let attachments = loaded.record.attachments.saturating_add(bytes);
-            if attachments > most {
-                return Err(Code::AttachmentsFull);
-            }
+            let attachments = self.count(&loaded.record, bytes)?;
             if relay.put(id, loaded.version, Record { attachments, ..loaded.record.clone() }).await? {
                 return Ok(());
             }
@@ -67,18 +100,48 @@ impl Session {
         Err(Code::Conflict)
     }
 
-    async fn blob_status(&self, req: u32, blob: BlobId, mut record: BlobRecord) -> Result<ToClient, Code> {
+    /// Goes on with one that was announced before, if it may still become whole.
+    async fn resume(&self, frame: &BlobCreate, mut known: BlobRecord) -> Result<ToClient, Code> {
+        let relay = &self.relay;
+        let status = self.blob_status(frame.req, frame.blob, known.clone()).await?;
+        if status.complete {
+            return Ok(status.into());
+        }
+        let conversation = relay.uploads.conversation(&frame.blob).unwrap_or(frame.conversation);
+        self.check_open(conversation).await?;
+        relay.uploads.resume(frame.blob, conversation);
+        let until = now_ms() + UNFINISHED_MS;
+        if known.expires_ms + HOUR_MS < until {
+            known.expires_ms = until;
+            relay.store.put_blob(frame.blob, known).await.map_err(|cause| relay.store_code(&cause))?;
+        }
+        Ok(status.into())
+    }
+
+    /// Whether this device may still add to a conversation.
+    async fn check_open(&self, id: ConversationId) -> Result<(), Code> {
+        let relay = &self.relay;
+        let loaded = relay.conversation(id).await.map_err(|cause| relay.store_code(&cause))?;
+        let loaded = loaded.ok_or(Code::UnknownConversation)?;
+        if !loaded.lists(&self.who.hash) {
+            return Err(Code::NotListed);
+        }
+        if loaded.record.closed_ms.is_some() { Err(Code::Closed) } else { Ok(()) }
+    }
+
+    async fn blob_status(&self, req: u32, blob: BlobId, mut record: BlobRecord) -> Result<BlobStatus, Code> {
         let relay = &self.relay;
         let disk = |cause| self.disk_code(&BlobError::Disk(cause));
-        // The file became whole and the relay stopped before it noted that.
+        // Just now, or before the relay stopped and could not note it any more.
         if !record.complete && relay.blobs.is_whole(blob).await.map_err(disk)? {
-            record.complete = true;
+            (record.complete, record.expires_ms) = (true, relay.expiry(now_ms()));
             let noted = relay.store.put_blob(blob, record.clone()).await;
             noted.map_err(|cause| relay.store_code(&cause))?;
+            relay.uploads.whole(&blob);
         }
         let stored =
             if record.complete { record.length } else { relay.blobs.stored(blob).await.map_err(disk)? };
-        Ok(BlobStatus { req, blob, stored, complete: record.complete }.into())
+        Ok(BlobStatus { req, blob, stored, complete: record.complete })
     }
 
     fn disk_code(&self, cause: &BlobError) -> Code {
@@ -91,7 +154,7 @@ impl Session {
     pub(super) async fn blob_write(&self, frame: BlobWrite) -> Result<ToClient, Code> {
         let relay = &self.relay;
         let code = |cause: StoreError| relay.store_code(&cause);
-        relay.check_space()?;
+        relay.check_attachment_space()?;
         if frame.bytes.is_empty() || frame.bytes.len() > MAX_BLOB_CHUNK {
             return Err(Code::TooLarge);
         }
@@ -100,8 +163,11 @@ impl Session {
             return Err(Code::BlobRefused);
         }
         if known.complete {
-            return self.blob_status(frame.req, frame.blob, known).await;
+            return Ok(self.blob_status(frame.req, frame.blob, known).await?.into());
         }
+        // Every connection announces before it writes.
+        let conversation = relay.uploads.conversation(&frame.blob).ok_or(Code::UnknownBlob)?;
+        self.check_open(conversation).await?;
         let bytes = frame.bytes.len() as u64;
         match relay.blobs.write(frame.blob, frame.offset, frame.bytes, known.length).await {
             Ok(_) => relay.metrics.blob_bytes.add(bytes),
@@ -110,7 +176,7 @@ impl Session {
             Err(BlobError::Short) => return Err(Code::Malformed),
             Err(cause) => return Err(self.disk_code(&cause)),
         }
-        self.blob_status(frame.req, frame.blob, known).await
+        Ok(self.blob_status(frame.req, frame.blob, known).await?.into())
     }
 
     /// Reads a part for whoever holds the capability.
@@ -130,4 +196,8 @@ impl Session {
         let (req, blob, offset) = (frame.req, frame.blob, frame.offset);
         Ok(BlobBytes { req, blob, offset, total: known.length, bytes }.into())
     }
+}
+
+fn mib(count: u32) -> u64 {
+    u64::from(count) << 20
 }

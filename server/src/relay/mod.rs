@@ -4,7 +4,7 @@
 //! - [`prekeys`]: upload, hand out
 //! - [`assign`]: a customer asks for an agent; an agent claims
 //! - [`statements`]: the compare-and-swap of a conversation
-//! - [`attachments`]: files in chunks
+//! - [`attachments`]: files in chunks; [`uploads`]: what they take in all
 //! - [`record`]: what is kept of a conversation
 //! - [`presence`]: agents come and go
 
@@ -15,6 +15,7 @@ pub mod prekeys;
 pub mod presence;
 pub mod record;
 pub mod statements;
+pub mod uploads;
 
 use core::fmt;
 use std::sync::Arc;
@@ -26,6 +27,7 @@ use tokio::sync::{Notify, watch};
 use tokio::time::Duration;
 
 use self::record::{Conversations, Loaded, Record};
+use self::uploads::Uploads;
 use crate::blobs::Blobs;
 use crate::clock::{DAY_MS, now_ms};
 use crate::config::Config;
@@ -45,8 +47,10 @@ pub struct Relay {
     pub config: Config,
     /// Durable memory.
     pub store: Arc<dyn Store>,
-    /// Attachments.
+    /// Attachments' files.
     pub blobs: Blobs,
+    /// What they take of the disk.
+    pub uploads: Uploads,
     /// The organisation's rules.
     pub policy: Policy,
     /// Certificate and key; none: plaintext.
@@ -67,6 +71,8 @@ pub struct Relay {
     pub router: Notify,
     /// Too little free disk space: nothing new is stored.
     pub low_space: AtomicBool,
+    /// Less than twice of that: no attachments, so that they do not stop messages.
+    pub tight_space: AtomicBool,
 }
 
 impl fmt::Debug for Relay {
@@ -103,6 +109,15 @@ impl Relay {
             return Err(Code::Unavailable);
         }
         Ok(())
+    }
+
+    /// Refuses what would need new space for an attachment.
+    pub(crate) fn check_attachment_space(&self) -> Result<(), Code> {
+        if self.tight_space.load(Ordering::Relaxed) {
+            self.metrics.unavailable.up();
+            return Err(Code::Unavailable);
+        }
+        self.check_space()
     }
 
     /// How long a client may take to read.

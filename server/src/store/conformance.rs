@@ -245,15 +245,17 @@ async fn expiry<S: Store>(open: &impl Fn(&str) -> S) {
     store.put_blob(BlobId([1; 16]), blob(1)).await.unwrap();
     store.put_blob(BlobId([2; 16]), blob(1)).await.unwrap();
     store.put_blob(BlobId([2; 16]), blob(9)).await.unwrap();
+    assert_eq!(store.blob_bytes().await.unwrap(), 2, "each once");
     let record = DeviceRecord { vault: None, last_seen_day: 1 };
     store.put_device(DEVICE, record, HOUR).await.unwrap();
     store.audit_append(AuditEntry { at_ms: 1, bytes: vec![1] }).await.unwrap();
     assert_eq!(store.sweep(HOUR, 0).await.unwrap(), Swept::default());
     let swept = store.sweep(4 * HOUR, 2).await.unwrap();
-    assert_eq!(swept, Swept { items: 1, blobs: vec![BlobId([1; 16])], more: false });
+    assert_eq!(swept, Swept { items: 1, blobs: vec![(BlobId([1; 16]), 1)], more: false });
     assert_eq!(contents(&store, BOX).await, [(2, b"young".to_vec())]);
     assert_eq!(store.blob(BlobId([2; 16])).await.unwrap(), Some(blob(9)), "renewed: stays");
     assert_eq!(store.blob(BlobId([1; 16])).await.unwrap(), None);
+    assert_eq!(store.blob_bytes().await.unwrap(), 1);
     assert_eq!(store.device(DEVICE).await.unwrap(), None);
     assert_eq!(store.audit_read(0, 10).await.unwrap(), []);
     let forgotten = store.append(item(BOX, 1, b"again")).await.unwrap();

@@ -193,8 +193,8 @@ pub struct BlobRecord {
 pub struct Swept {
     /// Mailbox items dropped without having been acknowledged.
     pub items: u64,
-    /// Attachments whose files are to be deleted.
-    pub blobs: Vec<BlobId>,
+    /// Attachments whose files are to be deleted, with their declared lengths.
+    pub blobs: Vec<(BlobId, u64)>,
     /// True when there is more to do: sweep again.
     pub more: bool,
 }
@@ -266,6 +266,8 @@ pub trait Store: Send + Sync + 'static {
     fn put_blob(&self, id: BlobId, record: BlobRecord) -> Answer<()>;
     /// An attachment's metadata.
     fn blob(&self, id: BlobId) -> Answer<Option<BlobRecord>>;
+    /// The sum of all attachments' declared lengths; reads every record, for the start.
+    fn blob_bytes(&self) -> Answer<u64>;
     /// Replaces what is remembered of the organisation's rules.
     fn put_organisation(&self, record: Vec<u8>) -> Answer<()>;
     /// What is remembered of the organisation's rules.

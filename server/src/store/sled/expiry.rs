@@ -6,8 +6,8 @@ use sealdesk_protocol::ids::{BlobId, MailboxId};
 use super::committer::Txn;
 use super::keys::{self, prefix};
 use super::value::split_number;
-use super::{long, mailbox};
-use crate::store::{BlobRecord, StoreError, Swept};
+use super::{blob_record, long, mailbox};
+use crate::store::{StoreError, Swept};
 
 /// Notes looked at in one sweep at most.
 const STEP: usize = 512;
@@ -59,10 +59,10 @@ fn judge(txn: &mut Txn<'_>, target: &[u8], now_ms: u64, swept: &mut Swept) -> Re
         }
         prefix::BLOB => {
             let Some(stored) = txn.get(target)? else { return Ok(()) };
-            let record: BlobRecord =
-                postcard::from_bytes(&stored).map_err(|_| StoreError::Corrupt("attachment record"))?;
+            let record = blob_record(&stored)?;
             if record.expires_ms <= now_ms {
-                swept.blobs.push(BlobId::try_from(id).map_err(|_| StoreError::Corrupt("expiry note"))?);
+                let id = BlobId::try_from(id).map_err(|_| StoreError::Corrupt("expiry note"))?;
+                swept.blobs.push((id, record.length));
                 txn.remove(target.to_vec());
             }
         }

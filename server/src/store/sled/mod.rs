@@ -171,6 +171,10 @@ fn decode_versioned(stored: &[u8]) -> Result<Versioned, StoreError> {
     Ok(Versioned { version, bytes: bytes.to_vec() })
 }
 
+fn blob_record(stored: &[u8]) -> Result<BlobRecord, StoreError> {
+    postcard::from_bytes(stored).map_err(|_| StoreError::Corrupt("attachment record"))
+}
+
 fn swap(txn: &mut Txn<'_>, swap: Swap, quota: Quota) -> Result<Swapped, StoreError> {
     let key = keys::conversation(&swap.conversation);
     let current = match txn.get(&key)? {
@@ -351,9 +355,16 @@ impl Store for SledStore {
     }
 
     fn blob(&self, id: BlobId) -> Answer<Option<BlobRecord>> {
-        self.get(&keys::key(prefix::BLOB, &[id.as_bytes()]), |stored| {
-            postcard::from_bytes(&stored).map_err(|_| StoreError::Corrupt("attachment record"))
-        })
+        self.get(&keys::key(prefix::BLOB, &[id.as_bytes()]), |stored| blob_record(&stored))
+    }
+
+    fn blob_bytes(&self) -> Answer<u64> {
+        let mut sum = Ok(0u64);
+        let read = self.layers.all(&[prefix::BLOB], |(_, stored)| {
+            let length = blob_record(&stored).map(|record| record.length);
+            sum = sum.clone().and_then(|sum| Ok(sum.saturating_add(length?)));
+        });
+        Self::answer(read.and(sum))
     }
 
     fn put_organisation(&self, record: Vec<u8>) -> Answer<()> {
