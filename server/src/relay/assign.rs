@@ -48,6 +48,7 @@ impl Relay {
             record: encoded,
             keep,
             appends: Vec::new(),
+            if_room: Vec::new(),
             audit: None,
         };
         match self.store.swap(swap).await {

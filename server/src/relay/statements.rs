@@ -3,7 +3,8 @@
 //! 1. The signature verifies under the posting device's own key; nobody posts for another.
 //! 2. [`Governance`] decides whether it may follow what is stored: the same code that clients run.
 //! 3. `open` and `reassign` have to name the agent device that the relay named.
-//! 4. Record, copies for the other devices' mailboxes, and the envelopes that came along are one batch, or nothing is.
+//! 4. Record, copies for the other listed devices' mailboxes, and the envelopes that came along are one batch, or nothing
+//!    is.
 
 use std::sync::Arc;
 
@@ -12,7 +13,7 @@ use sealdesk_protocol::conversation::{
     Action, Governance, Member, Refusal, Statement, VerifiedStatement, statements,
 };
 use sealdesk_protocol::crypto::identity::SignedBytes;
-use sealdesk_protocol::ids::MailboxId;
+use sealdesk_protocol::ids::{DeviceKeyHash, MailboxId};
 use sealdesk_protocol::wire::{
     Addressed, Code, Item, MAX_STATEMENT_ENVELOPES, PostStatement, StatementItem, ToClient,
 };
@@ -125,15 +126,29 @@ fn judge(record: &Record, statement: &VerifiedStatement, org: &Org) -> Result<Ch
     Ok(Change { record, effect })
 }
 
-/// A statement as it goes into a mailbox, known by its hash.
-fn copy(mailbox: MailboxId, item: &StatementItem, expires_ms: u64) -> Result<Append, Code> {
+/// A statement as it goes into a mailbox, known by its hash. What changes a conversation has a reserve there; resets, of
+/// which a device may sign many, take of their signer's part.
+fn copy(
+    mailbox: MailboxId,
+    item: &StatementItem,
+    reset: Option<DeviceKeyHash>,
+    expires_ms: u64,
+) -> Result<Append, Code> {
     let id = *statements::hash(&item.statement).0.first_chunk::<16>().ok_or(Code::Internal)?;
     let bytes = postcard::to_allocvec(&Item::Statement(item.clone())).map_err(|_| Code::Internal)?;
-    Ok(Append { mailbox, sender: None, id, bytes, expires_ms })
+    Ok(Append { mailbox, sender: reset, id, bytes, expires_ms })
 }
 
-/// Everything that goes into mailboxes with the statement: its copies for every device that was ever listed, except the
-/// signer's, with the earlier epoch statements for one that is listed for the first time; then the envelopes.
+/// What goes into mailboxes with a statement.
+struct Appends {
+    /// For those who are listed now.
+    needed: Vec<Append>,
+    /// For those who were: a full mailbox of somebody who has nothing to do with it any more stops nothing.
+    if_room: Vec<Append>,
+}
+
+/// Copies for every device that was ever listed, except the signer's; the earlier epoch statements as well for one that
+/// is listed now and was not before, since it may have missed any of them; then the envelopes.
 fn appends(
     relay: &Relay,
     before: &Loaded,
@@ -141,38 +156,47 @@ fn appends(
     signed: &SignedBytes,
     statement: &VerifiedStatement,
     envelopes: Vec<Addressed>,
-) -> Result<Vec<Append>, Code> {
+) -> Result<Appends, Code> {
     let governance = record.governance.as_ref().ok_or(Code::Internal)?;
+    let listed = &governance.current().roster;
     let signer = &statement.get().signer;
+    let reset = matches!(statement.get().action, Action::Reset { .. }).then_some(*signer);
     let expires_ms = relay.expiry(now_ms());
     let item = statement_item(record, signed, statement);
-    let mut out = Vec::new();
+    let was_listed = |device: &DeviceKeyHash| {
+        let governance = before.record.governance.as_ref();
+        governance.is_some_and(|governance| governance.current().roster.get(device).is_some())
+    };
+    let (mut needed, mut if_room) = (Vec::new(), Vec::new());
     for member in governance.could_have_read() {
         let (device, mailbox) = (member.hash(), member.device.mailbox());
         if device == *signer {
             continue;
         }
-        if !before.lists(&device) {
+        if listed.get(&device).is_none() {
+            if_room.push(copy(mailbox, &item, reset, expires_ms)?);
+            continue;
+        }
+        if !was_listed(&device) {
             let earlier = record.history.iter().filter(|earlier| earlier.statement != *signed);
             for statement in earlier {
-                out.push(copy(mailbox, statement, expires_ms)?);
+                needed.push(copy(mailbox, statement, None, expires_ms)?);
             }
         }
-        out.push(copy(mailbox, &item, expires_ms)?);
+        needed.push(copy(mailbox, &item, reset, expires_ms)?);
     }
-    let listed = &governance.current().roster;
     for message in envelopes {
         let reader = listed.members().iter().find(|member| member.device.mailbox() == message.to);
         if reader.is_none_or(|member| member.hash() == *signer) {
             return Err(Code::NotListed);
         }
         let envelope = envelope_item(signer, message, expires_ms)?;
-        if out.iter().any(|other| other.mailbox == envelope.mailbox && other.id == envelope.id) {
+        if needed.iter().any(|other| other.mailbox == envelope.mailbox && other.id == envelope.id) {
             return Err(Code::Malformed);
         }
-        out.push(envelope);
+        needed.push(envelope);
     }
-    Ok(out)
+    Ok(Appends { needed, if_room })
 }
 
 impl Session {
@@ -233,7 +257,8 @@ impl Session {
             expected: loaded.version,
             record: encoded,
             keep: record.closed_ms.map_or(Keep::Open, |closed_ms| Keep::Until(relay.expiry(closed_ms))),
-            appends,
+            appends: appends.needed,
+            if_room: appends.if_room,
             audit: Some(event.entry()),
         };
         let swapped = match relay.store.swap(swap).await {

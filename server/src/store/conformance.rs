@@ -161,7 +161,8 @@ async fn prekeys<S: Store>(open: &impl Fn(&str) -> S) {
 
 fn change(expected: u64, keep: Keep, appends: Vec<Append>) -> Swap {
     let audit = Some(AuditEntry { at_ms: 5, bytes: vec![expected as u8] });
-    Swap { conversation: CONVERSATION, expected, record: vec![expected as u8 + 1], keep, appends, audit }
+    let (record, if_room) = (vec![expected as u8 + 1], Vec::new());
+    Swap { conversation: CONVERSATION, expected, record, keep, appends, if_room, audit }
 }
 
 async fn conversations<S: Store>(open: &impl Fn(&str) -> S) {
@@ -177,7 +178,18 @@ async fn conversations<S: Store>(open: &impl Fn(&str) -> S) {
     assert_eq!(contents(&store, BOX).await.len(), 1, "all or nothing");
     assert_eq!(store.conversation(CONVERSATION).await.unwrap().unwrap().version, 1);
     assert_eq!(store.open_conversations().await.unwrap().len(), 1);
-    store.swap(change(1, Keep::Until(2 * HOUR), Vec::new())).await.unwrap();
+    let other = MailboxId([9; 16]);
+    let if_room = vec![
+        item(BOX, 3, &[0; 2_000]),
+        item(other, 4, b"fits"),
+        item(other, 5, &[0; 400]),
+        item(BOX, 1, b"known"),
+    ];
+    let swap = Swap { if_room, ..change(1, Keep::Until(2 * HOUR), vec![item(other, 3, &[3; 600])]) };
+    let swapped = store.swap(swap).await.unwrap();
+    assert_eq!(swapped, Swapped { version: 2, positions: vec![Appended { seq: 1, fresh: true }] });
+    assert_eq!(contents(&store, BOX).await.len(), 1, "no room: not stored");
+    assert_eq!(contents(&store, other).await, [(1, vec![3; 600]), (2, b"fits".to_vec())]);
     drop(store);
 
     let store = open("conversations");

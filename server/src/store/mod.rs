@@ -151,6 +151,8 @@ pub struct Swap {
     pub keep: Keep,
     /// Items stored in the same batch.
     pub appends: Vec<Append>,
+    /// The same, each where its mailbox has room, and otherwise not: they do not refuse the swap.
+    pub if_room: Vec<Append>,
     /// An audit entry stored in the same batch.
     pub audit: Option<AuditEntry>,
 }
@@ -160,7 +162,7 @@ pub struct Swap {
 pub struct Swapped {
     /// The record's version now.
     pub version: u64,
-    /// One position for each append, in their order.
+    /// One position for each of `appends`, in their order.
     pub positions: Vec<Appended>,
 }
 

@@ -2,12 +2,12 @@
 
 use futures_util::SinkExt;
 use sealdesk_protocol::conversation::Action;
-use sealdesk_protocol::ids::MailboxId;
+use sealdesk_protocol::ids::{MailboxId, SessionId, StatementHash};
 use sealdesk_protocol::wire::envelope::Class;
 use sealdesk_protocol::wire::{Ack, Code, Position, Send, SendEphemeral, ToClient, ToRelay};
 use tokio_tungstenite::tungstenite::Message;
 
-use crate::client::{Party, Talk, envelope};
+use crate::client::{Client, Party, Talk, envelope};
 use crate::harness::TestRelay;
 
 fn is_delivery(frame: &ToClient) -> bool {
@@ -181,7 +181,7 @@ async fn ephemeral_envelopes_are_forwarded_or_dropped_never_stored() {
     relay.until_metric("devices", 2).await;
     customer.send(SendEphemeral { conversation: talk.id, message }).await;
     customer.publish(0).await;
-    let mut agent = crate::client::Client::connect(relay.address, device, Party::Agent(chain)).await;
+    let mut agent = Client::connect(relay.address, device, Party::Agent(chain)).await;
     assert!(agent.silent(|frame| matches!(frame, ToClient::Ephemeral(_) | ToClient::Deliver(_))).await);
 }
 
@@ -221,4 +221,76 @@ async fn one_customer_fills_its_part_of_a_mailbox_and_nobody_elses() {
     assert!(matches!(third.answer(req).await, ToClient::Queued(_)), "what it writes would be refused");
     let close = Action::Close { current: talk.epoch_statement, heads: Vec::new() };
     customer.post(&talk, 1, close).await.unwrap();
+}
+
+async fn close(customer: &mut Client, talk: &Talk, epoch: u32) -> Result<StatementHash, Code> {
+    customer.post(talk, epoch, Action::Close { current: talk.epoch_statement, heads: Vec::new() }).await
+}
+
+#[tokio::test]
+async fn resets_take_of_their_signers_part() {
+    let relay = TestRelay::with(|raw, _| {
+        (raw.limits.mailbox_items, raw.limits.mailbox_share_items) = (16, 8);
+    })
+    .await;
+    let mut agent = relay.agent("mira").await;
+    let (mut mallory, mut customer) = (relay.customer().await, relay.customer().await);
+    let theirs = Talk::opened(&relay.organisation, &mut mallory, &mut agent, "mira").await;
+    let talk = Talk::opened(&relay.organisation, &mut customer, &mut agent, "mira").await;
+    for generation in 1..=9 {
+        let reset = Action::Reset {
+            current: theirs.epoch_statement,
+            peer: agent.device.hash(),
+            old: SessionId([1; 16]),
+            new: SessionId([2; 16]),
+            generation,
+        };
+        let posted = mallory.post(&theirs, 1, reset).await.map(|_| ());
+        assert_eq!(posted, if generation <= 8 { Ok(()) } else { Err(Code::MailboxFull) });
+    }
+    for _ in 0..8 {
+        customer.send_envelope(&talk, envelope(agent.mailbox(), Class::Store)).await.unwrap();
+    }
+    close(&mut mallory, &theirs, 1).await.unwrap();
+    close(&mut customer, &talk, 1).await.unwrap();
+}
+
+/// Neither a reassignment away from it nor the close; and it learns of them when it is listed again.
+#[tokio::test]
+async fn a_full_mailbox_of_who_is_not_listed_any_more_stops_nothing() {
+    let relay = TestRelay::with(|raw, _| raw.limits.mailbox_items = 8).await;
+    let (mut anna, mut customer) = (relay.agent("anna").await, relay.customer().await);
+    let mut talk = Talk::opened(&relay.organisation, &mut customer, &mut anna, "anna").await;
+    let ended = Talk::opened(&relay.organisation, &mut customer, &mut anna, "anna").await;
+    for _ in 0..8 {
+        customer.send_envelope(&talk, envelope(anna.mailbox(), Class::Store)).await.unwrap();
+    }
+    close(&mut customer, &ended, 1).await.unwrap();
+    let chain = relay.organisation.chain(&relay.organisation.certificate("anna", &anna.device));
+    drop(anna.socket);
+    let mut bert = relay.agent("bert").await;
+    assert_eq!(customer.assignment().await.epoch, 2);
+    let roster = talk.roster(&customer, &bert, "bert");
+    let reassign = Action::Reassign { previous: talk.epoch_statement, roster };
+    talk.epoch_statement = customer.post(&talk, 2, reassign).await.unwrap();
+    for name in ["open", "reassign"] {
+        assert_eq!(bert.delivered_statement().await.action.name(), name);
+    }
+
+    let mut anna = Client::connect(relay.address, anna.device, Party::Agent(chain)).await;
+    for _ in 0..8 {
+        anna.delivered_envelope().await;
+    }
+    let last = anna.delivered().await;
+    anna.ack(&last).await;
+    anna.publish(1).await;
+    let req = customer.number();
+    customer.send(talk.request(req)).await;
+    assert!(matches!(customer.answer(req).await, ToClient::Assignment(_)));
+    let roster = talk.roster(&customer, &anna, "anna");
+    let reassign = Action::Reassign { previous: talk.epoch_statement, roster };
+    customer.post(&talk, 3, reassign).await.unwrap();
+    for epoch in [2, 3] {
+        assert_eq!(anna.delivered_statement().await.epoch, epoch);
+    }
 }

@@ -150,6 +150,21 @@ struct Added {
     by_sender: Amount,
 }
 
+impl Added {
+    /// By these items.
+    fn before<'a>(item: &Append, earlier: impl Iterator<Item = &'a Append>) -> Self {
+        let mut added = Self::default();
+        for other in earlier.filter(|other| other.mailbox == item.mailbox) {
+            let amount = Amount::one(other.bytes.len());
+            added.in_all = added.in_all.plus(amount);
+            if other.sender == item.sender {
+                added.by_sender = added.by_sender.plus(amount);
+            }
+        }
+        added
+    }
+}
+
 /// An item's bytes, behind expiry, id and sender.
 pub(super) fn item_bytes(mut value: Bytes) -> Option<Bytes> {
     (value.len() >= ITEM_HEAD).then(|| value.split_off(ITEM_HEAD))
@@ -228,16 +243,8 @@ pub(super) fn append(
 ) -> Result<Vec<Appended>, StoreError> {
     let mut answers: Vec<Appended> = Vec::with_capacity(items.len());
     for (index, item) in items.iter().enumerate() {
-        // What this call adds to the same mailbox before this item.
-        let mut added = Added::default();
-        let earlier = items.iter().zip(&answers);
-        for (other, _) in earlier.filter(|(other, answer)| answer.fresh && other.mailbox == item.mailbox) {
-            let amount = Amount::one(other.bytes.len());
-            added.in_all = added.in_all.plus(amount);
-            if other.sender == item.sender {
-                added.by_sender = added.by_sender.plus(amount);
-            }
-        }
+        let fresh = items.iter().zip(&answers).filter(|(_, answer)| answer.fresh);
+        let added = Added::before(item, fresh.map(|(other, _)| other));
         let twin =
             items.iter().take(index).position(|other| other.mailbox == item.mailbox && other.id == item.id);
         let state = state(txn, &item.mailbox)?;
@@ -269,6 +276,18 @@ pub(super) fn append(
         long::put(txn, keys::item(&item.mailbox, answer.seq), value);
     }
     Ok(answers)
+}
+
+/// Whether an item would be taken after others: it fits, or is known.
+pub(super) fn takes(
+    txn: &mut Txn<'_>,
+    item: &Append,
+    earlier: &[Append],
+    quota: Quota,
+) -> Result<bool, StoreError> {
+    let state = state(txn, &item.mailbox)?;
+    let (amount, added) = (Amount::one(item.bytes.len()), Added::before(item, earlier.iter()));
+    Ok(state.ids.contains_key(&item.id) || state.check(sender_of(item.sender), amount, added, quota).is_ok())
 }
 
 /// Whether an item of so many bytes fits into the mailbox's quota.

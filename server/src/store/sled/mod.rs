@@ -184,7 +184,15 @@ fn swap(txn: &mut Txn<'_>, swap: Swap, quota: Quota) -> Result<Swapped, StoreErr
     if current != swap.expected {
         return Err(StoreError::Conflict { current });
     }
-    let positions = mailbox::append(txn, swap.appends, quota)?;
+    let asked = swap.appends.len();
+    let mut appends = swap.appends;
+    for item in swap.if_room {
+        if mailbox::takes(txn, &item, &appends, quota)? {
+            appends.push(item);
+        }
+    }
+    let mut positions = mailbox::append(txn, appends, quota)?;
+    positions.truncate(asked);
     let version = current + 1;
     let expires_ms = match swap.keep {
         Keep::Open => {

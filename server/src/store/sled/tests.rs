@@ -318,6 +318,7 @@ async fn no_leaf_goes_to_a_file_of_its_own() {
             record: vec![n; 96_000],
             keep: Keep::Open,
             appends: vec![large],
+            if_room: Vec::new(),
             audit: None,
         };
         store.swap(swap).await.unwrap();
