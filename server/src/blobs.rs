@@ -3,7 +3,8 @@
 //!
 //! What a part holds is believed only while this process wrote and flushed it. After an opening, and after a write that
 //! failed, the last chunk may be there in name only: it is cut off, and the uploader sends it again. So an upload that was
-//! cut off anywhere, also between its last byte and its final name, goes on by itself.
+//! cut off anywhere, also between its last byte and its final name, goes on by itself. One attachment is worked on by one at
+//! a time, so that nobody cuts off what is being written.
 //!
 //! ```text
 //! <folder>/<blob id>.part   growing: write, fsync, answer
@@ -15,7 +16,7 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
 use sealdesk_protocol::ids::BlobId;
 use sealdesk_protocol::wire::MAX_BLOB_CHUNK;
@@ -49,12 +50,48 @@ pub fn token_matches(token: &[u8; 32], stored: &[u8; 32]) -> bool {
     Sha256::digest(token).as_slice().ct_eq(stored).into()
 }
 
+/// How much of an attachment is stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stored {
+    /// So many bytes.
+    Part(u64),
+    /// All of it, durably.
+    Whole,
+}
+
 /// The folder of attachments. Cheap to clone; the work runs on blocking threads.
 #[derive(Clone, Debug)]
 pub struct Blobs {
     folder: PathBuf,
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    state: Mutex<State>,
+    freed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct State {
     /// Parts whose length is durable.
-    flushed: Arc<Mutex<HashSet<BlobId>>>,
+    flushed: HashSet<BlobId>,
+    /// What is worked on now.
+    busy: HashSet<BlobId>,
+}
+
+/// One attachment, for one at a time: a write goes on when its connection is gone, and the next connection asks for the
+/// same attachment meanwhile.
+struct Lock<'a> {
+    blobs: &'a Blobs,
+    id: BlobId,
+}
+
+impl Drop for Lock<'_> {
+    fn drop(&mut self) {
+        self.blobs.with(|state| state.busy.remove(&self.id));
+        self.blobs.shared.freed.notify_all();
+    }
 }
 
 impl Blobs {
@@ -64,7 +101,7 @@ impl Blobs {
     /// The folder cannot be created.
     pub fn open(folder: PathBuf) -> io::Result<Self> {
         std::fs::create_dir_all(&folder)?;
-        Ok(Self { folder, flushed: Arc::default() })
+        Ok(Self { folder, shared: Arc::default() })
     }
 
     /// Every attachment that a file is here of.
@@ -81,8 +118,16 @@ impl Blobs {
         Ok(found)
     }
 
-    fn flushed<T>(&self, change: impl FnOnce(&mut HashSet<BlobId>) -> T) -> T {
-        change(&mut self.flushed.lock().unwrap_or_else(PoisonError::into_inner))
+    fn with<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
+        change(&mut self.shared.state.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Waits for its turn.
+    fn lock(&self, id: BlobId) -> Lock<'_> {
+        let state = self.shared.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let free = self.shared.freed.wait_while(state, |state| state.busy.contains(&id));
+        free.unwrap_or_else(PoisonError::into_inner).busy.insert(id);
+        Lock { blobs: self, id }
     }
 
     fn whole(&self, id: &BlobId) -> PathBuf {
@@ -93,38 +138,54 @@ impl Blobs {
         self.folder.join(format!("{id}.part"))
     }
 
-    /// Bytes stored of an attachment that is not whole yet.
-    pub async fn stored(&self, id: BlobId) -> io::Result<u64> {
+    /// How much is stored, also after a crash between the file's final name and its record.
+    pub async fn stored(&self, id: BlobId) -> io::Result<Stored> {
         let blobs = self.clone();
-        blocking(move || match File::options().write(true).open(blobs.part(&id)) {
-            Ok(file) => blobs.believed(&id, &file),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(0),
+        blocking(move || blobs.stored_now(&blobs.lock(id))).await
+    }
+
+    fn stored_now(&self, lock: &Lock<'_>) -> io::Result<Stored> {
+        if self.whole(&lock.id).try_exists()? {
+            folder::sync(&self.folder)?;
+            return Ok(Stored::Whole);
+        }
+        match File::options().write(true).open(self.part(&lock.id)) {
+            Ok(file) => self.believed(&lock.id, &file).map(Stored::Part),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Stored::Part(0)),
             Err(error) => Err(error),
-        })
-        .await
+        }
     }
 
     /// Bytes of a part that a power cut leaves, after cutting off what it might not.
     fn believed(&self, id: &BlobId, file: &File) -> io::Result<u64> {
         let found = file.metadata()?.len();
-        if found == 0 || self.flushed(|flushed| flushed.contains(id)) {
+        if found == 0 || self.with(|state| state.flushed.contains(id)) {
             return Ok(found);
         }
         let chunk = MAX_BLOB_CHUNK as u64;
         let kept = (found - 1) / chunk * chunk;
         file.set_len(kept)?;
         file.sync_all()?;
-        self.flushed(|flushed| flushed.insert(*id));
+        self.with(|state| state.flushed.insert(*id));
         Ok(kept)
     }
 
     /// Writes one chunk at `offset`; the last one of `total` bytes makes the file whole. Answers what is stored then.
     pub async fn write(&self, id: BlobId, offset: u64, bytes: Vec<u8>, total: u64) -> Result<u64, BlobError> {
         let blobs = self.clone();
-        blocking(move || blobs.write_now(&id, offset, &bytes, total)).await
+        blocking(move || blobs.write_now(&blobs.lock(id), offset, &bytes, total)).await
     }
 
-    fn write_now(&self, id: &BlobId, offset: u64, bytes: &[u8], total: u64) -> Result<u64, BlobError> {
+    fn write_now(
+        &self,
+        Lock { id, .. }: &Lock<'_>,
+        offset: u64,
+        bytes: &[u8],
+        total: u64,
+    ) -> Result<u64, BlobError> {
+        if self.whole(id).try_exists()? {
+            return Err(BlobError::Offset { stored: total });
+        }
         let path = self.part(id);
         let file = File::options().create(true).truncate(false).write(true).open(&path)?;
         let stored = self.believed(id, &file)?;
@@ -139,7 +200,7 @@ impl Blobs {
             return Err(BlobError::Short);
         }
         // Believed again when all of it has succeeded: the system reports a failed flush only once.
-        self.flushed(|flushed| flushed.remove(id));
+        self.with(|state| state.flushed.remove(id));
         file.write_all_at(bytes, offset)?;
         file.sync_data()?;
         if end == total {
@@ -149,22 +210,9 @@ impl Blobs {
             folder::sync(&self.folder)?;
         }
         if end < total {
-            self.flushed(|flushed| flushed.insert(*id));
+            self.with(|state| state.flushed.insert(*id));
         }
         Ok(end)
-    }
-
-    /// Whether the file is whole, durably: also after a crash between rename and record.
-    pub async fn is_whole(&self, id: BlobId) -> io::Result<bool> {
-        let blobs = self.clone();
-        blocking(move || {
-            let found = blobs.whole(&id).try_exists()?;
-            if found {
-                folder::sync(&blobs.folder)?;
-            }
-            Ok(found)
-        })
-        .await
     }
 
     /// Up to `length` bytes from `offset`; fewer at the end.
@@ -182,10 +230,11 @@ impl Blobs {
 
     /// Deletes an attachment, whole or not; one that is not there is fine.
     pub async fn delete(&self, id: BlobId) -> io::Result<()> {
-        let paths = [self.whole(&id), self.part(&id)];
-        self.flushed(|flushed| flushed.remove(&id));
+        let blobs = self.clone();
         blocking(move || {
-            paths.iter().try_for_each(|path| match std::fs::remove_file(path) {
+            let _lock = blobs.lock(id);
+            blobs.with(|state| state.flushed.remove(&id));
+            [blobs.whole(&id), blobs.part(&id)].iter().try_for_each(|path| match std::fs::remove_file(path) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
                 _ => Ok(()),
             })
@@ -247,18 +296,20 @@ mod tests {
     async fn full_chunks_in_order_then_whole() {
         let folder = tempfile::tempdir().unwrap();
         let blobs = Blobs::open(folder.path().join("blobs")).unwrap();
-        assert_eq!(blobs.stored(ID).await.unwrap(), 0);
+        assert_eq!(blobs.stored(ID).await.unwrap(), Stored::Part(0));
         assert_eq!(blobs.write(ID, 0, chunk(1), TOTAL).await.unwrap(), CHUNK);
         let gap = blobs.write(ID, CHUNK + 20, vec![1; 5], TOTAL).await.unwrap_err();
         assert!(matches!(gap, BlobError::Offset { stored: CHUNK }));
         let short = blobs.write(ID, CHUNK, vec![1], TOTAL).await;
         assert!(matches!(short, Err(BlobError::Short)), "a flush for each byte");
-        assert_eq!(blobs.stored(ID).await.unwrap(), CHUNK);
+        assert_eq!(blobs.stored(ID).await.unwrap(), Stored::Part(CHUNK));
         assert_eq!(blobs.write(ID, CHUNK, chunk(2), TOTAL).await.unwrap(), 2 * CHUNK);
         assert!(matches!(blobs.write(ID, 2 * CHUNK, vec![2; 16], TOTAL).await, Err(BlobError::TooLong)));
         assert!(blobs.read(ID, 0, 5).await.is_err(), "not readable before it is whole");
         assert_eq!(blobs.write(ID, 2 * CHUNK, vec![3; 15], TOTAL).await.unwrap(), TOTAL);
-        assert!(blobs.is_whole(ID).await.unwrap());
+        assert_eq!(blobs.stored(ID).await.unwrap(), Stored::Whole);
+        let again = blobs.write(ID, 2 * CHUNK, vec![4; 15], TOTAL).await;
+        assert!(matches!(again, Err(BlobError::Offset { stored: TOTAL })), "whole: stays as it is");
         assert_eq!(blobs.read(ID, CHUNK - 2, 4).await.unwrap(), [1, 1, 2, 2]);
         assert_eq!(blobs.read(ID, TOTAL - 5, 100).await.unwrap().len(), 5);
         assert_eq!(blobs.read(ID, TOTAL + 9, 100).await.unwrap().len(), 0);
@@ -266,8 +317,8 @@ mod tests {
         assert_eq!(blobs.ids().unwrap(), HashSet::from([ID]));
         blobs.delete(ID).await.unwrap();
         blobs.delete(ID).await.unwrap();
-        assert!(!blobs.is_whole(ID).await.unwrap());
-        assert!(blobs.flushed.lock().unwrap().is_empty());
+        assert_eq!(blobs.stored(ID).await.unwrap(), Stored::Part(0));
+        blobs.with(|state| assert!(state.flushed.is_empty() && state.busy.is_empty()));
     }
 
     #[tokio::test]
@@ -281,17 +332,55 @@ mod tests {
         // All bytes are there, and perhaps not on the disk; the final name is missing.
         std::fs::write(&part, vec![9; TOTAL as usize]).unwrap();
         let blobs = open();
-        assert_eq!(blobs.stored(ID).await.unwrap(), 2 * CHUNK, "the last chunk is not believed");
-        assert_eq!(blobs.stored(ID).await.unwrap(), 2 * CHUNK, "and the rest from then on");
+        assert_eq!(
+            blobs.stored(ID).await.unwrap(),
+            Stored::Part(2 * CHUNK),
+            "the last chunk is not believed"
+        );
+        assert_eq!(blobs.stored(ID).await.unwrap(), Stored::Part(2 * CHUNK), "and the rest from then on");
         assert_eq!(blobs.write(ID, 2 * CHUNK, vec![3; 15], TOTAL).await.unwrap(), TOTAL);
         assert_eq!(blobs.read(ID, 2 * CHUNK, 100).await.unwrap(), [3; 15]);
 
+        blobs.delete(ID).await.unwrap();
         // Half a chunk: cut off, also when the uploader does not ask before.
         std::fs::write(&part, vec![9; MAX_BLOB_CHUNK + 77]).unwrap();
         let blobs = open();
         let told = blobs.write(ID, CHUNK + 77, chunk(2), TOTAL).await.unwrap_err();
         assert!(matches!(told, BlobError::Offset { stored: CHUNK }));
         assert_eq!(blobs.write(ID, CHUNK, chunk(2), TOTAL).await.unwrap(), 2 * CHUNK);
+    }
+
+    /// The last write goes on without its connection, and is not cut off by whoever asks meanwhile.
+    #[tokio::test]
+    async fn a_write_that_is_not_flushed_yet_is_waited_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let blobs = Blobs::open(folder.path().join("blobs")).unwrap();
+        for (offset, fill) in [(0, 1), (CHUNK, 2)] {
+            blobs.write(ID, offset, chunk(fill), TOTAL).await.unwrap();
+        }
+        // Half way through the last write.
+        let write = blobs.lock(ID);
+        blobs.with(|state| state.flushed.remove(&ID));
+        File::options().write(true).open(blobs.part(&ID)).unwrap().write_all_at(&[3; 15], 2 * CHUNK).unwrap();
+        let (asks, writes) = (blobs.clone(), blobs.clone());
+        let asks = tokio::spawn(async move { asks.stored(ID).await.unwrap() });
+        let writes = tokio::spawn(async move { writes.write(ID, 2 * CHUNK, vec![4; 15], TOTAL).await });
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+        assert!(!asks.is_finished() && !writes.is_finished());
+        assert!(blobs.stored(BlobId([8; 16])).await.is_ok(), "others do not wait");
+        std::fs::rename(blobs.part(&ID), blobs.whole(&ID)).unwrap();
+        drop(write);
+        assert_eq!(asks.await.unwrap(), Stored::Whole);
+        assert!(matches!(writes.await.unwrap(), Err(BlobError::Offset { stored: TOTAL })));
+        assert_eq!(blobs.read(ID, 2 * CHUNK, 100).await.unwrap(), [3; 15]);
+
+        let (deletion, deletes) = (blobs.lock(ID), blobs.clone());
+        let deletes = tokio::spawn(async move { deletes.delete(ID).await });
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+        assert!(!deletes.is_finished());
+        drop(deletion);
+        deletes.await.unwrap().unwrap();
+        assert_eq!(blobs.stored(ID).await.unwrap(), Stored::Part(0));
     }
 
     #[test]

@@ -12,7 +12,7 @@ use sealdesk_protocol::wire::{
 
 use super::assign::MAX_SWAPS;
 use super::record::Record;
-use crate::blobs::{BlobError, token_matches};
+use crate::blobs::{BlobError, Stored, token_matches};
 use crate::clock::{DAY_MS, HOUR_MS, now_ms};
 use crate::socket::connection::Session;
 use crate::store::{BlobRecord, StoreError};
@@ -131,16 +131,19 @@ impl Session {
 
     async fn blob_status(&self, req: u32, blob: BlobId, mut record: BlobRecord) -> Result<BlobStatus, Code> {
         let relay = &self.relay;
-        let disk = |cause| self.disk_code(&BlobError::Disk(cause));
-        // Just now, or before the relay stopped and could not note it any more.
-        if !record.complete && relay.blobs.is_whole(blob).await.map_err(disk)? {
-            (record.complete, record.expires_ms) = (true, relay.expiry(now_ms()));
-            let noted = relay.store.put_blob(blob, record.clone()).await;
-            noted.map_err(|cause| relay.store_code(&cause))?;
-            relay.uploads.whole(&blob);
+        let mut stored = Stored::Whole;
+        if !record.complete {
+            let asked = relay.blobs.stored(blob).await;
+            stored = asked.map_err(|cause| self.disk_code(&BlobError::Disk(cause)))?;
+            if stored == Stored::Whole {
+                // Just now, or before the relay stopped and could not note it any more.
+                (record.complete, record.expires_ms) = (true, relay.expiry(now_ms()));
+                let noted = relay.store.put_blob(blob, record.clone()).await;
+                noted.map_err(|cause| relay.store_code(&cause))?;
+                relay.uploads.whole(&blob);
+            }
         }
-        let stored =
-            if record.complete { record.length } else { relay.blobs.stored(blob).await.map_err(disk)? };
+        let stored = if let Stored::Part(bytes) = stored { bytes } else { record.length };
         Ok(BlobStatus { req, blob, stored, complete: record.complete })
     }
 
