@@ -127,6 +127,26 @@ async fn restore_raises_the_epoch_and_voids_one_time_pairs() {
 }
 
 #[tokio::test]
+async fn the_mark_of_a_voided_pair_goes_when_the_pair_would_have() {
+    const HOUR: u64 = 3_600_000;
+    let folder = tempfile::tempdir().unwrap();
+    let (path, copy) = (folder.path().join("store"), folder.path().join("copy"));
+    let device = DeviceKeyHash([2; 32]);
+    let pair = |expires_ms| Prekey { id: PrekeyId([3; 32]), bytes: vec![4], expires_ms };
+    let store = open(&path, QUOTA);
+    store.put_prekeys(device, vec![pair(HOUR)], 5).await.unwrap();
+    store.backup(&copy).await.unwrap();
+    let restored = folder.path().join("restored");
+    restore(&copy, &restored).unwrap();
+    let store = open(&restored, QUOTA);
+    let taken = async || store.put_prekeys(device, vec![pair(FAR)], 5).await.unwrap();
+    store.sweep(HOUR, 0).await.unwrap();
+    assert_eq!(taken().await, 0);
+    store.sweep(3 * HOUR, 0).await.unwrap();
+    assert_eq!(taken().await, 1);
+}
+
+#[tokio::test]
 async fn a_damaged_backup_is_refused_before_anything_is_written() {
     let folder = tempfile::tempdir().unwrap();
     let copy = folder.path().join("copy");

@@ -11,9 +11,10 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use sha2::{Digest, Sha256};
 
-use super::keys::prefix;
+use super::keys::{self, prefix};
 use super::open::{FORMAT, database, lock, meta};
 use super::prekeys;
+use super::value::split_number;
 use crate::store::StoreError;
 
 const MAGIC: &[u8; 16] = b"sealdesk-backup\n";
@@ -127,9 +128,12 @@ pub fn restore(from: &Path, folder: &Path) -> Result<(u64, u64), BackupError> {
     let mut records = 0;
     while let Some((key, value)) = next_record(&mut input).map_err(at(from))? {
         match key.first() {
-            // Voided: the id is remembered, the pair is gone. Its expiry leads the value, its note stays.
+            // Voided: the id is remembered until the pair would have expired, the pair is gone.
             Some(&prefix::PREKEY) => {
-                batch.insert(prekeys::spent(&key), value.get(..8).unwrap_or_default());
+                let expires_ms = split_number(&value).map_or(0, |(expires_ms, _)| expires_ms);
+                let spent = prekeys::spent(&key);
+                batch.insert(keys::expiry(keys::bucket(expires_ms), &spent), &[]);
+                batch.insert(spent, &expires_ms.to_be_bytes());
             }
             _ => batch.insert(key, value),
         }
