@@ -38,7 +38,7 @@ use crate::registry::Registry;
 use crate::routing::Routing;
 use crate::socket::connection::Session;
 use crate::socket::{error, greeting};
-use crate::store::{Store, StoreError};
+use crate::store::{Limit, Store, StoreError};
 use crate::tls::Tls;
 
 /// One running relay; everything that its connections share.
@@ -150,7 +150,10 @@ impl Relay {
         match error {
             StoreError::MailboxFull { limit } => {
                 self.metrics.quota_refusals.up();
-                if limit.starts_with("bytes") { Code::MailboxBytes } else { Code::MailboxFull }
+                match limit {
+                    Limit::Items | Limit::ShareItems => Code::MailboxFull,
+                    Limit::Bytes | Limit::ShareBytes => Code::MailboxBytes,
+                }
             }
             StoreError::Conflict { .. } => Code::Conflict,
             StoreError::Failed(_) | StoreError::Open(_) => {
@@ -193,4 +196,22 @@ impl Session {
 
 pub(crate) fn done(req: u32) -> ToClient {
     Done { req }.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::Running;
+
+    #[tokio::test]
+    async fn each_quota_has_its_code() {
+        let running = Running::start().await;
+        let code = |limit| running.relay.store_code(&StoreError::MailboxFull { limit });
+        for limit in [Limit::Items, Limit::ShareItems] {
+            assert_eq!(code(limit), Code::MailboxFull);
+        }
+        for limit in [Limit::Bytes, Limit::ShareBytes] {
+            assert_eq!(code(limit), Code::MailboxBytes);
+        }
+    }
 }

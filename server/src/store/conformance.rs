@@ -82,7 +82,7 @@ async fn quotas<S: Store>(open: &impl Fn(&str) -> S) {
         store.append(item(BOX, id, b"x")).await.unwrap();
     }
     let full = store.append(item(BOX, 8, b"x")).await;
-    assert_eq!(full, Err(StoreError::MailboxFull { limit: "number of messages" }));
+    assert_eq!(full, Err(StoreError::MailboxFull { limit: Limit::Items }));
     assert!(store.append(item(BOX, 0, b"x")).await.is_ok(), "a repetition is no new item");
     store.ack(BOX, 1).await.unwrap();
     assert!(store.append(item(BOX, 8, b"x")).await.is_ok(), "an ack makes room");
@@ -93,7 +93,7 @@ async fn quotas<S: Store>(open: &impl Fn(&str) -> S) {
 
     let store = open("quotas");
     let full = store.append(item(other, 2, &[0; 101])).await;
-    assert_eq!(full, Err(StoreError::MailboxFull { limit: "bytes" }), "counted again after reopening");
+    assert_eq!(full, Err(StoreError::MailboxFull { limit: Limit::Bytes }), "counted again after reopening");
     assert!(store.append(item(other, 2, &[0; 100])).await.is_ok());
 }
 
@@ -104,29 +104,21 @@ async fn shares<S: Store>(open: &impl Fn(&str) -> S) {
     for id in 0..5 {
         store.append(from(Some(1), id, b"x")).await.unwrap();
     }
-    assert_eq!(store.append(from(Some(1), 5, b"x")).await, full("number of messages of one sender"));
+    assert_eq!(store.append(from(Some(1), 5, b"x")).await, full(Limit::ShareItems));
     store.append(from(Some(2), 6, &[0; 400])).await.unwrap();
     let large = store.append(from(Some(2), 7, &[0; 201])).await;
-    assert_eq!(large, full("bytes of one sender"));
+    assert_eq!(large, full(Limit::ShareBytes));
     drop(store);
 
     let store = open("shares");
-    assert_eq!(
-        store.append(from(Some(1), 5, b"x")).await,
-        full("number of messages of one sender"),
-        "reopened"
-    );
+    assert_eq!(store.append(from(Some(1), 5, b"x")).await, full(Limit::ShareItems), "reopened");
     assert!(store.has_room(BOX, 595).await.unwrap() && !store.has_room(BOX, 596).await.unwrap());
     store.append(from(Some(3), 8, b"x")).await.unwrap();
     store.append(from(Some(4), 9, b"x")).await.unwrap();
     assert!(!store.has_room(BOX, 1).await.unwrap());
-    assert_eq!(store.append(from(Some(5), 10, b"x")).await, full("number of messages"));
+    assert_eq!(store.append(from(Some(5), 10, b"x")).await, full(Limit::Items));
     store.append(from(None, 11, &[0; 700])).await.unwrap();
-    assert_eq!(
-        store.append(from(None, 12, b"x")).await,
-        full("number of messages"),
-        "the reserve has an end"
-    );
+    assert_eq!(store.append(from(None, 12, b"x")).await, full(Limit::Items), "the reserve has an end");
     store.ack(BOX, 2).await.unwrap();
     store.append(from(Some(1), 5, b"x")).await.unwrap_err();
     store.ack(BOX, 6).await.unwrap();
@@ -174,7 +166,7 @@ async fn conversations<S: Store>(open: &impl Fn(&str) -> S) {
     assert_eq!(contents(&store, BOX).await.len(), 1, "a refused swap stores nothing");
     let large =
         store.swap(change(1, Keep::Open, vec![item(BOX, 3, b"fits"), item(BOX, 4, &[0; 2_000])])).await;
-    assert_eq!(large, Err(StoreError::MailboxFull { limit: "bytes" }));
+    assert_eq!(large, Err(StoreError::MailboxFull { limit: Limit::Bytes }));
     assert_eq!(contents(&store, BOX).await.len(), 1, "all or nothing");
     assert_eq!(store.conversation(CONVERSATION).await.unwrap().unwrap().version, 1);
     assert_eq!(store.open_conversations().await.unwrap().len(), 1);

@@ -24,6 +24,30 @@ pub use device::DeviceRecord;
 /// The future of one store operation. The operation is queued when the method is called, so that calls keep their order.
 pub type Answer<T> = BoxFuture<'static, Result<T, StoreError>>;
 
+/// A quota of a mailbox.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Limit {
+    /// Undelivered items.
+    Items,
+    /// Their bytes.
+    Bytes,
+    /// Undelivered items of one sender.
+    ShareItems,
+    /// Their bytes.
+    ShareBytes,
+}
+
+impl fmt::Display for Limit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Items => "number of messages",
+            Self::Bytes => "bytes",
+            Self::ShareItems => "number of messages of one sender",
+            Self::ShareBytes => "bytes of one sender",
+        })
+    }
+}
+
 /// Why the store did not do what was asked.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum StoreError {
@@ -31,7 +55,7 @@ pub enum StoreError {
     #[error("the mailbox is full ({limit})")]
     MailboxFull {
         /// Which quota is used up.
-        limit: &'static str,
+        limit: Limit,
     },
     /// The record changed since it was read (or exists, or is gone). At fault: nobody; read again and decide again.
     #[error("the record changed meanwhile, it is at version {current}")]

@@ -22,7 +22,7 @@ use super::committer::Txn;
 use super::keys::{self, prefix};
 use super::long;
 use super::value::{split_number, with_number};
-use crate::store::{Append, Appended, Quota, StoreError};
+use crate::store::{Append, Appended, Limit, Quota, StoreError};
 
 /// Acknowledged ids that a mailbox remembers.
 const REMEMBERED: usize = 4_096;
@@ -116,18 +116,18 @@ impl MailboxState {
         let own = sender == Sender::default();
         let reserve = |most: u64| if own { most + most / RESERVE } else { most };
         if in_all.items > reserve(quota.items) {
-            return full("number of messages");
+            return full(Limit::Items);
         }
         if in_all.bytes > reserve(quota.bytes) {
-            return full("bytes");
+            return full(Limit::Bytes);
         }
         let share = self.shares.get(&sender).copied().unwrap_or_default();
         let share = share.plus(added.by_sender).plus(amount);
         if !own && share.items > quota.share_items {
-            return full("number of messages of one sender");
+            return full(Limit::ShareItems);
         }
         if !own && share.bytes > quota.share_bytes {
-            return full("bytes of one sender");
+            return full(Limit::ShareBytes);
         }
         Ok(())
     }
