@@ -187,6 +187,8 @@ impl Conversations {
         record: Record,
         tell: impl FnOnce(&Record),
     ) -> Arc<Loaded> {
+        // Hashes every device that was ever listed: not while others wait.
+        let loaded = Arc::new(Loaded::new(version, record));
         let mut map = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(newer) = map.get(&id).filter(|held| held.version > version) {
             return Arc::clone(newer);
@@ -194,7 +196,6 @@ impl Conversations {
         if map.len() >= CACHED {
             map.clear();
         }
-        let loaded = Arc::new(Loaded::new(version, record));
         tell(&loaded.record);
         map.insert(id, Arc::clone(&loaded));
         loaded
