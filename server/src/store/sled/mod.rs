@@ -146,21 +146,21 @@ impl SledStore {
         }
         Ok(found)
     }
+}
 
-    fn stats_now(&self) -> Result<StoreStats, StoreError> {
-        let count = |kind: u8, counts: fn(&[u8]) -> bool| {
-            let mut number = 0;
-            self.layers.all(&[kind], |(key, _)| number += u64::from(counts(&key)))?;
-            Ok::<u64, StoreError>(number)
-        };
-        Ok(StoreStats {
-            items: count(prefix::ITEM, keys::is_first_piece)?,
-            open_conversations: count(prefix::OPEN, |_| true)?,
-            prekeys: count(prefix::PREKEY, |_| true)?,
-            blobs: count(prefix::BLOB, |_| true)?,
-            disk_bytes: self.db.size_on_disk().unwrap_or_default(),
-        })
-    }
+fn count_all(layers: &Layers, db: &sled::Db) -> Result<StoreStats, StoreError> {
+    let count = |kind: u8, counts: fn(&[u8]) -> bool| {
+        let mut number = 0;
+        layers.all(&[kind], |(key, _)| number += u64::from(counts(&key)))?;
+        Ok::<u64, StoreError>(number)
+    };
+    Ok(StoreStats {
+        items: count(prefix::ITEM, keys::is_first_piece)?,
+        open_conversations: count(prefix::OPEN, |_| true)?,
+        prekeys: count(prefix::PREKEY, |_| true)?,
+        blobs: count(prefix::BLOB, |_| true)?,
+        disk_bytes: db.size_on_disk().unwrap_or_default(),
+    })
 }
 
 /// `expiry (0: open) | version | record`.
@@ -396,7 +396,11 @@ impl Store for SledStore {
     }
 
     fn stats(&self) -> Answer<StoreStats> {
-        Self::answer(self.stats_now())
+        let (layers, db) = (Arc::clone(&self.layers), self.db.clone());
+        // Long: not on a thread that connections wait for.
+        let counting = tokio::task::spawn_blocking(move || count_all(&layers, &db));
+        async move { counting.await.unwrap_or_else(|error| Err(StoreError::Failed(error.to_string()))) }
+            .boxed()
     }
 
     fn health(&self) -> Result<(), StoreError> {

@@ -126,6 +126,23 @@ async fn restore_raises_the_epoch_and_voids_one_time_pairs() {
     assert_eq!(store.last_resort(device, 0).await.unwrap(), Some(vec![7]));
 }
 
+/// Counting takes no thread that others wait for.
+#[test]
+fn numbers_are_counted_on_a_thread_for_that() {
+    let runtime = tokio::runtime::Builder::new_current_thread().max_blocking_threads(1).build().unwrap();
+    runtime.block_on(async {
+        let folder = tempfile::tempdir().unwrap();
+        let store = open(&folder.path().join("store"), QUOTA);
+        let (free, held) = std::sync::mpsc::channel::<()>();
+        let holds = tokio::task::spawn_blocking(move || held.recv());
+        let mut stats = store.stats();
+        assert!(futures_util::FutureExt::now_or_never(&mut stats).is_none());
+        drop(free);
+        assert_eq!(stats.await.unwrap().items, 0);
+        holds.await.unwrap().unwrap_err();
+    });
+}
+
 #[tokio::test]
 async fn the_mark_of_a_voided_pair_goes_when_the_pair_would_have() {
     const HOUR: u64 = 3_600_000;
