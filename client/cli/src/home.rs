@@ -164,7 +164,9 @@ pub fn any_desk(args: &HomeArgs) -> Result<Desk, Error> {
     let home = path(args, Owner::Customer)?;
     let open = open(&home, args.passphrase_file.as_deref())?;
     let org = org(&home, &open.root, None, When::AtIssue)?;
-    Desk::open(open.vault, open.key, org, Owner::Customer).map_err(desk_error)
+    let mut desk = Desk::open(open.vault, open.key, org, Owner::Customer).map_err(desk_error)?;
+    desk.look_through()?;
+    Ok(desk)
 }
 
 /// Says whose fault it is.

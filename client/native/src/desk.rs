@@ -65,10 +65,17 @@ impl Desk {
             Engine::open(key.duplicate(), org, &rows, clock::now(start))?
         };
         vault.commit(&persist)?;
-        let mut desk = Self { engine, vault, key, rng, start, wake_at, first: then };
-        // The engine looks through its vault (certificates, what is due) in its first step.
-        desk.first = desk.step(Vec::new())?;
-        Ok(desk)
+        Ok(Self { engine, vault, key, rng, start, wake_at, first: then })
+    }
+
+    /// The first step without input: the engine looks through its vault (certificates, what is due). A driver's first step
+    /// does it, and so does a command, which is carried out before.
+    ///
+    /// # Errors
+    /// [`VaultError`].
+    pub fn look_through(&mut self) -> Result<(), VaultError> {
+        self.first = self.step(Vec::new())?;
+        Ok(())
     }
 
     /// The folder of the vault.

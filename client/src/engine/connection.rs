@@ -4,7 +4,8 @@
 //! 2. `Opened(n)` -> `Greeting`: the relay's challenge is awaited; its name is compared with org.json's (see `auth`).
 //! 3. `Authenticate` -> `Welcoming`: `Welcome` is awaited; an old copy of the vault stops here (§9.2).
 //! 4. `Online`: prekeys, assignment, statements, envelopes, files; a ping when nothing was heard for a while.
-//! 5. Whatever ends it: exponential pauses with jitter. `Stopped` when another program took over or the relay refuses.
+//! 5. Whatever ends it: exponential pauses with jitter. `Stopped` when another program took over or the relay refuses; an
+//!    agent whose certificate does not count goes on with a newer one.
 
 use sealdesk_protocol::ids::DeviceKeyHash;
 use sealdesk_protocol::wire::{Code, Ping, Reason, ToClient, ToRelay};
@@ -93,6 +94,10 @@ impl Engine {
 
     /// The connection is gone: pause, then again.
     fn lost(&mut self, cx: &mut Cx<'_>, hash: DeviceKeyHash) {
+        self.pause(cx, hash, LinkState::Offline);
+    }
+
+    fn pause(&mut self, cx: &mut Cx<'_>, hash: DeviceKeyHash, state: LinkState) {
         let Some(device) = self.devices.get_mut(&hash) else { return };
         let pause = (PAUSE << device.link.failures.min(10)).min(LONGEST_PAUSE);
         let pause = pause / 2 + cx.jitter(pause / 2 + 1);
@@ -103,7 +108,7 @@ impl Engine {
             link.phase = Phase::Idle { at: cx.now.mono_ms + pause };
         }
         self.forget_connection(&hash);
-        self.tell_link(cx, hash, LinkState::Offline);
+        self.tell_link(cx, hash, state);
     }
 
     /// What was on its way is not known to have arrived.
@@ -224,7 +229,7 @@ impl Engine {
     fn goodbye(&mut self, cx: &mut Cx<'_>, hash: DeviceKeyHash, reason: Reason) {
         match reason {
             Reason::Replaced => self.stop_link(cx, hash, LinkState::Replaced),
-            Reason::Revoked => self.stop_link(cx, hash, LinkState::Refused(Code::Revoked.into())),
+            Reason::Revoked => self.refused_greeting(cx, hash, Code::Revoked),
             _ => {
                 if let Some(number) = self.devices.get(&hash).and_then(|d| d.link.number()) {
                     cx.out.push(Output::Disconnect(number));
@@ -244,7 +249,7 @@ impl Engine {
         self.tell_link(cx, hash, LinkState::Online);
     }
 
-    /// A refusal before authentication: for good, or worth another try.
+    /// A refusal before authentication, or a revocation after it: for good, or worth another try.
     pub(super) fn refused_greeting(&mut self, cx: &mut Cx<'_>, hash: DeviceKeyHash, code: Code) {
         let for_good = matches!(
             code,
@@ -254,12 +259,29 @@ impl Engine {
                 | Code::Revoked
                 | Code::Unsupported
         );
-        let number = self.devices.get(&hash).and_then(|d| d.link.number());
-        cx.out.extend(number.map(Output::Disconnect));
+        let certificate = matches!(code, Code::CertificateRefused | Code::CertificateExpired | Code::Revoked);
+        if certificate && self.is_agent() {
+            return self.uncertified(cx, hash, code);
+        }
         if for_good {
             self.stop_link(cx, hash, LinkState::Refused(Problem::from(code)));
         } else {
+            let number = self.devices.get(&hash).and_then(|d| d.link.number());
+            cx.out.extend(number.map(Output::Disconnect));
             self.lost(cx, hash);
         }
+    }
+
+    /// The relay does not take our certificate. When it is good here, one of the two has an older org.json: tried again, ever
+    /// less often. What was revoked stays so: only a newer certificate or org.json helps.
+    fn uncertified(&mut self, cx: &mut Cx<'_>, hash: DeviceKeyHash, code: Code) {
+        self.check_own_certificate(cx);
+        let Some(device) = self.devices.get(&hash).filter(|d| d.certificate.is_some()) else { return };
+        let state = LinkState::Uncertified(code.into());
+        if code == Code::Revoked {
+            return self.stop_link(cx, hash, state);
+        }
+        cx.out.extend(device.link.number().map(Output::Disconnect));
+        self.pause(cx, hash, state);
     }
 }

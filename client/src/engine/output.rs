@@ -189,6 +189,9 @@ pub enum LinkState {
     Replaced,
     /// Refused for good; no reconnection by itself.
     Refused(Problem),
+    /// Agent: the certificate does not count here, or the relay does not take it. A newer one, or a newer org.json, lets
+    /// the engine connect again.
+    Uncertified(Problem),
 }
 
 /// Where a conversation stands.

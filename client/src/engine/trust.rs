@@ -136,7 +136,7 @@ impl Engine {
         }
     }
 
-    fn check_own_certificate(&mut self, cx: &mut Cx<'_>) {
+    pub(super) fn check_own_certificate(&mut self, cx: &mut Cx<'_>) {
         let now = cx.now.wall_ms;
         let Some((hash, chain)) =
             self.agent_device().and_then(|d| Some((d.public.hash(), d.record.chain.clone()?)))
@@ -166,7 +166,13 @@ impl Engine {
                 if was || device.warned != Some(told.code) {
                     device.warned = Some(told.code);
                     cx.problem(None, told.clone());
-                    self.stop_link(cx, hash, LinkState::Refused(told));
+                    // No certificate counts for a device that was revoked itself.
+                    let state = if self.revocations.revokes_device(&hash) {
+                        LinkState::Refused(told)
+                    } else {
+                        LinkState::Uncertified(told)
+                    };
+                    self.stop_link(cx, hash, state);
                 }
             }
         }

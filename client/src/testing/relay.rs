@@ -79,6 +79,8 @@ pub struct Relay {
     pub refuse_writes: Option<Code>,
     /// Answer to every statement, instead of storing it.
     pub refuse_statements: Option<Code>,
+    /// Answer to every agent that authenticates, instead of a welcome.
+    pub refuse_agents: Option<Code>,
     /// Statements are stored, and nobody is told.
     pub hold_done: bool,
     /// Statements that were refused so, in order.
@@ -136,6 +138,7 @@ impl Relay {
             refuse_sends: None,
             refuse_writes: None,
             refuse_statements: None,
+            refuse_agents: None,
             hold_done: false,
             refused_statements: Vec::new(),
             claims_no_prekeys: false,
@@ -361,6 +364,10 @@ impl Relay {
             return self.say(connection, Error { req: None, code: Code::BadSignature, retry_after: None });
         }
         if let Party::Agent(chain) = frame.party {
+            if let Some(code) = self.refuse_agents {
+                self.say(connection, Error { req: None, code, retry_after: None });
+                return self.out.push((connection, None));
+            }
             self.agents.insert(hash, (frame.device, chain, true));
         }
         if let Some(before) = self.online.insert(hash, connection) {

@@ -1,11 +1,12 @@
 //! An agent's device whose certificate is revoked or has ended: nothing leaves for it, nothing of it counts (§7.6).
 
 use sealdesk_client::testing::World;
-use sealdesk_client::{Command, Corrupt, Event, Input, MessageState, Phase};
+use sealdesk_client::{Command, Corrupt, Event, Input, LinkState, MessageState, Phase};
 use sealdesk_protocol::crypto::certificate::{
     DEVICE_LIFE, ISSUER_LIFE, RevocationList, Revoked, SignedRevocations, certificate_id,
 };
 use sealdesk_protocol::ids::ConversationId;
+use sealdesk_protocol::wire::Code;
 use sealdesk_protocol::wire::envelope::Envelope;
 
 /// A list that revokes the agent's device.
@@ -213,4 +214,67 @@ fn a_renewed_certificate_is_soon_asked_for() {
     world.relay.renewed = Some(world.org.chain(&body));
     world.pass(30_000);
     assert_eq!(world.texts(customer, &id).len(), 1);
+}
+
+fn last_link(world: &World, client: usize) -> LinkState {
+    let links = world.clients[client].events.iter().rev().find_map(|event| match event {
+        Event::Link { state, .. } => Some(state.clone()),
+        _ => None,
+    });
+    links.unwrap()
+}
+
+/// An agent whose certificate was revoked, and not its device, comes back with another one.
+#[test]
+fn only_a_device_that_was_revoked_itself_is_refused_for_good() {
+    let (mut world, agent, ..) = World::talking(121);
+    let device = world.clients[agent].engine.agent_public().unwrap();
+    let push = |world: &mut World, revoked: Vec<Revoked>| {
+        let number = world.org.revocations.as_ref().map_or(1, |_| 2);
+        let now = world.org.now;
+        world.org.revoke(number, now, revoked);
+        world.relay.revocations = world.org.revocations.clone();
+        let list = world.org.revocations.clone().unwrap();
+        world.relay.push(&device.hash(), sealdesk_protocol::wire::Revocations { list });
+        world.pass(2_000);
+    };
+    let issuer = certificate_id(&world.org.issuer_certificate);
+    world.org.next_issuer(9);
+    push(&mut world, vec![Revoked::Issuer(issuer)]);
+    let state = last_link(&world, agent);
+    assert!(matches!(&state, LinkState::Uncertified(why) if why.code == "own_certificate"), "{state:?}");
+    world.pass(10 * 60_000);
+    assert_eq!(last_link(&world, agent), state, "nothing is tried with it");
+    let chain = world.org.agent_chain("mira", "Mira", device);
+    world.clients[agent].command(Command::InstallCertificate { chain });
+    world.pass(2_000);
+    assert_eq!(last_link(&world, agent), LinkState::Online);
+
+    push(&mut world, vec![Revoked::Device(device.hash())]);
+    let state = last_link(&world, agent);
+    assert!(matches!(&state, LinkState::Refused(why) if why.code == "own_certificate"), "{state:?}");
+}
+
+/// The relay alone says that something was revoked: its word is not tried out, and a newer certificate is.
+#[test]
+fn a_certificate_that_the_relay_refuses_is_tried_again_and_one_that_it_calls_revoked_is_not() {
+    for (code, tries) in [(Code::CertificateRefused, 2..20), (Code::Revoked, 0..1)] {
+        let (mut world, agent, ..) = World::talking(122);
+        let device = world.clients[agent].engine.agent_public().unwrap();
+        world.relay.refuse_agents = Some(code);
+        world.disconnect_all();
+        world.pass(2_000);
+        let before = world.relay.counts["Authenticate"];
+        world.pass(5 * 60_000);
+        let tried = world.relay.counts["Authenticate"] - before;
+        assert!(tries.contains(&tried), "{code:?}: {tried}");
+        let told =
+            |state: &LinkState| matches!(state, LinkState::Uncertified(why) if why.code == code.as_str());
+        assert!(told(&last_link(&world, agent)), "{code:?}");
+        world.relay.refuse_agents = None;
+        let chain = world.org.agent_chain("mira", "Mira", device);
+        world.clients[agent].command(Command::InstallCertificate { chain });
+        world.pass(1_000);
+        assert_eq!(last_link(&world, agent), LinkState::Online, "{code:?}");
+    }
 }

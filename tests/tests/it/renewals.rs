@@ -94,3 +94,67 @@ async fn a_topic_that_is_added_while_chatting_can_be_opened() {
     let ready = customer.kind("ready").await;
     assert!(ready["topics"].to_string().contains("returns"));
 }
+
+/// Rotates the root key; what the agent is to get lies in `rotated.certificate` then.
+async fn rotate(office: &Office) {
+    let (admin, pass) = (office.text("admin"), office.text("admin.pass"));
+    succeed(&["org", "rotate-root", "--dir", &admin, "--passphrase-file", &pass]).await;
+    fs::copy(office.path("admin/agents/mira-1.certificate"), office.path("rotated.certificate")).unwrap();
+}
+
+#[tokio::test]
+async fn the_certificate_in_the_home_is_taken_at_the_start_when_the_one_before_does_not_count_any_more() {
+    let office = Office::with_agents(&["mira"]).await;
+    rotate(&office).await;
+    let relay = Relay::start(&office, |_| {}).await;
+    put(&office, "admin/org.json", "mira/org.json");
+    put(&office, "rotated.certificate", "mira/certificate");
+    let mut agent = Client::agent(&office, &relay.url(), "mira", &[]);
+    agent.find(|line| (line.get("link")?["state"] == "online").then_some(())).await;
+    assert!(errors(&agent).is_empty(), "{}", agent.tail());
+    assert!(!agent.tail().contains("uncertified"), "{}", agent.tail());
+    assert_eq!(agent.leave().await, Some(0));
+}
+
+#[tokio::test]
+async fn a_running_agent_waits_for_its_certificate_when_the_root_rotates() {
+    // Whether the relay or the home has the new org.json first.
+    for relay_first in [true, false] {
+        let office = Office::with_agents(&["mira"]).await;
+        fs::copy(office.org_json(), office.path("served.json")).unwrap();
+        let relay = Relay::start(&office, |raw| raw.org = office.path("served.json")).await;
+        let mut agent = Client::agent(&office, &relay.url(), "mira", &[]);
+        let mut customer = Client::customer(&office, &relay.url(), "carla", &[]);
+        let conversation = customer.open().await;
+        customer.say("before").await;
+        agent.hear().await;
+        agent.accepted(&conversation).await;
+
+        rotate(&office).await;
+        let uncertified = |code: &'static str| {
+            move |line: &Value| {
+                let link = line.get("link").filter(|link| link["state"] == "uncertified")?;
+                (link["problem"]["code"] == code).then(|| link["problem"]["hint"].to_string())
+            }
+        };
+        if relay_first {
+            put(&office, "admin/org.json", "served.json");
+            let hint = agent.find(uncertified("certificate_refused")).await;
+            assert!(hint.contains("agent approve --renew") && hint.contains("`certificate`"), "{hint}");
+        }
+        put(&office, "admin/org.json", "mira/org.json");
+        agent.find(uncertified("own_certificate")).await;
+        // It waits, and keeps what is written meanwhile.
+        agent.say_in(&conversation, "kept").await;
+        customer.say("still there?").await;
+        put(&office, "rotated.certificate", "mira/certificate");
+        agent.kind("certificate").await;
+        if !relay_first {
+            agent.find(uncertified("certificate_refused")).await;
+            put(&office, "admin/org.json", "served.json");
+        }
+        assert_eq!(agent.hear().await.1, "still there?");
+        assert_eq!(customer.hear().await.1, "kept");
+        assert_eq!(agent.leave().await, Some(0), "{}", agent.tail());
+    }
+}

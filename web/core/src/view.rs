@@ -72,7 +72,8 @@ fn link(state: &LinkState) -> (&'static str, Option<JsValue>) {
         LinkState::Connecting => ("connecting", None),
         LinkState::Online => ("online", None),
         LinkState::Replaced => ("replaced", None),
-        LinkState::Refused(why) => ("refused", Some(problem(why))),
+        // A customer has no certificate.
+        LinkState::Refused(why) | LinkState::Uncertified(why) => ("refused", Some(problem(why))),
     }
 }
 

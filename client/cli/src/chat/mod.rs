@@ -11,7 +11,7 @@ use std::io::IsTerminal;
 use std::path::Path;
 use std::time::Duration;
 
-use sealdesk_client::{Command, Owner};
+use sealdesk_client::{Command, Owner, Problem};
 use sealdesk_native::transport::{NetworkOptions, RelayUrl};
 use sealdesk_native::vault;
 use sealdesk_native::{Client, Desk, EventStream, Handle, Options, StartError, random};
@@ -224,6 +224,13 @@ pub(crate) fn start_error(error: StartError) -> Error {
         StartError::Desk(error) => home::desk_error(error),
         other => Error::usage(other.to_string(), "Check the file of --ca."),
     }
+}
+
+/// What an agent is told whose certificate does not count now: the chat goes on, and with what.
+pub(crate) fn awaiting(why: &Problem) -> Problem {
+    let hint = "This chat waits for a newer one and then goes on by itself: an administrator makes it with `sealdesk agent \
+                approve --renew`; put it into this home as `certificate`, after org.json if that changed.";
+    Problem { hint: hint.into(), ..why.clone() }
 }
 
 /// Whether people see colours.

@@ -69,6 +69,8 @@ struct Chat {
     last: Option<Problem>,
     /// That it is not connected was said.
     offline: bool,
+    /// Why the certificate does not count, as it was said.
+    uncertified: Option<&'static str>,
 }
 
 /// Whether the chat goes on.
@@ -97,6 +99,7 @@ pub(crate) async fn run(session: Session) -> Result<(), Error> {
         files: BTreeMap::new(),
         last: None,
         offline: false,
+        uncertified: None,
     };
     let mut end = Box::pin(terminated());
     chat.greet().await?;

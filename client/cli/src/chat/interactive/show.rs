@@ -8,7 +8,7 @@ use sealdesk_protocol::ids::ConversationId;
 
 use super::{Chat, Style};
 use crate::chat::book::{is_open, peer};
-use crate::chat::{Renewed, transcript};
+use crate::chat::{Renewed, awaiting, transcript};
 use crate::display::line;
 use crate::error::{Error, Exit};
 use crate::own::{author, words};
@@ -184,6 +184,7 @@ impl Chat {
         match state {
             LinkState::Online => {
                 self.offline = false;
+                self.uncertified = None;
                 self.screen.say("Connected.", Style::Faint)
             }
             LinkState::Offline if !self.offline => {
@@ -191,6 +192,11 @@ impl Chat {
                 self.screen.say("Not connected; trying again by itself.", Style::Faint)
             }
             LinkState::Offline | LinkState::Connecting => Ok(()),
+            LinkState::Uncertified(why) if self.uncertified == Some(why.code) => Ok(()),
+            LinkState::Uncertified(why) => {
+                self.uncertified = Some(why.code);
+                self.problem(&awaiting(why))
+            }
             LinkState::Replaced => Err(Error::Problem(
                 crate::chat::book::refused(
                     "replaced",
