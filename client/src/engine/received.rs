@@ -128,7 +128,7 @@ impl Engine {
         }
     }
 
-    /// The certificates that came along: shown, and demanded where a statement brings a new agent device.
+    /// The certificates that came along: shown, and demanded where a statement brings a customer a new agent device.
     fn check_chain(
         &mut self,
         cx: &Cx<'_>,
@@ -173,8 +173,9 @@ impl Engine {
                 self.remember_agent(id, &chain, &certificate);
                 None
             }
-            // An expired certificate of a known device is judged before the next sending; a new device needs a good one.
-            Err(error) => roster.is_some().then(|| problem::certificate(error)),
+            // An expired certificate of a known device is judged before the next sending; a device that is new to a customer
+            // needs a good one. An agent takes in what happened: whose certificates ended since could read all the same.
+            Err(error) => (customer && roster.is_some()).then(|| problem::certificate(error)),
         }
     }
 

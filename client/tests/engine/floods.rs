@@ -1,8 +1,10 @@
 //! Sessions, skipped keys, invented customers and garbage without end: what they fill is bounded, and others are served.
 
+use sealdesk_client::Phase;
 use sealdesk_client::testing::World;
 use sealdesk_protocol::conversation::statements::{Action, Statement};
 use sealdesk_protocol::conversation::{Roster, conversation_id};
+use sealdesk_protocol::crypto::certificate::{Revoked, certificate_id};
 use sealdesk_protocol::crypto::identity::{DevicePublic, DeviceSecret, SignedBytes};
 use sealdesk_protocol::session::{Binding, Session};
 use sealdesk_protocol::testing::{handle, rng};
@@ -146,6 +148,51 @@ fn a_conversation_begins_whichever_of_its_statements_comes_first() {
     raw.inject(Item::Statement(open));
     let view = raw.world.clients[raw.agent].engine.conversation(&peeked.conversation).unwrap();
     assert_eq!(view.epoch, 2);
+}
+
+/// A reassignment from the epoch before, as a relay keeps it with the certificates of then.
+fn reassignment(before: &StatementItem, secret: &DeviceSecret, roster: Roster) -> Statement {
+    let peeked = Statement::peek(&before.statement).unwrap();
+    assert_eq!(peeked.signer, secret.hash());
+    let previous = sealdesk_protocol::conversation::statements::hash(&before.statement);
+    Statement { epoch: peeked.epoch + 1, action: Action::Reassign { previous, roster }, ..peeked }
+}
+
+/// Opened with one agent, reassigned to a second one whose certificate was revoked since, then to this one, whose
+/// certificate was renewed since: the history is true, and the conversation is taken.
+#[test]
+fn a_conversation_comes_whole_from_agents_whose_certificates_do_not_count_any_more() {
+    let mut raw = Raw::with(97, true);
+    let device = raw.world.clients[raw.agent].engine.agent_public().unwrap();
+    let secret = DeviceSecret::generate(&mut rng(10_001));
+    let [first, second] = [3, 4].map(|seed| DeviceSecret::generate(&mut rng(seed)).public());
+    let org = &mut raw.world.org;
+    let [firsts, seconds, own] = [("nils", first), ("otto", second), ("mira", device)]
+        .map(|(name, device)| org.agent_chain(name, name, device));
+    let open = StatementItem { agent: Some(firsts), ..stranger(&raw, 1, "nils", first) };
+    let roster = |agent: &str, listed| Roster::of(secret.public(), handle(agent), listed).unwrap();
+    let item = |statement: Statement, agent| StatementItem {
+        statement: statement.sign(&secret),
+        agent: Some(agent),
+        consent: None,
+    };
+    let to_second = item(reassignment(&open, &secret, roster("otto", second)), seconds);
+    let to_us = item(reassignment(&to_second, &secret, roster("mira", device)), own.clone());
+
+    let now = raw.world.org.now;
+    let revoked = certificate_id(&own.device);
+    raw.world.org.revoke(1, now, vec![Revoked::Device(second.hash()), Revoked::Certificate(revoked)]);
+    let list = raw.world.org.revocations.clone().unwrap();
+    raw.world.relay.push(&device.hash(), sealdesk_protocol::wire::Revocations { list });
+    raw.world.pass(1_000);
+
+    let id = Statement::peek(&open.statement).unwrap().conversation;
+    for statement in [open, to_second, to_us] {
+        raw.inject(Item::Statement(statement));
+    }
+    let view = raw.world.clients[raw.agent].engine.conversation(&id).unwrap();
+    assert_eq!((view.epoch, view.phase), (3, Phase::Assigned), "{:?}", raw.problems());
+    assert_eq!(raw.problems(), [""; 0]);
 }
 
 /// Certificates and consent that come along with a statement count like the statement.
