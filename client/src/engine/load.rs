@@ -1,6 +1,6 @@
 //! From rows to state: [`Engine::open`].
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use sealdesk_protocol::crypto::certificate::Revocations;
 use sealdesk_protocol::crypto::prekeys::PrekeySecret;
@@ -19,7 +19,7 @@ use super::state::{Conversation, Device, Engine, SessionEntry};
 use super::transfer::Transfer;
 use super::trust::accept_org;
 use super::{Now, Row};
-use crate::vault::{Corrupt, Kind, Opened, Record, Vault, VaultKey, decode, is_hot};
+use crate::vault::{Corrupt, Key, Kind, Opened, Record, Vault, VaultKey, decode, is_hot};
 
 /// Opened rows, by kind.
 struct Rows(BTreeMap<Kind, Vec<Opened>>);
@@ -60,7 +60,7 @@ impl Engine {
     pub(super) fn load(key: &VaultKey, org: VerifiedOrg, hot: &[Row], now: Now) -> Result<Self, Corrupt> {
         let mut vault = Vault::new(key);
         let mut rows = Rows::open(&mut vault, hot)?;
-        let meta: Meta = rows.take()?.pop().ok_or(missing("the vault's description is missing"))?;
+        let mut meta: Meta = rows.take()?.pop().ok_or(missing("the vault's description is missing"))?;
         accept_org(&meta, &org)?;
         // From the stored list on: a list that may not follow it does not take its place.
         let stored = meta.revocations.as_ref().and_then(|list| Revocations::verify(list, org.pins()).ok());
@@ -68,6 +68,10 @@ impl Engine {
         if revocations.edition() < meta.floor.revocations || org.check_issuer(&revocations).is_err() {
             return Err(Corrupt::OrganisationRollback);
         }
+        // What is seen at an opening is remembered like any other (§3.8): the first step writes it.
+        let mut floor = meta.floor.raise(org.floor());
+        floor.revocations = revocations.edition();
+        let rose = core::mem::replace(&mut meta.floor, floor) != floor;
         let devices = load_devices(&mut rows)?;
         let mut conversations = load_conversations(&mut rows, &devices)?;
         for conversation in conversations.values_mut() {
@@ -101,7 +105,7 @@ impl Engine {
             devices,
             conversations,
             transfers,
-            dirty: BTreeSet::new(),
+            dirty: rose.then_some(Key::Meta).into_iter().collect(),
             cold: Vec::new(),
             deleted: Vec::new(),
             retries: std::collections::BTreeSet::new(),

@@ -177,6 +177,33 @@ fn org_json_never_goes_back() {
     assert_eq!(world.clients[customer].reopen(now), Ok(()));
 }
 
+/// A vault that was opened with a newer org.json has seen it, though nobody told it of another one while it was open.
+#[test]
+fn org_json_that_a_vault_was_opened_with_is_remembered() {
+    let mut world = World::new(6);
+    let customer = world.add_customer();
+    let issuers = world.org.verified();
+    world.org.next_issuer(8);
+    let second = world.org.verified();
+    world.org.revoke(3, world.org.now, Vec::new());
+    let listed = world.org.verified();
+    let now = world.now();
+    for (newer, older) in [(&second, &issuers), (&listed, &second)] {
+        world.clients[customer].set_org(newer.clone());
+        assert_eq!(world.clients[customer].reopen(now), Ok(()));
+        let before = world.clients[customer].written.0;
+        world.settle();
+        assert_eq!(world.clients[customer].written.0 - before, 2, "the description, and the generation");
+        world.clients[customer].set_org(older.clone());
+        assert_eq!(world.clients[customer].reopen(now), Err(Corrupt::OrganisationRollback));
+        world.clients[customer].set_org(newer.clone());
+        assert_eq!(world.clients[customer].reopen(now), Ok(()));
+        let before = world.clients[customer].written.0;
+        world.settle();
+        assert_eq!(world.clients[customer].written.0, before, "nothing is newer");
+    }
+}
+
 #[test]
 fn the_wrong_key_opens_nothing() {
     let mut world = World::new(7);
