@@ -12,14 +12,6 @@ use super::state::{Conversation, Engine};
 use super::{Command, Event, Problem, problem};
 use crate::vault::Key;
 
-/// Deleted conversations that are remembered.
-const MAX_DELETED: usize = 1_000;
-
-/// A deleted conversation's mark: enough to know it again, and nothing else.
-fn deletion_mark(id: &ConversationId) -> [u8; 16] {
-    super::seen::half(&sealdesk_protocol::crypto::kdf::sha256(id.as_bytes()))
-}
-
 /// Most own contents without receipt in one conversation.
 const MAX_UNRECEIPTED: usize = 1_000;
 
@@ -246,79 +238,6 @@ impl Engine {
             c.waits.attention = true;
             self.mark(Key::Counters(conversation));
         }
-        cx.done(id, Some(conversation));
-    }
-
-    /// Whether an agent's device deleted this conversation here.
-    pub(super) fn was_deleted(
-        &self,
-        device: &sealdesk_protocol::ids::DeviceKeyHash,
-        id: &ConversationId,
-    ) -> bool {
-        self.devices
-            .get(device)
-            .is_some_and(|d| !d.record.deleted.is_empty() && d.record.deleted.contains(&deletion_mark(id)))
-    }
-
-    /// Shreds: without the key's row nothing of the conversation opens again (§11).
-    fn delete(&mut self, cx: &mut Cx<'_>, id: u64, conversation: ConversationId) {
-        let Some(c) = self.conversations.get(&conversation) else {
-            return cx.failed(id, problem::unknown_conversation());
-        };
-        let (places, device, side) = (c.counters.places, c.record.device, c.record.side);
-        let mut keys =
-            vec![Key::Wrapped(conversation), Key::Conversation(conversation), Key::Counters(conversation)];
-        for entry in c.sessions.values() {
-            keys.push(Key::Session(conversation, entry.session.id()));
-            keys.extend(
-                entry
-                    .session
-                    .skipped_names()
-                    .map(|n| Key::Skipped(conversation, entry.session.id(), n.to_bytes())),
-            );
-        }
-        keys.extend(c.contents.keys().map(|n| Key::Content(conversation, *n)));
-        keys.extend(c.envelopes.values().map(|e| Key::Envelope(conversation, e.id)));
-        keys.extend(c.held.keys().map(|m| Key::Held(conversation, *m)));
-        keys.extend(c.attachments.keys().map(|m| Key::Attachment(conversation, *m)));
-        keys.extend((1..=places).map(|place| Key::Message(conversation, place)));
-        keys.extend((0..super::aside::MAX_REFUSED).map(|place| Key::Refused(conversation, place)));
-        for transfer in self.drop_transfers(cx, &conversation) {
-            keys.push(Key::Transfer(conversation, transfer));
-        }
-        if side == Side::Customer
-            && let Some(device) = self.devices.remove(&device)
-        {
-            let hash = device.public.hash();
-            cx.out.extend(device.link.number().map(super::Output::Disconnect));
-            keys.extend([Key::Device(hash), Key::Cursor(hash)]);
-            keys.extend(device.prekeys.keys().map(|p| Key::Prekey(hash, *p)));
-            keys.extend(device.seen.numbers().map(|n| Key::Seen(hash, n)));
-            keys.extend(device.aside.keys().map(|n| Key::SetAside(hash, *n)));
-            keys.extend(
-                (0..device.cursor.next_quarantine.min(super::aside::MAX_QUARANTINE))
-                    .map(|n| Key::Quarantine(hash, n)),
-            );
-        }
-        if side == Side::Agent
-            && let Some(device) = self.devices.get_mut(&device)
-        {
-            if device.record.deleted.len() >= MAX_DELETED {
-                device.record.deleted.remove(0);
-            }
-            device.record.deleted.push(deletion_mark(&conversation));
-            let hash = device.public.hash();
-            let waiting = device.aside.extract_if(.., |_, a| a.conversation == conversation);
-            keys.extend(waiting.map(|(number, _)| Key::SetAside(hash, number)));
-            self.mark(Key::Device(hash));
-        }
-        self.conversations.remove(&conversation);
-        self.vault.shred(&conversation);
-        for key in keys {
-            self.dirty.remove(&key);
-            self.deleted.push(self.vault.name(key));
-        }
-        self.cold.retain(|(_, scope, _)| *scope != Some(conversation));
         cx.done(id, Some(conversation));
     }
 }

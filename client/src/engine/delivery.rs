@@ -156,7 +156,7 @@ impl Engine {
             return Landed::Refused(None, Quarantine::Malformed);
         };
         let id = preamble.binding().conversation;
-        if self.was_deleted(&hash, &id) {
+        if self.is_gone(&hash, &id) {
             return Landed::Refused(None, Quarantine::Duplicate);
         }
         let Some(c) = self.conversations.get(&id).filter(|c| c.record.device == hash) else {

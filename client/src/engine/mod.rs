@@ -14,7 +14,7 @@
 //! contents        counters, heads, receipts   outbox, sending  frozen bytes -> envelopes; envelopes -> relay
 //! ephemeral       typing                      stale, reset     sealing anew; new sessions
 //! aside, seen     set aside, quarantine; repetitions           transfer files
-//! timers, expiry  what is due when; what is too old
+//! timers, expiry  what is due when; what is too old                              deletion  conversations that go
 //! ```
 
 pub(crate) mod agent;
@@ -25,6 +25,7 @@ pub(crate) mod connection;
 pub(crate) mod contents;
 pub(crate) mod context;
 pub(crate) mod customer;
+pub(crate) mod deletion;
 pub(crate) mod delivery;
 pub(crate) mod enrolment;
 pub(crate) mod ephemeral;

@@ -119,9 +119,10 @@ impl Engine {
         }
     }
 
-    /// Whether one more conversation may begin: a relay that invents customers fills nobody's vault. What is above the bound
-    /// waits like other statements.
-    fn may_begin(&self, cx: &Cx<'_>) -> bool {
+    /// Whether one more conversation may begin: whoever invents customers fills nobody's vault. One that was closed before
+    /// anybody took it makes room, the oldest first, so that opening and closing without end keeps nobody else out; above
+    /// that, what comes waits like other statements.
+    fn may_begin(&mut self, cx: &mut Cx<'_>) -> bool {
         let since = cx.now.wall_ms.saturating_sub(DAY);
         let young = |c: &&Conversation| {
             c.record.side == Side::Agent
@@ -129,7 +130,13 @@ impl Engine {
                 && c.record.governance.as_ref().is_none_or(|g| !g.is_accepted())
         };
         let most = usize::from(self.meta.availability.capacity).saturating_mul(10).max(MIN_UNACCEPTED);
-        self.conversations.values().filter(young).count() < most
+        if self.conversations.values().filter(young).count() < most {
+            return true;
+        }
+        let closed = self.conversations.values().filter(young).filter(|c| c.is_closed());
+        let Some(oldest) = closed.min_by_key(|c| c.counters.updated).map(|c| c.id()) else { return false };
+        self.push_out(cx, &oldest);
+        true
     }
 }
 

@@ -71,7 +71,7 @@ impl Engine {
             return Outcome::Refused(problem::statement(Refusal::Signer));
         }
         let id = peeked.conversation;
-        if self.was_deleted(&hash, &id) {
+        if self.is_gone(&hash, &id) {
             return Outcome::Ignored;
         }
         // What this device signed counts when the relay says that it is stored, and only then: a statement that it refused

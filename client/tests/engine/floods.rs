@@ -125,6 +125,52 @@ fn invented_conversations_fill_no_vault() {
     assert_eq!(raw.shown(), ["still served"]);
 }
 
+/// A close of a conversation that was opened by [`stranger`].
+fn close(opened: &StatementItem, number: u64) -> StatementItem {
+    let secret = DeviceSecret::generate(&mut rng(10_000 + number));
+    let current = sealdesk_protocol::conversation::statements::hash(&opened.statement);
+    let peeked = Statement::peek(&opened.statement).unwrap();
+    let statement = Statement { action: Action::Close { current, heads: Vec::new() }, ..peeked };
+    StatementItem { statement: statement.sign(&secret), agent: None, consent: None }
+}
+
+/// Opened and closed without end: what nobody took makes room, and an honest customer is served.
+#[test]
+fn conversations_that_are_closed_at_once_keep_nobody_out() {
+    let mut raw = Raw::with(98, true);
+    let device = raw.world.clients[raw.agent].engine.agent_public().unwrap();
+    let mut opened = Vec::new();
+    for number in 0..230 {
+        let open = stranger(&raw, number, "mira", device);
+        let closes = close(&open, number);
+        raw.world.relay.inject(device.mailbox(), Item::Statement(open.clone()));
+        raw.world.relay.inject(device.mailbox(), Item::Statement(closes.clone()));
+        raw.world.clock += 1;
+        raw.world.settle();
+        opened.push((open, closes));
+    }
+    assert_eq!((rows(&raw, 0x07), rows(&raw, 0x08), rows(&raw, 0x0f)), (200, 200, 0), "a day's bound");
+    let conversation = |item: &StatementItem| Statement::peek(&item.statement).unwrap().conversation;
+    let held = |raw: &Raw, item: &StatementItem| {
+        raw.world.clients[raw.agent].engine.conversation(&conversation(item)).is_some()
+    };
+    assert!(!held(&raw, &opened[0].0) && held(&raw, &opened[229].0), "the oldest make room");
+    let honest = stranger(&raw, 400, "mira", device);
+    raw.inject(Item::Statement(honest.clone()));
+    assert!(held(&raw, &honest));
+
+    // What comes again of one that was pushed out begins nothing, also after a restart.
+    raw.world.restart(raw.agent);
+    for item in [&opened[0].0, &opened[0].1] {
+        raw.inject(Item::Statement(item.clone()));
+    }
+    assert!(!held(&raw, &opened[0].0));
+    assert_eq!((rows(&raw, 0x07), rows(&raw, 0x0f)), (200, 0));
+    // The one that runs is no such.
+    raw.say(&Raw::text(1, "still served"));
+    assert_eq!(raw.shown(), ["still served"]);
+}
+
 /// The relay delivers the reassignment before the open statement that it follows.
 #[test]
 fn a_conversation_begins_whichever_of_its_statements_comes_first() {
