@@ -67,6 +67,28 @@ pub(crate) async fn unread(
     Ok(found)
 }
 
+/// The last `count` messages before a place, oldest first.
+///
+/// # Errors
+/// [`Problem`].
+pub(crate) async fn last(
+    handle: &Handle,
+    conversation: ConversationId,
+    mut before: u64,
+    count: usize,
+) -> Result<Vec<Message>, Problem> {
+    let mut found: Vec<Message> = Vec::new();
+    while found.len() < count {
+        let wanted = u16::try_from(count - found.len()).unwrap_or(PAGE).min(PAGE);
+        let mut page = handle.page(conversation, before, wanted).await?;
+        let Some(first) = page.first() else { break };
+        before = first.place;
+        page.append(&mut found);
+        found = page;
+    }
+    Ok(found)
+}
+
 /// The whole transcript, oldest first, handed on page by page from the beginning.
 ///
 /// # Errors

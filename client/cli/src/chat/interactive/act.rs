@@ -34,7 +34,7 @@ impl Chat {
             Typed::Empty => Ok(()),
             Typed::Wrong(why) => return self.screen.say(&why, Style::Warning).map(|()| Flow::On),
             Typed::Help => return self.help().map(|()| Flow::On),
-            Typed::List => return self.print_list().map(|()| Flow::On),
+            Typed::List { all } => return self.print_list(all).map(|()| Flow::On),
             Typed::Text(text) => self.send_text(text).await,
             Typed::Verify => self.verify()?,
             Typed::Export(path) => self.export(&path).await,
@@ -49,7 +49,8 @@ impl Chat {
                 )
                 .await
             }
-            Typed::Switch(n) => self.switch(n)?,
+            Typed::Switch(n) => self.switch(n).await?,
+            Typed::History(n) => self.history(n).await?,
             Typed::Claim(n) => self.claim(n).await,
             Typed::Away => self.available(false).await,
             Typed::Back => self.available(true).await,
@@ -70,7 +71,7 @@ impl Chat {
         self.screen.print(&format!("{}\n{more}", typed::HELP))
     }
 
-    fn here(&self) -> Result<ConversationId, Problem> {
+    pub(super) fn here(&self) -> Result<ConversationId, Problem> {
         self.current.ok_or_else(|| {
             refused(
                 "no_conversation",
@@ -181,19 +182,6 @@ impl Chat {
             Finished { result: said, text: None }
         }));
         Ok(())
-    }
-
-    fn switch(&mut self, n: usize) -> Result<Result<(), Problem>, Error> {
-        let Some(id) = n.checked_sub(1).and_then(|at| self.numbers.get(at)) else {
-            return Ok(Err(refused(
-                "unknown_conversation",
-                "There is no such conversation.",
-                "/list shows the numbers.",
-            )));
-        };
-        self.current = Some(*id);
-        self.screen.say(&format!("Now in conversation {n}."), Style::Faint)?;
-        Ok(Ok(()))
     }
 
     async fn claim(&mut self, n: usize) -> Result<(), Problem> {

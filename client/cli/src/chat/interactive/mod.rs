@@ -3,11 +3,14 @@
 //! ```text
 //! typed    what a person typed            screen   the terminal
 //! show     events -> lines on the screen  act      commands -> engine
+//! past     what was before               ticks    what became of own messages
 //! ```
 
 mod act;
+mod past;
 mod screen;
 mod show;
+mod ticks;
 mod typed;
 
 use std::collections::BTreeMap;
@@ -16,16 +19,18 @@ use std::pin::Pin;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use sealdesk_client::{Event, MessageState, Owner, Problem};
-use sealdesk_protocol::conversation::MessageId;
 use sealdesk_protocol::ids::{ConversationId, Handle, NoticeHash};
 use sealdesk_protocol::wire::WaitingEntry;
 
 use super::Session;
 use super::book::{Book, is_open};
 use super::signals::{stopped, terminated};
+use super::transcript;
 use crate::display::line;
 use crate::error::{Error, Exit};
+use past::RECALLED;
 use screen::{Key, Screen, Style};
+use ticks::Ticks;
 
 /// Something under way: what to say when it is done, and the text to give back when it is not.
 struct Finished {
@@ -64,8 +69,7 @@ struct Chat {
     /// A notice that was shown and waits for /agree, and what it is for.
     consent: Option<(Handle, NoticeHash)>,
     waiting: Vec<WaitingEntry>,
-    /// Attachments that were printed, by the number of their message's place.
-    files: BTreeMap<(ConversationId, u64), MessageId>,
+    ticks: Ticks,
     last: Option<Problem>,
     /// That it is not connected was said.
     offline: bool,
@@ -96,7 +100,7 @@ pub(crate) async fn run(session: Session) -> Result<(), Error> {
         prompted: None,
         consent: None,
         waiting: Vec::new(),
-        files: BTreeMap::new(),
+        ticks: Ticks::default(),
         last: None,
         offline: false,
         uncertified: None,
@@ -114,6 +118,7 @@ pub(crate) async fn run(session: Session) -> Result<(), Error> {
                 return Err(Error::Interrupted);
             }
             Some(finished) = chat.working.next() => chat.finished(finished)?,
+            () = chat.ticks.settled() => chat.settled()?,
             event = chat.session.events.next() => match event {
                 Some(event) => chat.event(event).await?,
                 None => return Err(chat.ended()),
@@ -148,21 +153,31 @@ impl Chat {
             let warning = "This vault has no passphrase: its key lies beside it, and whoever copies the folder can read it.";
             self.screen.say(warning, Style::Warning)?;
         }
-        let views = self.session.handle.conversations().await.map_err(|p| Error::Problem(p, Exit::Vault))?;
-        for view in views.into_iter().rev() {
-            let (id, open, unread) = (view.id, is_open(&view), view.unread);
-            self.number(id);
-            let shown = self.shown.entry(id).or_default();
-            (shown.closed, shown.lost) = (!open, !open);
+        let mut views =
+            self.session.handle.conversations().await.map_err(|p| Error::Problem(p, Exit::Vault))?;
+        let latest = views.iter().find(|view| is_open(view)).map(|view| view.id);
+        // A conversation keeps its number over a restart.
+        views.sort_by_key(|view| (view.opened, view.id));
+        for view in &views {
+            self.number(view.id);
+            let shown = self.shown.entry(view.id).or_default();
+            (shown.closed, shown.lost) = (!is_open(view), !is_open(view));
             self.book.put(view.clone());
-            if open {
-                self.current = Some(id);
-            }
-            if unread > 0 {
-                self.catch_up(id, unread).await?;
-            }
-            if open {
+        }
+        self.current = latest;
+        for view in views {
+            let (id, unread) = (view.id, view.unread);
+            if is_open(&view) {
                 self.view(view)?;
+            }
+            let missed = transcript::unread(&self.session.handle, id, unread).await;
+            let missed = missed.map_err(|p| Error::Problem(p, Exit::Vault))?;
+            if latest == Some(id) {
+                let before = missed.first().map_or(u64::MAX, |message| message.place);
+                self.recall(id, before, RECALLED).await?.map_err(|p| Error::Problem(p, Exit::Vault))?;
+            }
+            for message in &missed {
+                self.message(message).await?;
             }
         }
         match (self.session.owner, self.current) {

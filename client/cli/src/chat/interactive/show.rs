@@ -3,15 +3,13 @@
 use sealdesk_client::{
     Command, ConversationView, Event, LinkState, Message, MessageState, Owner, Phase, TransferState,
 };
-use sealdesk_protocol::conversation::Kind;
-use sealdesk_protocol::ids::ConversationId;
 
 use super::{Chat, Style};
 use crate::chat::book::{is_open, peer};
-use crate::chat::{Renewed, awaiting, transcript};
+use crate::chat::{Renewed, awaiting};
 use crate::display::line;
 use crate::error::{Error, Exit};
-use crate::own::{author, words};
+use crate::own::words;
 use crate::time;
 
 impl Chat {
@@ -124,14 +122,6 @@ impl Chat {
         if self.numbers.len() > 1 { format!("[{number}] ") } else { String::new() }
     }
 
-    pub(super) async fn catch_up(&mut self, id: ConversationId, unread: u32) -> Result<(), Error> {
-        let missed = transcript::unread(&self.session.handle, id, unread).await;
-        for message in missed.map_err(|p| Error::Problem(p, Exit::Vault))? {
-            self.message(&message).await?;
-        }
-        Ok(())
-    }
-
     pub(super) async fn message(&mut self, message: &Message) -> Result<(), Error> {
         let shown = self.shown.entry(message.conversation).or_default();
         if message.place <= shown.place {
@@ -140,44 +130,40 @@ impl Chat {
         shown.place = message.place;
         let number = self.number(message.conversation);
         let tag = self.tag(number);
-        let mut notes = String::new();
-        if message.state == MessageState::ReceivedAfterClose {
-            notes += " (arrived after closing)";
-        }
-        if message.weak_start {
-            notes += " (weaker forward secrecy until the other side's keys rotate)";
-        }
-        let said = words(message).replace('\n', "\n      ");
-        let name = self.screen.styled(&author(message), Style::Name);
-        let mut text = format!("{tag}{} {name}{notes}: {said}", time::clock(message.time));
-        if let Kind::Attachment(_) = message.kind {
-            text += &format!("\n      /save {} fetches it", message.place);
-            self.files.insert((message.conversation, message.place), message.id);
-        }
+        let text = format!("{tag}{}", self.shown(message));
         self.screen.print(&text)?;
         let read = Command::MarkRead { conversation: message.conversation, counter: message.id.counter };
         drop(self.session.handle.submit(read).await);
         Ok(())
     }
 
-    /// Ticks of own messages.
+    /// What became of an own message.
     fn own(&mut self, message: &Message) -> Result<(), Error> {
-        let shown = self.shown.entry(message.conversation).or_default();
+        let (id, counter, state) = (message.conversation, message.id.counter, message.state);
+        let shown = self.shown.entry(id).or_default();
         shown.place = shown.place.max(message.place);
-        if shown.states.insert(message.id.counter, message.state) == Some(message.state) {
+        if shown.states.insert(counter, state) == Some(state) || state == MessageState::Waiting {
             return Ok(());
         }
-        let number = self.number(message.conversation);
-        let tag = self.tag(number);
-        let (ticks, style) = match message.state {
-            MessageState::Sent => ("✓ sent", Style::Faint),
-            MessageState::Delivered => ("✓✓ delivered", Style::Faint),
-            MessageState::Read => ("✓✓ read", Style::Faint),
-            MessageState::Undelivered => ("✗ NOT DELIVERED", Style::Warning),
-            _ => return Ok(()),
-        };
         let said: String = words(message).chars().take(40).map(|c| if c == '\n' { ' ' } else { c }).collect();
-        self.screen.say(&format!("{tag}      {ticks}: {said}"), style)
+        self.ticks.put(id, counter, state, said);
+        if state == MessageState::Undelivered { self.settled() } else { Ok(()) }
+    }
+
+    pub(super) fn settled(&mut self) -> Result<(), Error> {
+        for (id, state, said) in self.ticks.take() {
+            let number = self.number(id);
+            let tag = self.tag(number);
+            let (ticks, style) = match state {
+                MessageState::Sent => ("✓ sent", Style::Faint),
+                MessageState::Delivered => ("✓✓ delivered", Style::Faint),
+                MessageState::Read => ("✓✓ read", Style::Faint),
+                MessageState::Undelivered => ("✗ NOT DELIVERED", Style::Warning),
+                _ => continue,
+            };
+            self.screen.say(&format!("{tag}      {ticks}: {said}"), style)?;
+        }
+        Ok(())
     }
 
     fn link(&mut self, state: &LinkState) -> Result<(), Error> {
@@ -237,27 +223,6 @@ impl Chat {
                 line(entry.topic.as_str()),
                 line(&entry.language),
                 time::clock(entry.since)
-            ));
-        }
-        self.screen.print(&lines.join("\n"))
-    }
-
-    pub(super) fn print_list(&mut self) -> Result<(), Error> {
-        if self.numbers.is_empty() {
-            return self.screen.say("No conversation yet.", Style::Faint);
-        }
-        let mut lines = Vec::new();
-        for (id, n) in self.numbers.iter().zip(1..) {
-            let Some(view) = self.book.get(id) else { continue };
-            let mark = if self.current == Some(*id) { "*" } else { " " };
-            let who = peer(view).and_then(|p| p.name.clone()).unwrap_or_default();
-            lines.push(format!(
-                "{mark} {n}  {}  {}  {}  {}  {} unread",
-                &id.to_string()[..8],
-                crate::chat::json::phase(view.phase),
-                line(view.topic.as_str()),
-                line(&who),
-                view.unread
             ));
         }
         self.screen.print(&lines.join("\n"))

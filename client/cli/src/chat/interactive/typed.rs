@@ -15,8 +15,13 @@ pub(super) enum Typed {
     File(PathBuf),
     Save(usize, Option<PathBuf>),
     Close,
-    List,
+    List {
+        /// Also all that ended.
+        all: bool,
+    },
     Switch(usize),
+    /// So many of the last messages.
+    History(usize),
     Accept,
     Claim(usize),
     Away,
@@ -29,6 +34,9 @@ pub(super) enum Typed {
     Wrong(String),
 }
 
+/// Messages that `/history` shows.
+const HISTORY: usize = 50;
+
 /// What `/help` prints.
 pub(super) const HELP: &str = "\
 Type to write; a line that starts with // is sent with one slash.
@@ -36,7 +44,8 @@ Type to write; a line that starts with // is sent with one slash.
   /file PATH       send a file
   /save N [PATH]   save the file of message N
   /export FILE     write the transcript; attachments beside it in FILE.files
-  /list            conversations          /switch N   go to conversation N
+  /list [all]      conversations          /switch N   go to conversation N
+  /history [N]     the last N messages
   /close           close the conversation
   /quit            leave; what is not delivered yet is kept";
 
@@ -87,7 +96,9 @@ pub(super) fn parse(line: &str) -> Typed {
             number(n).map(|n| Typed::Save(n, (!to.is_empty()).then(|| to.into())))
         }
         "close" => Ok(Typed::Close),
-        "list" => Ok(Typed::List),
+        "list" => Ok(Typed::List { all: argument == "all" }),
+        "history" if argument.is_empty() => Ok(Typed::History(HISTORY)),
+        "history" => number(argument).map(Typed::History),
         "switch" => number(argument).map(Typed::Switch),
         "accept" => Ok(Typed::Accept),
         "claim" => number(argument).map(Typed::Claim),
@@ -129,6 +140,7 @@ mod tests {
             "/save x",
             "/switch 0",
             "/switch -1",
+            "/history x",
             "/file",
             "/claim 99999999999999999999",
             "/\u{202e}",
