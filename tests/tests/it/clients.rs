@@ -3,7 +3,7 @@
 use std::fs;
 
 use sealdesk_tests::client::Client;
-use sealdesk_tests::office::Office;
+use sealdesk_tests::office::{Office, succeed};
 use sealdesk_tests::relay::{Door, Relay};
 use serde_json::json;
 
@@ -130,4 +130,38 @@ async fn the_end_of_input_waits_for_files_and_what_it_cannot_bring_goes_up_at_th
     let save = json!({"message": message, "to": office.text("large.out")});
     agent.command(json!({"save": save, "conversation": conversation})).await;
     assert_eq!(fs::read(office.path("large.out")).unwrap(), bytes);
+}
+
+#[tokio::test]
+async fn whoever_claims_a_conversation_first_answers_it() {
+    let office = Office::with_agents(&["mira", "sam"]).await;
+    let (admin, pass) = (office.text("admin"), office.text("admin.pass"));
+    succeed(&["org", "set", "--dir", &admin, "--assignment", "claim", "--passphrase-file", &pass]).await;
+    let relay = Relay::start(&office, |_| {}).await;
+    let mut agents = ["mira", "sam"].map(|id| Client::agent(&office, &relay.url(), id, &[]));
+    for agent in &mut agents {
+        agent.find(|line| (line["link"]["state"] == "online").then_some(())).await;
+        let id = agent.command(json!({"list": {}})).await["id"].clone();
+        let states = agent.seen.iter().filter(|line| line.get("state").is_some() && line["id"] == id);
+        assert_eq!(states.count(), 0, "a list of nothing ends as well");
+    }
+    let mut customer = Client::customer(&office, &relay.url(), "carla", &[]);
+    let conversation = customer.open().await;
+    customer.say("Anybody?").await;
+    for agent in &mut agents {
+        let waits = agent.find(|line| line["waiting"]["conversations"].as_array()?.first().cloned()).await;
+        assert_eq!(waits["conversation"], conversation.as_str());
+    }
+    let [mira, sam] = &mut agents;
+    let refused = mira.attempt(json!({"claim": {}, "conversation": "zz"})).await;
+    assert_eq!(refused["error"]["code"], "unknown_conversation");
+    let refused = mira.attempt(json!({"claim": {}})).await;
+    assert_eq!(refused["error"]["code"], "conversation_needed");
+    // The beginning of its id is enough.
+    mira.command(json!({"claim": {}, "conversation": conversation[..6]})).await;
+    let late = sam.attempt(json!({"claim": {}, "conversation": conversation})).await;
+    assert_eq!(late["error"]["code"], "already_claimed", "{late}");
+    assert_eq!(mira.hear().await.1, "Anybody?");
+    let name = customer.find(|line| line.get("assigned")?.get("name").cloned()).await;
+    assert_eq!(name, "Agent mira");
 }

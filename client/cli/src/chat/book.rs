@@ -30,6 +30,37 @@ pub(crate) fn peer(view: &ConversationView) -> Option<&Reader> {
     view.readers.iter().filter(|r| r.current && !r.me).find(wanted)
 }
 
+/// The only one of these conversations that begins like that.
+///
+/// # Errors
+/// `unknown_conversation` with `none`, or `ambiguous_conversation`.
+pub(crate) fn named<'a>(
+    prefix: &str,
+    of: impl Iterator<Item = &'a ConversationId>,
+    none: &'static str,
+) -> Result<ConversationId, Problem> {
+    if prefix.is_empty() || !prefix.bytes().all(|b| b.is_ascii_hexdigit()) {
+        return Err(refused(
+            "unknown_conversation",
+            "A conversation is named by the beginning of its id, in hexadecimal digits.",
+            "Ids stand in every line of output.",
+        ));
+    }
+    let prefix = prefix.to_ascii_lowercase();
+    let mut found = of.filter(|id| id.to_string().starts_with(&prefix));
+    match (found.next(), found.next()) {
+        (Some(id), None) => Ok(*id),
+        (None, _) => {
+            Err(refused("unknown_conversation", none, "Choose one of the conversations that are listed."))
+        }
+        (Some(_), Some(_)) => Err(refused(
+            "ambiguous_conversation",
+            "More than one conversation begins like that.",
+            "Give more digits of its id.",
+        )),
+    }
+}
+
 impl Book {
     pub(crate) fn put(&mut self, view: ConversationView) {
         self.views.insert(view.id, view);
@@ -50,28 +81,7 @@ impl Book {
     /// others write changes which one that is), or the only one.
     pub(crate) fn resolve(&self, prefix: Option<&str>) -> Result<ConversationId, Problem> {
         let Some(prefix) = prefix else { return self.current() };
-        if prefix.is_empty() || !prefix.bytes().all(|b| b.is_ascii_hexdigit()) {
-            return Err(refused(
-                "unknown_conversation",
-                "A conversation is named by the beginning of its id, in hexadecimal digits.",
-                "Ids stand in every line of output.",
-            ));
-        }
-        let prefix = prefix.to_ascii_lowercase();
-        let mut found = self.views.keys().filter(|id| id.to_string().starts_with(&prefix));
-        match (found.next(), found.next()) {
-            (Some(id), None) => Ok(*id),
-            (None, _) => Err(refused(
-                "unknown_conversation",
-                "This vault holds no such conversation.",
-                "Choose one of the conversations that are listed.",
-            )),
-            (Some(_), Some(_)) => Err(refused(
-                "ambiguous_conversation",
-                "More than one conversation begins like that.",
-                "Give more digits of its id.",
-            )),
-        }
+        named(prefix, self.views.keys(), "This vault holds no such conversation.")
     }
 
     fn current(&self) -> Result<ConversationId, Problem> {

@@ -5,12 +5,12 @@ use sealdesk_native::{Answer, Handle};
 use sealdesk_protocol::conversation::Kind;
 use sealdesk_protocol::conversation::content::Text;
 use sealdesk_protocol::ids::{ConversationId, NoticeHash};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::input::{Line, Request, parse};
 use super::output;
 use super::run::{Answered, Runner};
-use crate::chat::book::{parse_message_name, refused};
+use crate::chat::book::{named as beginning, parse_message_name, refused};
 use crate::chat::{Availability, find_attachment};
 use crate::display::media_type;
 use crate::error::Error;
@@ -82,6 +82,7 @@ impl Runner {
                     out(&output::line("state", &output::state(&view), Some(&view.id), id.as_ref()))?;
                     self.book.put(view);
                 }
+                out(&output::line("done", &json!({}), None, id.as_ref()))?;
             }
             Request::Available { on, capacity } => {
                 let now = self.session.availability;
@@ -92,14 +93,22 @@ impl Runner {
                 self.wait_for(id, answer);
             }
             Request::Claim => {
-                // What waits is in no vault yet: its whole id is needed.
-                let conversation = named.and_then(|text| text.parse().ok()).ok_or_else(|| {
+                let prefix = named.ok_or_else(|| {
                     refused(
                         "conversation_needed",
-                        "A claim names the whole id of a conversation.",
-                        "Take it from `waiting`.",
+                        "A claim names a conversation.",
+                        "Take its id from `waiting`, or the beginning of it.",
                     )
                 })?;
+                // What waits is in no vault yet. A whole id is the relay's to judge.
+                let conversation = match prefix.parse() {
+                    Ok(id) => id,
+                    Err(_) => beginning(
+                        prefix,
+                        self.waiting.iter(),
+                        "No conversation that waits begins like that.",
+                    )?,
+                };
                 let answer = handle.submit(Command::Claim { conversation }).await?;
                 self.wait_for(id, answer);
             }

@@ -39,6 +39,8 @@ pub(super) struct Runner {
     /// Place of the last message that was written, by conversation.
     pub(super) written: BTreeMap<ConversationId, u64>,
     pub(super) assigned: BTreeMap<ConversationId, Value>,
+    /// What may be claimed.
+    pub(super) waiting: Vec<ConversationId>,
     /// What stopped the client, when it stopped by itself.
     pub(super) last: Option<Problem>,
 }
@@ -54,6 +56,7 @@ pub(crate) async fn run(session: Session) -> Result<(), Error> {
         answering: Answering::new(),
         written: BTreeMap::new(),
         assigned: BTreeMap::new(),
+        waiting: Vec::new(),
         last: None,
     };
     let stop = stopped();

@@ -31,7 +31,10 @@ impl Runner {
                 let body = output::transfer(&transfer.to_string(), &state, done, total);
                 out(&output::line("transfer", &body, Some(&conversation), None))
             }
-            Event::Waiting(entries) => out(&output::line("waiting", &output::waiting(&entries), None, None)),
+            Event::Waiting(entries) => {
+                self.waiting = entries.iter().map(|entry| entry.conversation).collect();
+                out(&output::line("waiting", &output::waiting(&entries), None, None))
+            }
             Event::Problem { conversation, problem } => {
                 self.error(None, conversation.as_ref(), &problem)?;
                 self.last = Some(problem);
