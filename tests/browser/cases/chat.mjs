@@ -13,9 +13,17 @@ test('consent: who, what about, the notice, an explicit yes; nothing is stored b
   assert.equal(await page.textContent('.consent button[type=submit]'), 'I agree, start the chat');
   assert.ok(await page.isVisible('.demo'), 'a demo says that it is one');
   await visitor.checkAccess();
-  assert.equal(await page.evaluate(() => localStorage.length), 0, 'no choice was made');
+  // Neither a vault with its key, nor a choice, nor a file.
+  const stored = () =>
+    page.evaluate(async () => {
+      const files = [];
+      for await (const name of (await navigator.storage.getDirectory()).keys()) files.push(name);
+      return [...(await indexedDB.databases()).map(({ name }) => name), ...Object.keys(localStorage), ...files];
+    });
+  assert.deepEqual(await stored(), []);
   await visitor.agree();
   await page.waitForSelector('.head');
+  assert.notDeepEqual(await stored(), []);
 });
 
 test('send and receive: the agent is named and verified, every state is reached', {}, async (visitor) => {

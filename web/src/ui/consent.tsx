@@ -1,7 +1,7 @@
 // Before a chat: who it is with, what is protected, the privacy notice, and an explicit yes. Who has chats already finds
 // them here, above the new one.
 
-import { useEffect, useRef, useState } from 'preact/hooks';
+import { useLayoutEffect, useRef, useState } from 'preact/hooks';
 import { plain } from '../display';
 import { pick, t } from '../i18n';
 import type { State } from '../state';
@@ -25,7 +25,7 @@ export function Consent({ store, state, org }: { store: Store; state: State; org
   const returning = state.conversations.length > 0;
 
   // Who comes back from a chat starts reading at the top; the button that led here is gone.
-  useEffect(() => {
+  useLayoutEffect(() => {
     if (returning) title.current?.focus();
   }, []);
 

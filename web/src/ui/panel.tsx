@@ -1,7 +1,7 @@
 // Who can read: now and earlier, the safety number, and what can be done with the chat.
 
 import type { ComponentChildren } from 'preact';
-import { useEffect, useRef, useState } from 'preact/hooks';
+import { useLayoutEffect, useRef, useState } from 'preact/hooks';
 import { initials, plain } from '../display';
 import { t } from '../i18n';
 import type { Key } from '../i18n';
@@ -26,7 +26,8 @@ const myself: Reader = { role: 'customer', device: '', agent: null, name: null, 
 
 export function Panel({ store, conversation, org, over, onClose }: Props) {
   const closer = useRef<HTMLButtonElement>(null);
-  useEffect(() => {
+  // At once: who types fast is elsewhere after the next paint.
+  useLayoutEffect(() => {
     if (over) closer.current?.focus();
   }, [over]);
   const listed = conversation.readers.filter((reader) => reader.current);
@@ -162,7 +163,7 @@ function Confirmed(props: { label: ComponentChildren; question: string; yes: str
   const [asked, ask] = useState(false);
   const button = useRef<HTMLButtonElement>(null);
   const settled = useRef(true);
-  useEffect(() => {
+  useLayoutEffect(() => {
     if (!settled.current) button.current?.focus();
     settled.current = false;
   }, [asked]);

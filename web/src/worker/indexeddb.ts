@@ -78,6 +78,15 @@ export class IndexedDbVault implements Vault {
     return vault;
   }
 
+  /** Whether there is a vault, or the browser does not say. */
+  static async isThere(root: Hex): Promise<boolean> {
+    try {
+      return (await indexedDB.databases()).some(({ name }) => name === nameOf(root));
+    } catch {
+      return true;
+    }
+  }
+
   /** Whether there may be a vault, although opening it failed with `error`. */
   static async exists(root: Hex, error: unknown): Promise<boolean> {
     if (error instanceof DOMException && REFUSED.includes(error.name)) return false;

@@ -1,8 +1,9 @@
 // The worker: keys, engine, vault and connection live here; the page only shows.
 //
 //   1. load the core, config.json and org.json; verify the organisation
-//   2. open the vault (in memory where the browser stores nothing), then take the tab lock
-//   3. drive the engine until another tab takes over; then wait until that one is gone
+//   2. where there is no vault yet: wait until the person agrees; nothing is stored before
+//   3. open the vault (in memory where the browser stores nothing), then take the tab lock
+//   4. drive the engine until another tab takes over; then wait until that one is gone
 //
 // Whatever throws in between ends the worker: the page says what it was, and only loading it again begins anew.
 
@@ -27,15 +28,22 @@ const post = (message: ToPage): void => page.postMessage(message);
 
 let driver: Driver | null = null;
 let takeOver: () => void = () => undefined;
+/** Where there is no vault yet: what makes one. */
+let agree: ((consent: ToWorker) => void) | null = null;
 /** The page shows an error of its own: nothing else may cover it. */
 let broken = false;
 
 page.onmessage = ({ data }) => {
   if (driver) void driver.handle(data).catch(fail);
+  else if (data.type === 'open' && agree) agree(data);
   else if (data.type === 'takeOver') takeOver();
   // Sent before the page knew that another tab has the chat.
-  else if ('id' in data) post({ type: 'events', events: [{ type: 'failed', id: data.id, problem: handedOver }] });
+  else giveUp(data);
 };
+
+function giveUp(command: ToWorker): void {
+  if ('id' in command) post({ type: 'events', events: [{ type: 'failed', id: command.id, problem: handedOver }] });
+}
 
 function fail(error: unknown): void {
   if (broken) return;
@@ -56,8 +64,21 @@ async function openVault(config: Config): Promise<Vault> {
   }
 }
 
-/** Until another tab takes over, or for good. */
-async function drive(vault: Vault, organisation: Organisation, config: Config): Promise<void> {
+/** The person's consent, when nothing is stored here yet. */
+async function consent(organisation: Organisation, config: Config): Promise<ToWorker | null> {
+  if (await IndexedDbVault.isThere(config.root)) return null;
+  const given = new Promise<ToWorker>((resolve) => {
+    agree = resolve;
+  });
+  const org = orgView(organisation);
+  post({ type: 'ready', org, demo: config.demo, kept: true, notes: '', conversations: [] });
+  return given.finally(() => {
+    agree = null;
+  });
+}
+
+/** Until another tab takes over, or for good. `first`: what the page asked for before there was a vault. */
+async function drive(vault: Vault, organisation: Organisation, config: Config, first: ToWorker | null): Promise<void> {
   const org = orgView(organisation);
   const disk = vault.kept ? new Disk(`sealdesk-${config.root}`) : null;
   await disk?.clear();
@@ -72,6 +93,7 @@ async function drive(vault: Vault, organisation: Organisation, config: Config): 
     conversations: running.conversations,
   });
   try {
+    if (first) await running.handle(first);
     await running.run(() => readOrganisation(config));
   } finally {
     driver = null;
@@ -82,10 +104,13 @@ async function drive(vault: Vault, organisation: Organisation, config: Config): 
 async function main(): Promise<void> {
   await loadCore();
   const config = await readConfig();
-  const organisation = await readOrganisation(config);
+  let organisation = await readOrganisation(config);
+  let first = await consent(organisation, config);
+  // The page may have been open for days.
+  if (first) organisation = await readOrganisation(config).catch(() => organisation);
   const vault = await openVault(config);
   if (!vault.kept) {
-    await drive(vault, organisation, config);
+    await drive(vault, organisation, config, first);
     return;
   }
   const lock = new TabLock(`sealdesk-${config.root}`);
@@ -93,6 +118,8 @@ async function main(): Promise<void> {
   let held = await lock.take(lost);
   while (!broken) {
     if (!held) {
+      if (first) giveUp(first);
+      first = null;
       post({ type: 'held' });
       const stolen = new Promise<boolean>((resolve) => {
         takeOver = () => resolve(lock.steal(lost));
@@ -100,7 +127,8 @@ async function main(): Promise<void> {
       // A wait that is given up for stealing answers false.
       held = await Promise.race([stolen, lock.wait(lost).then((got) => (got ? true : stolen))]);
     }
-    await drive(vault, organisation, config);
+    await drive(vault, organisation, config, first);
+    first = null;
     lock.release();
     held = false;
   }
