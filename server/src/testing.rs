@@ -23,6 +23,8 @@ pub(crate) mod organisation;
 pub(crate) struct Running {
     pub(crate) relay: Arc<Relay>,
     pub(crate) organisation: Organisation,
+    /// Without it the relay would be stopping.
+    _prepared: lifecycle::Prepared,
     _folder: TempDir,
 }
 
@@ -41,7 +43,7 @@ impl Running {
         let mut raw = RawConfig::minimal(org, RELAY_NAME.into(), folder.path().join("data"), nowhere);
         change(&mut raw);
         let prepared = lifecycle::prepare(raw.check().unwrap()).await.unwrap();
-        Self { relay: prepared.relay(), organisation, _folder: folder }
+        Self { relay: prepared.relay(), organisation, _prepared: prepared, _folder: folder }
     }
 }
 

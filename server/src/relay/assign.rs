@@ -17,6 +17,7 @@ use super::record::{Nominee, Record};
 use super::{Relay, done};
 use crate::clock::now_ms;
 use crate::policy::Org;
+use crate::routing::Candidate;
 use crate::socket::connection::Session;
 use crate::store::{Keep, StoreError, Swap};
 
@@ -36,9 +37,20 @@ pub enum Which {
     Device(DeviceKeyHash),
 }
 
+/// Whether there is an agent for a conversation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Found<T> {
+    /// There is.
+    Agent(T),
+    /// Not for this one: it does not wait for any, or those who are free are none for it.
+    NotForIt,
+    /// Nobody of the team can be named, for whatever conversation.
+    Nobody,
+}
+
 impl Relay {
     /// Stores a changed record, with nothing else. `Ok(false)`: somebody else changed it first.
-    pub(super) async fn put(&self, id: ConversationId, version: u64, record: Record) -> Result<bool, Code> {
+    pub(crate) async fn put(&self, id: ConversationId, version: u64, record: Record) -> Result<bool, Code> {
         let opened = record.governance.is_some();
         let keep = if opened { Keep::Open } else { Keep::Until(self.expiry(now_ms())) };
         let encoded = postcard::to_allocvec(&record).map_err(|_| Code::Internal)?;
@@ -64,34 +76,38 @@ impl Relay {
         }
     }
 
-    /// Names an agent for a waiting conversation. `Ok(false)`: nobody can be named now.
-    pub async fn name(&self, id: ConversationId, which: Which) -> Result<bool, Code> {
+    /// Names an agent for a waiting conversation.
+    pub async fn name(&self, id: ConversationId, which: Which) -> Result<Found<()>, Code> {
         for _ in 0..MAX_SWAPS {
             let loaded = self.conversation(id).await.map_err(|cause| self.store_code(&cause))?;
             let loaded = loaded.ok_or(Code::UnknownConversation)?;
             if loaded.record.nominee.is_some() || !loaded.record.is_waiting() {
-                return Ok(false);
+                return Ok(Found::NotForIt);
             }
             if !loaded.record.may_be_named(now_ms()) {
                 return Err(Code::RateLimited);
             }
+            let nominee = match self.choose(id, which).await? {
+                Found::Agent(nominee) => *nominee,
+                Found::NotForIt => return Ok(Found::NotForIt),
+                Found::Nobody => return Ok(Found::Nobody),
+            };
             let mut record = loaded.record.clone();
-            let Some(nominee) = self.choose(id, which).await? else { return Ok(false) };
             let device = nominee.device;
             record.reassigned |= record.governance.is_some();
             record.nominee = Some(nominee);
             if self.put(id, loaded.version, record).await? {
                 self.routing.took(&device);
-                return Ok(true);
+                return Ok(Found::Agent(()));
             }
         }
         Err(Code::Conflict)
     }
 
     /// Names an agent and tells the customer.
-    pub async fn name_and_announce(&self, id: ConversationId, which: Which) -> Result<bool, Code> {
+    pub async fn name_and_announce(&self, id: ConversationId, which: Which) -> Result<Found<()>, Code> {
         let named = self.name(id, which).await?;
-        if named {
+        if named == Found::Agent(()) {
             self.announce(id).await.map_err(|cause| self.store_code(&cause))?;
         }
         Ok(named)
@@ -99,18 +115,21 @@ impl Relay {
 
     /// The best candidate whose certificate holds and whose prekeys are there. Whoever has none is passed over, however
     /// many there are; a device whose certificate does not hold any more is no candidate from then on.
-    async fn choose(&self, id: ConversationId, which: Which) -> Result<Option<Nominee>, Code> {
+    async fn choose(&self, id: ConversationId, which: Which) -> Result<Found<Box<Nominee>>, Code> {
         let now = now_ms();
         let online = |mailbox: &_| self.registry.is_online(mailbox);
         let candidates = match which {
             Which::Device(device) if self.routing.may_claim(&id, &device, now).is_ok() => {
-                vec![(device, true)]
+                Some(vec![Candidate { device, online: true, excluded: false }])
             }
-            Which::Device(_) => Vec::new(),
+            Which::Device(_) => None,
             Which::Anybody | Which::Online => self.routing.candidates(&id, now, online),
         };
+        let Some(candidates) = candidates else { return Ok(Found::NotForIt) };
         let org = self.policy.org();
-        for (device, _) in candidates.into_iter().filter(|(_, online)| *online || which == Which::Anybody) {
+        let mut none = Found::Nobody;
+        for candidate in candidates.into_iter().filter(|one| one.online || which == Which::Anybody) {
+            let device = candidate.device;
             let Some(agent) = self.routing.agent(&device) else { continue };
             if self.last_resort(device).await.map_err(|cause| self.store_code(&cause))?.is_none() {
                 continue;
@@ -124,17 +143,28 @@ impl Relay {
                 self.routing.retire(&device);
                 continue;
             }
+            if candidate.excluded {
+                none = Found::NotForIt;
+                continue;
+            }
             match self.issue(id, device, Purpose::Assignment).await {
                 Ok(bundle) => {
                     let (agent, chain) = (agent.agent, agent.chain);
-                    return Ok(Some(Nominee { agent, device, chain, bundle, named_ms: now }));
+                    return Ok(Found::Agent(Box::new(Nominee {
+                        agent,
+                        device,
+                        chain,
+                        bundle,
+                        named_ms: now,
+                    })));
                 }
-                // The next one may have prekeys.
-                Err(Code::NoPrekeys | Code::RateLimited) => {}
+                Err(Code::NoPrekeys) => {}
+                // The conversation has had enough of this device's, or everybody has.
+                Err(Code::RateLimited) => none = Found::NotForIt,
                 Err(code) => return Err(code),
             }
         }
-        Ok(None)
+        Ok(none)
     }
 
     /// The frame for the agent who is named, if one is.
@@ -353,7 +383,8 @@ impl Session {
         if own.map_err(|cause| self.relay.store_code(&cause))?.is_none() {
             return Err(Code::NoPrekeys);
         }
-        if !self.relay.name_and_announce(frame.conversation, Which::Device(self.who.hash)).await? {
+        let claimed = self.relay.name_and_announce(frame.conversation, Which::Device(self.who.hash)).await?;
+        if claimed != Found::Agent(()) {
             return Err(Code::AlreadyClaimed);
         }
         self.relay.router.notify_one();

@@ -194,7 +194,7 @@ mod tests {
         relay.routing.upsert(agent.hash(), known);
         let waits = ConversationId([2; 32]);
         relay.routing.note(waits, &base, now_ms());
-        let has_room = || !relay.routing.candidates(&waits, now_ms(), |_| true).is_empty();
+        let has_room = || !relay.routing.candidates(&waits, now_ms(), |_| true).unwrap().is_empty();
         assert!(has_room(), "nothing was said for long");
 
         let who = Arc::new(authenticated(relay, &customer, Party::Customer));

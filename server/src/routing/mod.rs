@@ -33,6 +33,28 @@ pub struct Routing {
     times: Times,
 }
 
+/// A device that has room for a conversation of its team.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Candidate {
+    /// Which.
+    pub device: DeviceKeyHash,
+    /// Connected.
+    pub online: bool,
+    /// Not for this one: it has it, or let its time pass.
+    pub excluded: bool,
+}
+
+/// A waiting conversation that needs something.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Due {
+    /// Which.
+    pub id: ConversationId,
+    /// Whose work it is.
+    pub team: Handle,
+    /// What.
+    pub next: Next,
+}
+
 #[derive(Debug, Default)]
 struct State {
     agents: HashMap<DeviceKeyHash, AgentRecord>,
@@ -155,28 +177,30 @@ impl Routing {
         });
     }
 
-    /// Devices that may get the conversation, best first: connected before not, then whose turn is longest ago.
+    /// Devices of the team with room, best first: connected before not, then whose turn is longest ago. None: the
+    /// conversation does not wait.
     pub fn candidates(
         &self,
         id: &ConversationId,
         now: u64,
         is_online: impl Fn(&MailboxId) -> bool,
-    ) -> Vec<(DeviceKeyHash, bool)> {
+    ) -> Option<Vec<Candidate>> {
         let active_since = now.saturating_sub(self.idle_ms);
         self.with(|state| {
-            let Some(pending) = state.pending.get(id) else { return Vec::new() };
-            let mut found: Vec<(bool, u64, DeviceKeyHash)> = Vec::new();
-            for (device, agent) in &state.agents {
-                let open = state.open(&agent.agent, active_since);
-                let fits =
-                    agent.serves_team(&pending.team, now) && agent.has_room(open, self.default_capacity);
-                if pending.excludes(device) || !fits {
-                    continue;
-                }
-                found.push((!is_online(&agent.mailbox), agent.turn, *device));
-            }
+            let pending = state.pending.get(id)?;
+            let serves = state.agents.iter().filter(|(_, agent)| agent.serves_team(&pending.team, now));
+            let free = serves.filter(|(_, agent)| {
+                agent.has_room(state.open(&agent.agent, active_since), self.default_capacity)
+            });
+            let mut found: Vec<(bool, u64, DeviceKeyHash)> =
+                free.map(|(device, agent)| (!is_online(&agent.mailbox), agent.turn, *device)).collect();
             found.sort();
-            found.into_iter().map(|(offline, _, device)| (device, !offline)).collect()
+            let candidate = |(offline, _, device): (bool, u64, _)| Candidate {
+                device,
+                online: !offline,
+                excluded: pending.excludes(&device),
+            };
+            Some(found.into_iter().map(candidate).collect())
         })
     }
 
@@ -228,16 +252,12 @@ impl Routing {
     }
 
     /// Lets `elapsed_ms` pass: what each waiting conversation needs now.
-    pub fn tick(
-        &self,
-        now: u64,
-        elapsed_ms: u64,
-        is_online: impl Fn(&MailboxId) -> bool,
-    ) -> Vec<(ConversationId, Next)> {
+    pub fn tick(&self, now: u64, elapsed_ms: u64, is_online: impl Fn(&MailboxId) -> bool) -> Vec<Due> {
         self.with(|state| {
             let due = state.pending.iter_mut();
             due.filter_map(|(id, pending)| {
-                Some((*id, pending.tick(now, elapsed_ms, self.times, &is_online)?))
+                let next = pending.tick(now, elapsed_ms, self.times, &is_online)?;
+                Some(Due { id: *id, team: pending.team.clone(), next })
             })
             .collect()
         })

@@ -1,32 +1,29 @@
-//! The router: acts on what [`Routing`](super::Routing) decides, a few times a second and whenever it is woken.
+//! The router: acts on what [`Routing`](super::Routing) decides, a few times a second, and soon after it is woken.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use sealdesk_protocol::ids::MailboxId;
+use sealdesk_protocol::ids::{ConversationId, MailboxId};
 use sealdesk_protocol::org::AssignmentMode;
-use sealdesk_protocol::wire::{Waiting, WaitingEntry};
+use sealdesk_protocol::wire::{Code, Waiting, WaitingEntry};
 use tokio::time::{Duration, Instant};
 
-use super::Next;
+use super::{Due, Next};
 use crate::clock::now_ms;
 use crate::registry::Inbox;
 use crate::relay::Relay;
-use crate::relay::assign::Which;
+use crate::relay::assign::{Found, Which};
 
 /// Longest time between two looks.
 const LOOK: Duration = Duration::from_millis(500);
+/// Shortest time: every statement and upload wakes the router.
+const PAUSE: Duration = Duration::from_millis(50);
 
 /// Runs until the relay stops.
 pub async fn run(relay: Arc<Relay>) {
     let mut last = Instant::now();
     let mut told = Told::default();
-    loop {
-        tokio::select! {
-            () = relay.router.notified() => {}
-            () = tokio::time::sleep(LOOK) => {}
-            () = relay.stopped() => return,
-        }
+    while is_due(&relay).await {
         let elapsed = last.elapsed();
         last = Instant::now();
         look(&relay, u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX)).await;
@@ -37,24 +34,61 @@ pub async fn run(relay: Arc<Relay>) {
     }
 }
 
+/// Waits for the next look. False: the relay stops.
+async fn is_due(relay: &Relay) -> bool {
+    let woken = async {
+        tokio::time::sleep(PAUSE).await;
+        // An error means that nothing woke it.
+        let _ = tokio::time::timeout(LOOK - PAUSE, relay.router.notified()).await;
+    };
+    tokio::select! {
+        () = woken => true,
+        () = relay.stopped() => false,
+    }
+}
+
 fn mode(relay: &Relay) -> AssignmentMode {
     relay.policy.org().verified.settings().assignment
 }
 
-async fn look(relay: &Relay, elapsed_ms: u64) {
+/// Does what is due. Answers for how many conversations an agent was looked for: when nobody of a team is free, once is
+/// enough, however many wait.
+async fn look(relay: &Relay, elapsed_ms: u64) -> usize {
     let is_online = |mailbox: &MailboxId| relay.registry.is_online(mailbox);
     let automatic = mode(relay) == AssignmentMode::Automatic;
-    for (id, next) in relay.routing.tick(now_ms(), elapsed_ms, is_online) {
-        let acted = match next {
-            Next::Lapse(device) => relay.lapse(id, device).await,
-            Next::Withdraw => relay.withdraw(id).await,
-            Next::Name if automatic => relay.name_and_announce(id, Which::Anybody).await.map(|_| ()),
-            Next::NameIfOnline if automatic => relay.name_and_announce(id, Which::Online).await.map(|_| ()),
-            Next::Name | Next::NameIfOnline => Ok(()),
+    // Teams of which nobody can be named, and of which nobody who is connected can.
+    let (mut nobody, mut nobody_online) = (HashSet::new(), HashSet::new());
+    let mut searches = 0;
+    for Due { id, team, next } in relay.routing.tick(now_ms(), elapsed_ms, is_online) {
+        let which = match next {
+            Next::Lapse(device) => {
+                later(id, relay.lapse(id, device).await);
+                continue;
+            }
+            Next::Withdraw => {
+                later(id, relay.withdraw(id).await);
+                continue;
+            }
+            Next::Name => Which::Anybody,
+            Next::NameIfOnline => Which::Online,
         };
-        if let Err(code) = acted {
-            tracing::debug!(conversation = ?id, code = code.as_str(), "routing goes on later");
+        let hopeless = nobody.contains(&team) || (which == Which::Online && nobody_online.contains(&team));
+        if !automatic || hopeless {
+            continue;
         }
+        searches += 1;
+        match relay.name_and_announce(id, which).await {
+            Ok(Found::Nobody) if which == Which::Online => _ = nobody_online.insert(team),
+            Ok(Found::Nobody) => _ = nobody.insert(team),
+            named => later(id, named),
+        }
+    }
+    searches
+}
+
+fn later<T>(id: ConversationId, acted: Result<T, Code>) {
+    if let Err(code) = acted {
+        tracing::debug!(conversation = ?id, code = code.as_str(), "routing goes on later");
     }
 }
 
@@ -72,6 +106,7 @@ impl Told {
         if self.at.is_some_and(|at| at.elapsed() < LOOK) {
             return;
         }
+        self.at = Some(Instant::now());
         let agents: Vec<_> = relay.registry.all().into_iter().filter(|c| c.who.agent.is_some()).collect();
         self.lists.retain(|mailbox, _| agents.iter().any(|connected| connected.who.mailbox == *mailbox));
         for connected in agents {
@@ -82,8 +117,105 @@ impl Told {
             if !same {
                 connected.inbox.frame(&Waiting { entries: entries.clone() }.into());
                 self.lists.insert(connected.who.mailbox, (connected.inbox, entries));
-                self.at = Some(Instant::now());
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use sealdesk_protocol::crypto::identity::{DeviceSecret, mailbox_of};
+    use sealdesk_protocol::crypto::prekeys::{PrekeyKind, PrekeySecret};
+    use sealdesk_protocol::ids::DeviceKeyHash;
+    use sealdesk_protocol::wire::Party;
+
+    use super::*;
+    use crate::clock::DAY_MS;
+    use crate::registry::Connected;
+    use crate::relay::record::{Record, tests::record};
+    use crate::routing::{AgentRecord, Availability};
+    use crate::testing::organisation::rng;
+    use crate::testing::{Running, authenticated};
+
+    /// A relay with a customer who is connected.
+    async fn waiting(count: u8) -> (Running, Record) {
+        let running = Running::start().await;
+        let relay = &running.relay;
+        let customer = DeviceSecret::generate(&mut rng());
+        let who = Arc::new(authenticated(relay, &customer, Party::Customer));
+        relay.registry.register(Connected { inbox: Arc::default(), who });
+        let base = Record { customer: customer.public(), ..record() };
+        for n in 0..count {
+            relay.put(ConversationId([n; 32]), 0, base.clone()).await.unwrap();
+        }
+        (running, base)
+    }
+
+    /// An agent of the team who takes `capacity` conversations and has prekeys here.
+    async fn agent(running: &Running, capacity: u16) -> DeviceKeyHash {
+        let relay = &running.relay;
+        let device = DeviceSecret::generate(&mut rng());
+        let chain = running.organisation.chain(&running.organisation.certificate("mira", &device));
+        let who = authenticated(relay, &device, Party::Agent(chain));
+        let availability = Some(Availability { available: true, capacity });
+        let known = AgentRecord { availability, ..AgentRecord::new(&who, who.agent.as_ref().unwrap()) };
+        relay.routing.restore(device.hash(), known);
+        let now = now_ms();
+        let pair = PrekeySecret::generate(PrekeyKind::LastResort, now, now + DAY_MS, &mut rng());
+        let pair = pair.publish(&device);
+        let id = pair.verify(&device.public(), now).unwrap().id();
+        let bytes = postcard::to_allocvec(&(id, pair)).unwrap();
+        relay.store.put_last_resort(device.hash(), bytes, now + DAY_MS).await.unwrap();
+        device.hash()
+    }
+
+    #[tokio::test]
+    async fn one_search_finds_that_nobody_is_free() {
+        let (running, _) = waiting(50).await;
+        assert_eq!(look(&running.relay, 1).await, 1);
+        // Two are served, and the third search finds nobody.
+        agent(&running, 2).await;
+        assert_eq!(look(&running.relay, 1).await, 3);
+        assert_eq!(running.relay.routing.named().len(), 2);
+    }
+
+    #[tokio::test]
+    async fn whoever_is_none_for_one_conversation_is_found_for_others() {
+        let (running, base) = waiting(0).await;
+        let device = agent(&running, 20).await;
+        let mailbox = mailbox_of(&device);
+        for n in 0..20 {
+            let lapsed = if n % 2 == 0 { vec![device] } else { Vec::new() };
+            let record = Record { lapsed, ..base.clone() };
+            running.relay.put(ConversationId([n; 32]), 0, record).await.unwrap();
+        }
+        look(&running.relay, 1).await;
+        assert_eq!(running.relay.routing.named().len(), 10);
+        assert!(!running.relay.registry.is_online(&mailbox));
+        let id = ConversationId([0; 32]);
+        assert_eq!(running.relay.name(id, Which::Anybody).await, Ok(Found::NotForIt));
+        assert_eq!(running.relay.name(id, Which::Online).await, Ok(Found::Nobody), "nobody is connected");
+    }
+
+    #[tokio::test]
+    async fn looks_keep_a_distance() {
+        let running = Running::start().await;
+        let begun = Instant::now();
+        for _ in 0..3 {
+            running.relay.router.notify_one();
+            assert!(is_due(&running.relay).await);
+        }
+        assert!(begun.elapsed() >= 3 * PAUSE);
+    }
+
+    #[tokio::test]
+    async fn lists_are_made_twice_a_second_at_most() {
+        let running = Running::start().await;
+        let mut told = Told::default();
+        told.tell(&running.relay);
+        let at = told.at;
+        assert!(at.is_some(), "also when nobody is told anything");
+        told.tell(&running.relay);
+        assert_eq!(told.at, at);
     }
 }

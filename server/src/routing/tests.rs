@@ -128,7 +128,7 @@ fn an_open_conversation_in_which_nothing_is_said_is_no_load() {
     let (one, other) = (ConversationId([1; 32]), ConversationId([2; 32]));
     routing.note(one, &Record { nominee: Some(nominee), ..held.clone() }, 1_000);
     routing.note(other, &held, 1_000);
-    let has_room = |now| !routing.candidates(&other, now, |_| true).is_empty();
+    let has_room = |now| !routing.candidates(&other, now, |_| true).unwrap().is_empty();
     assert!(!has_room(1_000 + 2 * HOUR_MS));
     assert!(has_room(1_001 + 2 * HOUR_MS), "silent for too long");
     routing.active(&one, 3 * HOUR_MS);
