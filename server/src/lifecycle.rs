@@ -24,6 +24,7 @@ use crate::metrics::Metrics;
 use crate::policy::{Policy, PolicyError, Remembered};
 use crate::registry::Registry;
 use crate::relay::Relay;
+use crate::relay::naming::Turns;
 use crate::relay::record::{self, Conversations};
 use crate::relay::uploads::Uploads;
 use crate::routing::{AgentRecord, Routing};
@@ -186,6 +187,7 @@ async fn open(config: Config, shutdown: watch::Receiver<bool>) -> Result<Relay, 
         registry,
         metrics: Metrics::default(),
         router: Notify::new(),
+        turns: Turns::default(),
         low_space: AtomicBool::new(false),
         tight_space: AtomicBool::new(false),
         config,

@@ -8,16 +8,13 @@
 use sealdesk_protocol::conversation::{ConsentReceipt, is_language_tag};
 use sealdesk_protocol::ids::{ConversationId, DeviceKeyHash};
 use sealdesk_protocol::org::AssignmentMode;
-use sealdesk_protocol::wire::{
-    Assignment, Claim, Code, MAX_FRAME, Queued, RequestAssignment, ToClient, Unaccepted,
-};
+use sealdesk_protocol::wire::{Claim, Code, Queued, RequestAssignment, ToClient, Unaccepted};
 
-use super::prekeys::Purpose;
-use super::record::{Nominee, Record};
+use super::naming::{Found, Which};
+use super::record::Record;
 use super::{Relay, done};
 use crate::clock::now_ms;
 use crate::policy::Org;
-use crate::routing::Candidate;
 use crate::socket::connection::Session;
 use crate::store::{Keep, StoreError, Swap};
 
@@ -25,28 +22,6 @@ use crate::store::{Keep, StoreError, Swap};
 const SKEW_MS: u64 = 10 * 60 * 1000;
 /// Tries of a compare-and-swap that others win.
 pub(super) const MAX_SWAPS: usize = 4;
-
-/// Who may be named.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Which {
-    /// Connected agents first, then offline ones.
-    Anybody,
-    /// Connected agents only.
-    Online,
-    /// This device, which claimed.
-    Device(DeviceKeyHash),
-}
-
-/// Whether there is an agent for a conversation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Found<T> {
-    /// There is.
-    Agent(T),
-    /// Not for this one: it does not wait for any, or those who are free are none for it.
-    NotForIt,
-    /// Nobody of the team can be named, for whatever conversation.
-    Nobody,
-}
 
 impl Relay {
     /// Stores a changed record, with nothing else. `Ok(false)`: somebody else changed it first.
@@ -74,128 +49,6 @@ impl Relay {
             }
             Err(cause) => Err(self.store_code(&cause)),
         }
-    }
-
-    /// Names an agent for a waiting conversation.
-    pub async fn name(&self, id: ConversationId, which: Which) -> Result<Found<()>, Code> {
-        for _ in 0..MAX_SWAPS {
-            let loaded = self.conversation(id).await.map_err(|cause| self.store_code(&cause))?;
-            let loaded = loaded.ok_or(Code::UnknownConversation)?;
-            if loaded.record.nominee.is_some() || !loaded.record.is_waiting() {
-                return Ok(Found::NotForIt);
-            }
-            if !loaded.record.may_be_named(now_ms()) {
-                return Err(Code::RateLimited);
-            }
-            let nominee = match self.choose(id, which).await? {
-                Found::Agent(nominee) => *nominee,
-                Found::NotForIt => return Ok(Found::NotForIt),
-                Found::Nobody => return Ok(Found::Nobody),
-            };
-            let mut record = loaded.record.clone();
-            let device = nominee.device;
-            record.reassigned |= record.governance.is_some();
-            record.nominee = Some(nominee);
-            if self.put(id, loaded.version, record).await? {
-                self.routing.took(&device);
-                return Ok(Found::Agent(()));
-            }
-        }
-        Err(Code::Conflict)
-    }
-
-    /// Names an agent and tells the customer.
-    pub async fn name_and_announce(&self, id: ConversationId, which: Which) -> Result<Found<()>, Code> {
-        let named = self.name(id, which).await?;
-        if named == Found::Agent(()) {
-            self.announce(id).await.map_err(|cause| self.store_code(&cause))?;
-        }
-        Ok(named)
-    }
-
-    /// The best candidate whose certificate holds and whose prekeys are there. Whoever has none is passed over, however
-    /// many there are; a device whose certificate does not hold any more is no candidate from then on.
-    async fn choose(&self, id: ConversationId, which: Which) -> Result<Found<Box<Nominee>>, Code> {
-        let now = now_ms();
-        let online = |mailbox: &_| self.registry.is_online(mailbox);
-        let candidates = match which {
-            Which::Device(device) if self.routing.may_claim(&id, &device, now).is_ok() => {
-                Some(vec![Candidate { device, online: true, excluded: false }])
-            }
-            Which::Device(_) => None,
-            Which::Anybody | Which::Online => self.routing.candidates(&id, now, online),
-        };
-        let Some(candidates) = candidates else { return Ok(Found::NotForIt) };
-        let org = self.policy.org();
-        let mut none = Found::Nobody;
-        for candidate in candidates.into_iter().filter(|one| one.online || which == Which::Anybody) {
-            let device = candidate.device;
-            let Some(agent) = self.routing.agent(&device) else { continue };
-            if self.last_resort(device).await.map_err(|cause| self.store_code(&cause))?.is_none() {
-                continue;
-            }
-            // What the customer writes would be refused.
-            let room = self.store.has_room(agent.mailbox, MAX_FRAME as u64).await;
-            if !room.map_err(|cause| self.store_code(&cause))? {
-                continue;
-            }
-            if org.certificate(&agent.chain).is_err() {
-                self.routing.retire(&device);
-                continue;
-            }
-            if candidate.excluded {
-                none = Found::NotForIt;
-                continue;
-            }
-            match self.issue(id, device, Purpose::Assignment).await {
-                Ok(bundle) => {
-                    let (agent, chain) = (agent.agent, agent.chain);
-                    return Ok(Found::Agent(Box::new(Nominee {
-                        agent,
-                        device,
-                        chain,
-                        bundle,
-                        named_ms: now,
-                    })));
-                }
-                Err(Code::NoPrekeys) => {}
-                // The conversation has had enough of this device's, or everybody has.
-                Err(Code::RateLimited) => none = Found::NotForIt,
-                Err(code) => return Err(code),
-            }
-        }
-        Ok(none)
-    }
-
-    /// The frame for the agent who is named, if one is.
-    pub(crate) async fn assignment(
-        &self,
-        id: ConversationId,
-        req: Option<u32>,
-    ) -> Result<Option<Assignment>, StoreError> {
-        let Some(loaded) = self.conversation(id).await? else { return Ok(None) };
-        let Some(nominee) = &loaded.record.nominee else { return Ok(None) };
-        let epoch = loaded.record.governance.as_ref().map_or(0, |governance| governance.current().number) + 1;
-        let mailbox = sealdesk_protocol::crypto::identity::mailbox_of(&nominee.device);
-        Ok(Some(Assignment {
-            req,
-            conversation: id,
-            epoch,
-            agent: nominee.chain.clone(),
-            bundle: nominee.bundle.clone(),
-            online: self.registry.is_online(&mailbox),
-        }))
-    }
-
-    /// Tells a connected customer which agent is named.
-    pub(crate) async fn announce(&self, id: ConversationId) -> Result<(), StoreError> {
-        if let Some(assignment) = self.assignment(id, None).await?
-            && let Some(loaded) = self.conversation(id).await?
-            && let Some(connected) = self.registry.get(&loaded.record.customer.mailbox())
-        {
-            connected.inbox.frame(&assignment.into());
-        }
-        Ok(())
     }
 
     /// The assigned device did not accept in time.
@@ -300,6 +153,8 @@ impl Session {
         let (id, req) = (frame.conversation, frame.req);
         let org = relay.policy.org();
         let code = |cause: StoreError| relay.store_code(&cause);
+        // From before it is stored: the router sees it then.
+        let turn = relay.turns.wait(&id).await;
         match relay.conversation(id).await.map_err(code)? {
             Some(known) => {
                 self.ask_again(id, &known, &frame, &org).await?;
@@ -317,7 +172,7 @@ impl Session {
         self.remember().await.map_err(code)?;
         let claim = org.verified.settings().assignment == AssignmentMode::Claim;
         if !claim {
-            relay.name(id, Which::Anybody).await.inspect_err(|code| {
+            relay.name(id, Which::Anybody, &turn).await.inspect_err(|code| {
                 if *code == Code::RateLimited {
                     relay.metrics.rate_limited.up();
                 }

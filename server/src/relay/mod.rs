@@ -3,6 +3,7 @@
 //! - [`envelopes`]: send, acknowledge, forward
 //! - [`prekeys`]: upload, hand out
 //! - [`assign`]: a customer asks for an agent; an agent claims
+//! - [`naming`]: which agent that is
 //! - [`statements`]: the compare-and-swap of a conversation
 //! - [`attachments`]: files in chunks; [`uploads`]: what they take in all
 //! - [`record`]: what is kept of a conversation
@@ -11,6 +12,7 @@
 pub mod assign;
 pub mod attachments;
 pub mod envelopes;
+pub mod naming;
 pub mod prekeys;
 pub mod presence;
 pub mod record;
@@ -26,6 +28,7 @@ use sealdesk_protocol::wire::{Code, Done, Pong, ToClient, ToRelay};
 use tokio::sync::{Notify, watch};
 use tokio::time::Duration;
 
+use self::naming::Turns;
 use self::record::{Conversations, Loaded, Record};
 use self::uploads::Uploads;
 use crate::blobs::Blobs;
@@ -69,6 +72,8 @@ pub struct Relay {
     pub shutdown: watch::Receiver<bool>,
     /// The router has something to look at.
     pub router: Notify,
+    /// One at a time looks for an agent for a conversation.
+    pub turns: Turns,
     /// Too little free disk space: nothing new is stored.
     pub low_space: AtomicBool,
     /// Less than twice of that: no attachments, so that they do not stop messages.

@@ -12,7 +12,7 @@ use super::{Due, Next};
 use crate::clock::now_ms;
 use crate::registry::Inbox;
 use crate::relay::Relay;
-use crate::relay::assign::{Found, Which};
+use crate::relay::naming::{Found, Which};
 
 /// Longest time between two looks.
 const LOOK: Duration = Duration::from_millis(500);
@@ -193,8 +193,19 @@ mod tests {
         assert_eq!(running.relay.routing.named().len(), 10);
         assert!(!running.relay.registry.is_online(&mailbox));
         let id = ConversationId([0; 32]);
-        assert_eq!(running.relay.name(id, Which::Anybody).await, Ok(Found::NotForIt));
-        assert_eq!(running.relay.name(id, Which::Online).await, Ok(Found::Nobody), "nobody is connected");
+        let named = async |which| running.relay.name_and_announce(id, which).await;
+        assert_eq!(named(Which::Anybody).await, Ok(Found::NotForIt));
+        assert_eq!(named(Which::Online).await, Ok(Found::Nobody), "nobody is connected");
+    }
+
+    #[tokio::test]
+    async fn two_who_name_at_once_spend_one_bundle() {
+        let (running, _) = waiting(1).await;
+        agent(&running, 20).await;
+        let name = || running.relay.name_and_announce(ConversationId([0; 32]), Which::Anybody);
+        let (one, other) = tokio::join!(name(), name());
+        assert_eq!((one, other), (Ok(Found::Agent(())), Ok(Found::NotForIt)));
+        assert_eq!(running.relay.metrics.last_resort_issued.get(), 1);
     }
 
     #[tokio::test]
