@@ -105,6 +105,14 @@ metrics! {
     attachment_bytes, "gauge", "Bytes of all attachments that were announced and not deleted yet";
     /// Attachment bytes.
     blob_bytes, "counter", "Attachment bytes stored";
+    /// A newer org.json.
+    organisation_taken, "counter", "Changed org.json files that came into force";
+    /// An org.json that does not do.
+    organisation_refused, "counter", "Changed org.json files that were refused, the one before stays in force";
+    /// Newer TLS files.
+    tls_taken, "counter", "Changed TLS files that came into force";
+    /// TLS files that do not do.
+    tls_refused, "counter", "Changed TLS files that were refused, the ones before stay in force";
     /// Refused for lack of space or after a failed write.
     unavailable, "counter", "Requests refused because nothing could be stored";
 }

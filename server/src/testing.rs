@@ -2,9 +2,13 @@
 
 use std::sync::Arc;
 
+use sealdesk_protocol::conversation::{
+    Action, Governance, Roster, Statement, VerifiedStatement, conversation_id, statements,
+};
 use sealdesk_protocol::crypto::identity::{DeviceSecret, SignedBytes};
 use sealdesk_protocol::crypto::labels;
 use sealdesk_protocol::generation::SignedGeneration;
+use sealdesk_protocol::ids::{ConversationId, StatementHash};
 use sealdesk_protocol::wire::{AuthBody, Authenticate, Challenge, PROTOCOL_VERSION, Party};
 use tempfile::TempDir;
 
@@ -14,6 +18,9 @@ use crate::clock::now_ms;
 use crate::config::RawConfig;
 use crate::lifecycle;
 use crate::relay::Relay;
+use crate::relay::record::{Record, tests::record};
+use crate::socket::connection::Session;
+use crate::store::DeviceRecord;
 
 #[path = "../tests/it/organisation.rs"]
 #[expect(unreachable_pub, dead_code, reason = "shared with the tests over sockets")]
@@ -44,6 +51,53 @@ impl Running {
         change(&mut raw);
         let prepared = lifecycle::prepare(raw.check().unwrap()).await.unwrap();
         Self { relay: prepared.relay(), organisation, _prepared: prepared, _folder: folder }
+    }
+}
+
+/// A conversation that is open and not accepted.
+pub(crate) struct Opened {
+    pub(crate) id: ConversationId,
+    pub(crate) record: Record,
+    pub(crate) statement: StatementHash,
+}
+
+impl Running {
+    /// One between these devices, as it is stored.
+    pub(crate) async fn opened(&self, customer: &DeviceSecret, agent: &DeviceSecret) -> Opened {
+        let (root, base, nonce) = (self.organisation.root, record(), [1; 16]);
+        let id = conversation_id(&root, &customer.public(), &nonce);
+        let action = Action::Open {
+            roster: Roster::of(customer.public(), "mira".parse().unwrap(), agent.public()).unwrap(),
+            topic: base.topic.clone(),
+            language: base.language.clone(),
+            consent: base.consent.digest(),
+            nonce,
+        };
+        let signed = self.statement(customer, id, action);
+        let verified = VerifiedStatement::verify(&signed, &customer.public()).unwrap();
+        let governance = Some(Governance::open(root, &verified).unwrap());
+        let record = Record { customer: customer.public(), governance, ..base };
+        assert!(self.relay.put(id, 0, record.clone()).await.unwrap());
+        Opened { id, record, statement: statements::hash(&signed) }
+    }
+
+    /// A statement of the first epoch.
+    pub(crate) fn statement(
+        &self,
+        by: &DeviceSecret,
+        conversation: ConversationId,
+        action: Action,
+    ) -> SignedBytes {
+        let (root, signer) = (self.organisation.root, by.hash());
+        Statement { root, conversation, epoch: 1, signer, time: now_ms(), expires: u64::MAX, action }.sign(by)
+    }
+
+    /// A connection of a device, without its socket.
+    pub(crate) fn session(&self, device: &DeviceSecret, party: Party) -> Session {
+        let relay = &self.relay;
+        let permit = relay.limits.admit(relay.limits.prefix([127, 0, 0, 1].into())).unwrap();
+        let who = Arc::new(authenticated(relay, device, party));
+        Session::new(Arc::clone(relay), who, Arc::default(), permit, &DeviceRecord::default())
     }
 }
 

@@ -68,9 +68,15 @@ pub fn check_space(relay: &Relay) {
 async fn refresh_files(relay: &Relay) {
     if let Some(tls) = &relay.tls {
         match tls.refresh() {
-            Ok(true) => tracing::info!("a new TLS certificate is in force"),
+            Ok(true) => {
+                tracing::info!("a new TLS certificate is in force");
+                relay.metrics.tls_taken.up();
+            }
             Ok(false) => {}
-            Err(error) => tracing::error!(%error, "the changed TLS files are not used, the old ones stay"),
+            Err(error) => {
+                tracing::error!(%error, "the changed TLS files are not used, the old ones stay");
+                relay.metrics.tls_refused.up();
+            }
         }
     }
     match relay.policy.refresh() {
@@ -78,8 +84,12 @@ async fn refresh_files(relay: &Relay) {
         Ok(true) => {
             tracing::info!("a new org.json is in force");
             organisation_changed(relay).await;
+            relay.metrics.organisation_taken.up();
         }
-        Err(error) => tracing::error!(%error, "the changed org.json is not used, the old one stays"),
+        Err(error) => {
+            tracing::error!(%error, "the changed org.json is not used, the old one stays");
+            relay.metrics.organisation_refused.up();
+        }
     }
 }
 

@@ -142,47 +142,23 @@ impl Session {
 
 #[cfg(test)]
 mod tests {
-    use sealdesk_protocol::conversation::{
-        Action, Governance, Roster, Statement, VerifiedStatement, conversation_id,
-    };
     use sealdesk_protocol::crypto::identity::DeviceSecret;
     use sealdesk_protocol::ids::{ConversationId, EnvelopeId, SessionId};
     use sealdesk_protocol::wire::envelope::{CHAIN_LEN, HEADER_LEN};
     use sealdesk_protocol::wire::{Party, ToClient};
 
     use super::*;
-    use crate::registry::Inbox;
-    use crate::relay::record::{Record, tests::record};
+    use crate::relay::record::tests::record;
     use crate::routing::{AgentRecord, Availability};
     use crate::testing::organisation::rng;
-    use crate::testing::{Running, authenticated};
+    use crate::testing::{Opened, Running, authenticated};
 
     #[tokio::test]
     async fn what_is_said_makes_a_conversation_count_again() {
         let running = Running::start().await;
-        let (relay, root) = (&running.relay, running.organisation.root);
+        let relay = &running.relay;
         let (customer, agent) = (DeviceSecret::generate(&mut rng()), DeviceSecret::generate(&mut rng()));
-        let base = record();
-        let id = conversation_id(&root, &customer.public(), &[1; 16]);
-        let open = Statement {
-            root,
-            conversation: id,
-            epoch: 1,
-            signer: customer.hash(),
-            time: now_ms(),
-            expires: u64::MAX,
-            action: Action::Open {
-                roster: Roster::of(customer.public(), "mira".parse().unwrap(), agent.public()).unwrap(),
-                topic: base.topic.clone(),
-                language: base.language.clone(),
-                consent: base.consent.digest(),
-                nonce: [1; 16],
-            },
-        };
-        let verified = VerifiedStatement::verify(&open.sign(&customer), &customer.public()).unwrap();
-        let governance = Some(Governance::open(root, &verified).unwrap());
-        let opened = Record { customer: customer.public(), governance, ..base.clone() };
-        relay.keep(id, 1, opened.clone());
+        let Opened { id, record: opened, .. } = running.opened(&customer, &agent).await;
         // Long ago.
         relay.routing.note(id, &opened, 0);
         let chain = running.organisation.chain(&running.organisation.certificate("mira", &agent));
@@ -193,19 +169,11 @@ mod tests {
         };
         relay.routing.upsert(agent.hash(), known);
         let waits = ConversationId([2; 32]);
-        relay.routing.note(waits, &base, now_ms());
+        relay.routing.note(waits, &record(), now_ms());
         let has_room = || !relay.routing.candidates(&waits, now_ms(), |_| true).unwrap().is_empty();
         assert!(has_room(), "nothing was said for long");
 
-        let who = Arc::new(authenticated(relay, &customer, Party::Customer));
-        let permit = relay.limits.admit(relay.limits.prefix([127, 0, 0, 1].into())).unwrap();
-        let session = Session::new(
-            Arc::clone(relay),
-            who,
-            Arc::new(Inbox::default()),
-            permit,
-            &DeviceRecord::default(),
-        );
+        let session = running.session(&customer, Party::Customer);
         let to = agent.public().mailbox();
         let envelope = Envelope {
             mailbox: to,

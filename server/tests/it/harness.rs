@@ -64,6 +64,8 @@ impl TestRelay {
             let _ = stopped.await;
         }));
         self.running = Some((stop, running));
+        // Everything is opened once it answers: what a test changes from now on is changed while it runs.
+        crate::http::get(self.admin, "/healthz").await;
     }
 
     pub async fn stop(&mut self) {
@@ -111,14 +113,14 @@ impl TestRelay {
         line.unwrap().parse().unwrap()
     }
 
-    /// Waits until a counter has this value.
+    /// Waits until a counter has this value. The relay looks at changed files every two seconds.
     pub async fn until_metric(&self, name: &str, value: u64) {
         let waiting = async {
             while self.metric(name).await != value {
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }
         };
-        tokio::time::timeout(Duration::from_secs(5), waiting).await.unwrap();
+        tokio::time::timeout(Duration::from_secs(15), waiting).await.unwrap();
     }
 }
 

@@ -63,7 +63,7 @@ async fn tls_with_certificates_reloaded_on_change() {
     // A broken pair of files leaves the old one in force.
     tokio::time::sleep(Duration::from_millis(20)).await;
     std::fs::write(&files.key, "no key").unwrap();
-    tokio::time::sleep(Duration::from_millis(2_500)).await;
+    relay.until_metric("tls_refused", 1).await;
     assert_eq!(presented(&relay, &files).await.unwrap().0, first);
     let (files, second) = write_certificate(keys.path());
     let reloaded = async {
