@@ -177,10 +177,10 @@ async fn a_revoked_issuer_does_not_take_its_revocation_back() {
     relay.organisation.issuer = stolen;
     relay.organisation.settings.version += 1;
     relay.organisation.revoked = Vec::new();
-    for number in [5, 6] {
+    for (number, refused) in [(5, 1), (6, 2)] {
         relay.organisation.revocation_number = number;
         relay.rewrite_org();
-        tokio::time::sleep(std::time::Duration::from_millis(2_500)).await;
+        relay.until_metric("organisation_refused", refused).await;
         let refused = refusal(&relay, again(), Party::Agent(chain.clone())).await;
         assert_eq!(refused, Some(Code::Revoked), "list {number}");
     }
@@ -248,6 +248,9 @@ async fn a_stranger_is_not_remembered() {
     let up_to = Position { store_epoch: client.welcome.take().unwrap().store_epoch, seq: 0 };
     client.send(Ack { up_to, vault: Some(generation(&again(), RELAY_NAME, 12)) }).await;
     relay.until_metric("acks", 1).await;
+    // What is written after it is on the disk: so would be what is noted with it.
+    client.pinged().await;
+    relay.agent("mira").await;
     let again = Client::connect(relay.address, again(), Party::Customer).await;
     assert_eq!(again.welcome.unwrap().vault, None);
 }

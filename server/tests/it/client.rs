@@ -16,7 +16,7 @@ use sealdesk_protocol::ids::{ConversationId, EnvelopeId, MailboxId, SessionId, S
 use sealdesk_protocol::wire::envelope::{CHAIN_LEN, Class, Envelope, HEADER_LEN};
 use sealdesk_protocol::wire::{
     Ack, Addressed, Assignment, AuthBody, Authenticate, Challenge, Code, Deliver, Item, PROTOCOL_VERSION,
-    PostStatement, Reason, RequestAssignment, Send, ToClient, ToRelay, Welcome,
+    Ping, PostStatement, Reason, RequestAssignment, Send, ToClient, ToRelay, Welcome,
 };
 use sealdesk_relay::clock::now_ms;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -189,8 +189,22 @@ impl Client {
         }
     }
 
-    /// Whether nothing that fits comes within a short time.
-    pub async fn silent(&mut self, fits: impl Fn(&ToClient) -> bool) -> bool {
+    /// Waits until the relay has carried out all that this client sent before.
+    pub async fn pinged(&mut self) {
+        let nonce = u32::from_be_bytes(random());
+        self.send(Ping { nonce }).await;
+        self.expect(|frame| matches!(frame, ToClient::Pong(pong) if pong.nonce == nonce).then_some(())).await;
+    }
+
+    /// Whether nothing came that fits: two answers later all is here that the relay had for this connection at first.
+    pub async fn quiet(&mut self, fits: impl Fn(&ToClient) -> bool) -> bool {
+        self.pinged().await;
+        self.pinged().await;
+        !self.waiting.iter().any(fits)
+    }
+
+    /// Whether nothing comes that fits, for some time.
+    pub async fn silent(&mut self, time: Duration, fits: impl Fn(&ToClient) -> bool) -> bool {
         if self.waiting.iter().any(&fits) {
             return false;
         }
@@ -203,7 +217,7 @@ impl Client {
                 }
             }
         };
-        tokio::time::timeout(Duration::from_millis(300), hearing).await.is_err()
+        tokio::time::timeout(time, hearing).await.is_err()
     }
 
     /// The answer to a request.

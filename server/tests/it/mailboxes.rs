@@ -32,7 +32,7 @@ async fn in_order_at_least_once_until_acknowledged() {
         assert_eq!(*bytes, message.envelope);
         last = Some(delivered);
     }
-    assert!(agent.silent(is_delivery).await, "the repetition was stored once");
+    assert!(agent.quiet(is_delivery).await, "the repetition was stored once");
 
     // Not acknowledged: after a restart of the relay everything comes again.
     relay.stop().await;
@@ -47,7 +47,7 @@ async fn in_order_at_least_once_until_acknowledged() {
     // A frame that is answered from the disk comes after the acknowledgement.
     agent.publish(1).await;
     let mut agent = agent.reconnect(relay.address, Party::Agent(chain)).await;
-    assert!(agent.silent(is_delivery).await, "acknowledged: gone");
+    assert!(agent.quiet(is_delivery).await, "acknowledged: gone");
 }
 
 /// The recipient hears of it, whatever became of the sender's connection.
@@ -132,7 +132,7 @@ async fn only_listed_devices_write_to_the_other_parties() {
     let mut garbage = to_agent();
     garbage.envelope.truncate(100);
     assert_eq!(customer.send_envelope(&talk, garbage).await, Err(Code::Malformed));
-    assert!(agent.silent(is_delivery).await);
+    assert!(agent.quiet(is_delivery).await);
     assert_eq!(relay.metric("envelopes_stored").await, 0);
 }
 
@@ -173,7 +173,9 @@ async fn ephemeral_envelopes_are_forwarded_or_dropped_never_stored() {
     stranger.send(SendEphemeral { conversation: talk.id, message: message.clone() }).await;
     let stored = envelope(agent.mailbox(), Class::Store);
     customer.send(SendEphemeral { conversation: talk.id, message: stored }).await;
-    assert!(agent.silent(|frame| matches!(frame, ToClient::Ephemeral(_) | ToClient::Deliver(_))).await);
+    stranger.pinged().await;
+    customer.pinged().await;
+    assert!(agent.quiet(|frame| matches!(frame, ToClient::Ephemeral(_) | ToClient::Deliver(_))).await);
 
     let chain = relay.organisation.chain(&relay.organisation.certificate("mira", &agent.device));
     let device = agent.device;
@@ -182,7 +184,7 @@ async fn ephemeral_envelopes_are_forwarded_or_dropped_never_stored() {
     customer.send(SendEphemeral { conversation: talk.id, message }).await;
     customer.publish(0).await;
     let mut agent = Client::connect(relay.address, device, Party::Agent(chain)).await;
-    assert!(agent.silent(|frame| matches!(frame, ToClient::Ephemeral(_) | ToClient::Deliver(_))).await);
+    assert!(agent.quiet(|frame| matches!(frame, ToClient::Ephemeral(_) | ToClient::Deliver(_))).await);
 }
 
 #[tokio::test]

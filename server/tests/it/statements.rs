@@ -85,7 +85,7 @@ async fn a_repeated_statement_is_stored_once() {
     }
     agent.delivered_statement().await;
     agent.delivered_envelope().await;
-    assert!(agent.silent(|frame| matches!(frame, ToClient::Deliver(_))).await);
+    assert!(agent.quiet(|frame| matches!(frame, ToClient::Deliver(_))).await);
 }
 
 /// An envelope with an id of the sender's choice.
@@ -125,7 +125,7 @@ async fn no_envelope_takes_the_place_of_a_statement_or_of_anothers_envelope() {
         other.send_envelope(&second, envelope_named(agent.mailbox(), id)).await.unwrap();
     }
     agent.delivered_envelope().await;
-    assert!(agent.silent(|frame| matches!(frame, ToClient::Deliver(_))).await, "a repetition does not");
+    assert!(agent.quiet(|frame| matches!(frame, ToClient::Deliver(_))).await, "a repetition does not");
 }
 
 #[tokio::test]
