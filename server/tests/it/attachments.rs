@@ -9,8 +9,9 @@ use sealdesk_relay::store::Store;
 use sealdesk_relay::store::sled::SledStore;
 use sha2::{Digest, Sha256};
 
-use crate::client::{Client, Party, Talk, envelope, random};
+use crate::client::{Client, Party, envelope, random};
 use crate::harness::TestRelay;
+use crate::talk::Talk;
 
 const MIB: u64 = 1 << 20;
 

@@ -5,9 +5,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
-use sealdesk_protocol::conversation::{
-    Action, ConsentReceipt, Roster, Statement, conversation_id, statements,
-};
+use sealdesk_protocol::conversation::{Action, Statement, statements};
 use sealdesk_protocol::crypto::identity::{DeviceSecret, SignedBytes};
 use sealdesk_protocol::crypto::labels;
 use sealdesk_protocol::crypto::prekeys::{PrekeyKind, PrekeySecret, SignedPrekey};
@@ -16,7 +14,7 @@ use sealdesk_protocol::ids::{ConversationId, EnvelopeId, MailboxId, SessionId, S
 use sealdesk_protocol::wire::envelope::{CHAIN_LEN, Class, Envelope, HEADER_LEN};
 use sealdesk_protocol::wire::{
     Ack, Addressed, Assignment, AuthBody, Authenticate, Challenge, Code, Deliver, Item, PROTOCOL_VERSION,
-    Ping, PostStatement, Reason, RequestAssignment, Send, ToClient, ToRelay, Welcome,
+    Ping, PostStatement, Reason, Send, ToClient, ToRelay, Welcome,
 };
 use sealdesk_relay::clock::now_ms;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -26,7 +24,8 @@ use tokio_tungstenite::{WebSocketStream, client_async};
 
 pub use sealdesk_protocol::wire::Party;
 
-use crate::organisation::{Organisation, handle, rng};
+use crate::organisation::rng;
+use crate::talk::Talk;
 
 pub trait Stream: AsyncRead + AsyncWrite + Unpin + core::marker::Send {}
 impl<S: AsyncRead + AsyncWrite + Unpin + core::marker::Send> Stream for S {}
@@ -331,77 +330,5 @@ fn request_of(frame: &ToClient) -> Option<u32> {
         ToClient::BlobStatus(f) => Some(f.req),
         ToClient::BlobBytes(f) => Some(f.req),
         _ => None,
-    }
-}
-
-/// A customer's side of one conversation.
-pub struct Talk {
-    pub root: sealdesk_protocol::ids::RootHash,
-    pub id: ConversationId,
-    pub nonce: [u8; 16],
-    pub consent: SignedBytes,
-    /// The current epoch statement.
-    pub epoch_statement: StatementHash,
-}
-
-impl Talk {
-    pub fn new(organisation: &Organisation, customer: &Client) -> Self {
-        let nonce = random();
-        let id = conversation_id(&organisation.root, &customer.device.public(), &nonce);
-        let receipt = ConsentReceipt {
-            root: organisation.root,
-            conversation: id,
-            device: customer.device.public(),
-            notice: organisation.settings.notices[0].hash(),
-            language: "en".into(),
-            given: now_ms(),
-        };
-        let consent = receipt.sign(&customer.device);
-        Self { root: organisation.root, id, nonce, consent, epoch_statement: StatementHash([0; 32]) }
-    }
-
-    pub fn request(&self, req: u32) -> RequestAssignment {
-        RequestAssignment {
-            req,
-            conversation: self.id,
-            topic: handle("sales"),
-            language: "en".into(),
-            consent: self.consent.clone(),
-        }
-    }
-
-    pub fn roster(&self, customer: &Client, agent: &Client, name: &str) -> Roster {
-        Roster::of(customer.device.public(), handle(name), agent.device.public()).unwrap()
-    }
-
-    pub fn open(&self, customer: &Client, agent: &Client, name: &str) -> Action {
-        Action::Open {
-            roster: self.roster(customer, agent, name),
-            topic: handle("sales"),
-            language: "en".into(),
-            consent: self.consent.digest(),
-            nonce: self.nonce,
-        }
-    }
-
-    /// Requests and opens a conversation with the one agent there is.
-    pub async fn opened(
-        organisation: &Organisation,
-        customer: &mut Client,
-        agent: &mut Client,
-        name: &str,
-    ) -> Self {
-        let mut talk = Self::new(organisation, customer);
-        let req = customer.number();
-        customer.send(talk.request(req)).await;
-        match customer.answer(req).await {
-            ToClient::Assignment(assignment) => assert_eq!(assignment.epoch, 1),
-            other => panic!("{other:?}"),
-        }
-        let open = talk.open(customer, agent, name);
-        talk.epoch_statement = customer.post(&talk, 1, open).await.unwrap();
-        let told = agent.delivered().await;
-        agent.ack(&told).await;
-        talk
     }
 }

@@ -7,9 +7,10 @@ use sealdesk_protocol::crypto::identity::DeviceSecret;
 use sealdesk_protocol::wire::envelope::Class;
 use sealdesk_protocol::wire::{Code, Send, ToClient};
 
-use crate::client::{Client, Party, Talk, envelope, next};
+use crate::client::{Client, Party, envelope, next};
 use crate::operation::Program;
 use crate::organisation::rng;
+use crate::talk::Talk;
 
 struct Mounted<'a>(&'a Path);
 

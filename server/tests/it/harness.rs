@@ -4,8 +4,12 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use sealdesk_protocol::crypto::certificate::DeviceCertificate;
 use sealdesk_protocol::crypto::identity::DeviceSecret;
-use sealdesk_protocol::wire::{PublishPrekeys, ToClient};
+use sealdesk_protocol::ids::DeviceKeyHash;
+use sealdesk_protocol::org::OrgFile;
+use sealdesk_protocol::wire::{Assignment, PublishPrekeys, ToClient};
+use sealdesk_relay::clock::now_ms;
 use sealdesk_relay::config::RawConfig;
 use sealdesk_relay::store::Quota;
 use sealdesk_relay::store::sled::{JOURNAL_AGE, Options};
@@ -19,7 +23,7 @@ use crate::organisation::{Organisation, RELAY_NAME, rng};
 
 pub struct TestRelay {
     /// Deleted with this.
-    _folder: TempDir,
+    folder: TempDir,
     pub organisation: Organisation,
     pub address: SocketAddr,
     pub admin: SocketAddr,
@@ -48,8 +52,7 @@ impl TestRelay {
         raw.limits.connections_per_prefix = 10_000;
         change(&mut raw, &mut organisation);
         organisation.write(&org);
-        let mut relay =
-            Self { _folder: folder, organisation, address: nowhere, admin: nowhere, raw, running: None };
+        let mut relay = Self { folder, organisation, address: nowhere, admin: nowhere, raw, running: None };
         relay.launch().await;
         relay
     }
@@ -101,6 +104,28 @@ impl TestRelay {
         let mut agent = Client::connect(self.address, device, Party::Agent(chain)).await;
         agent.publish(3).await;
         agent
+    }
+
+    /// An agent with a bent certificate, connected, with prekeys.
+    pub async fn bent_agent(&self, name: &str, bend: impl Fn(&mut DeviceCertificate)) -> Client {
+        let device = DeviceSecret::generate(&mut rng());
+        let mut certificate = self.organisation.certificate(name, &device);
+        bend(&mut certificate);
+        let chain = self.organisation.chain(&certificate);
+        let mut agent = Client::connect(self.address, device, Party::Agent(chain)).await;
+        agent.publish(2).await;
+        agent
+    }
+
+    /// Which device is named; certificates and prekeys verify.
+    pub fn device_of(&self, assignment: &Assignment) -> DeviceKeyHash {
+        let path = self.folder.path().join("newest.json");
+        self.organisation.write(&path);
+        let file: OrgFile = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
+        let org = file.verify(&self.organisation.root, &Default::default(), now_ms()).unwrap();
+        let verified = assignment.agent.verify(org.pins(), org.revocations(), now_ms()).unwrap();
+        assignment.bundle.verify(verified.device(), now_ms()).unwrap();
+        verified.device().hash()
     }
 
     pub async fn metrics(&self) -> String {

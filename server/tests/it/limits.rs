@@ -10,8 +10,9 @@ use tokio::net::TcpStream;
 use tokio_tungstenite::client_async;
 use tokio_tungstenite::tungstenite::{Error as SocketError, Message};
 
-use crate::client::{Client, Party, Talk, challenge, envelope, next, socket};
+use crate::client::{Client, Party, challenge, envelope, next, socket};
 use crate::harness::TestRelay;
+use crate::talk::Talk;
 
 #[tokio::test]
 async fn frames_above_the_rate_are_refused_with_a_time_to_wait() {

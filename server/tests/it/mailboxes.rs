@@ -7,8 +7,9 @@ use sealdesk_protocol::wire::envelope::Class;
 use sealdesk_protocol::wire::{Ack, Code, Position, Send, SendEphemeral, ToClient, ToRelay};
 use tokio_tungstenite::tungstenite::Message;
 
-use crate::client::{Client, Party, Talk, envelope};
+use crate::client::{Client, Party, envelope};
 use crate::harness::TestRelay;
+use crate::talk::Talk;
 
 fn is_delivery(frame: &ToClient) -> bool {
     matches!(frame, ToClient::Deliver(_))

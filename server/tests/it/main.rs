@@ -4,7 +4,9 @@
 mod assignment;
 mod attachments;
 mod authentication;
+mod claims;
 mod client;
+mod consent;
 mod full_disk;
 mod harness;
 mod http;
@@ -13,5 +15,7 @@ mod mailboxes;
 mod operation;
 mod organisation;
 mod prekeys;
+mod reassignment;
 mod refusals;
 mod statements;
+mod talk;

@@ -18,9 +18,10 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_tungstenite::client_async;
 
-use crate::client::{Client, Party, Stream, Talk, envelope};
+use crate::client::{Client, Party, Stream, envelope};
 use crate::harness::TestRelay;
 use crate::organisation::{Organisation, RELAY_NAME, rng};
+use crate::talk::Talk;
 
 fn write_certificate(folder: &Path) -> (RawTls, Vec<u8>) {
     let made = rcgen::generate_simple_self_signed(vec!["relay.test".to_string()]).unwrap();

@@ -8,9 +8,10 @@ use sealdesk_protocol::wire::{Code, FetchCertificate, FetchPrekeys, PublishPreke
 use sealdesk_relay::clock::now_ms;
 use sealdesk_relay::store::Store;
 
-use crate::client::{Client, Party, Talk, pairs};
+use crate::client::{Client, Party, pairs};
 use crate::harness::TestRelay;
 use crate::organisation::rng;
+use crate::talk::Talk;
 
 async fn publish(
     client: &mut Client,

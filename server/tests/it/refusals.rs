@@ -1,31 +1,13 @@
 //! What only shows when somebody tries it: revoked between two steps, older org.json, the wrong role or team.
 
-use sealdesk_protocol::crypto::certificate::{AgentRole, DeviceCertificate, Revoked, certificate_id};
+use sealdesk_protocol::crypto::certificate::{AgentRole, Revoked, certificate_id};
 use sealdesk_protocol::crypto::identity::DeviceSecret;
-use sealdesk_protocol::org::AssignmentMode;
-use sealdesk_protocol::wire::{Claim, Code, SetAvailability, ToClient};
+use sealdesk_protocol::wire::{Code, SetAvailability, ToClient};
 
-use crate::assignment::device_of;
-use crate::client::{Client, Party, Talk};
+use crate::client::{Client, Party};
 use crate::harness::TestRelay;
 use crate::organisation::{handle, rng};
-
-/// An agent with a bent certificate, connected, with prekeys.
-async fn agent(relay: &TestRelay, name: &str, bend: impl Fn(&mut DeviceCertificate)) -> Client {
-    let device = DeviceSecret::generate(&mut rng());
-    let mut certificate = relay.organisation.certificate(name, &device);
-    bend(&mut certificate);
-    let chain = relay.organisation.chain(&certificate);
-    let mut agent = Client::connect(relay.address, device, Party::Agent(chain)).await;
-    agent.publish(2).await;
-    agent
-}
-
-async fn ask(customer: &mut Client, talk: &Talk) -> ToClient {
-    let req = customer.number();
-    customer.send(talk.request(req)).await;
-    customer.answer(req).await
-}
+use crate::talk::Talk;
 
 #[tokio::test]
 async fn an_agent_revoked_after_being_named_is_not_opened_with() {
@@ -33,7 +15,7 @@ async fn an_agent_revoked_after_being_named_is_not_opened_with() {
     let mut mira = relay.agent("mira").await;
     let mut customer = relay.customer().await;
     let talk = Talk::new(&relay.organisation, &customer);
-    assert!(matches!(ask(&mut customer, &talk).await, ToClient::Assignment(_)));
+    assert!(matches!(customer.ask(&talk).await, ToClient::Assignment(_)));
     relay.organisation.revoked = vec![Revoked::Device(mira.device.hash())];
     relay.organisation.revocation_number = 1;
     relay.rewrite_org();
@@ -41,7 +23,7 @@ async fn an_agent_revoked_after_being_named_is_not_opened_with() {
     let open = talk.open(&customer, &mira, "mira");
     assert_eq!(customer.post(&talk, 1, open).await, Err(Code::AssignmentLost));
     let another = Talk::new(&relay.organisation, &customer);
-    assert!(matches!(ask(&mut customer, &another).await, ToClient::Queued(_)), "and not named again");
+    assert!(matches!(customer.ask(&another).await, ToClient::Queued(_)), "and not named again");
 }
 
 #[tokio::test]
@@ -63,22 +45,22 @@ async fn a_further_agent_who_is_revoked_before_the_signature_blocks_nothing() {
     let mut customer = Client::connect(relay.address, gone, Party::Customer).await;
     let assignment = customer.assignment().await;
     assert_eq!(assignment.epoch, 2);
-    assert_eq!(device_of(&relay, &assignment), carl.device.hash(), "somebody for whom it can be signed");
+    assert_eq!(relay.device_of(&assignment), carl.device.hash(), "somebody for whom it can be signed");
 }
 
 #[tokio::test]
 async fn devices_that_cannot_be_named_hide_nobody() {
     let mut relay = TestRelay::start().await;
-    let zoe = agent(&relay, "zoe", |_| {}).await;
+    let zoe = relay.bent_agent("zoe", |_| {}).await;
     // Her turn was: she comes after all who never had one.
     let mut before = relay.customer().await;
     let talk = Talk::new(&relay.organisation, &before);
-    assert!(matches!(ask(&mut before, &talk).await, ToClient::Assignment(_)));
+    assert!(matches!(before.ask(&talk).await, ToClient::Assignment(_)));
     let last = zoe.device.hash();
     drop((zoe, before));
     let mut stale = Vec::new();
     for n in 0..10 {
-        stale.push(agent(&relay, &format!("a{n}"), |_| {}).await.device.hash());
+        stale.push(relay.bent_agent(&format!("a{n}"), |_| {}).await.device.hash());
     }
     relay.until_metric("devices", 0).await;
     relay.organisation.revoked = stale.into_iter().map(Revoked::Device).collect();
@@ -88,8 +70,8 @@ async fn devices_that_cannot_be_named_hide_nobody() {
     relay.until_metric("organisation_taken", 1).await;
     let mut customer = relay.customer().await;
     let talk = Talk::new(&relay.organisation, &customer);
-    let ToClient::Assignment(named) = ask(&mut customer, &talk).await else { panic!("nobody named") };
-    assert_eq!(device_of(&relay, &named), last);
+    let ToClient::Assignment(named) = customer.ask(&talk).await else { panic!("nobody named") };
+    assert_eq!(relay.device_of(&named), last);
 }
 
 #[tokio::test]
@@ -101,11 +83,11 @@ async fn agents_without_prekeys_hide_nobody() {
         let chain = relay.organisation.chain(&relay.organisation.certificate(&format!("a{n}"), &device));
         keyless.push(Client::connect(relay.address, device, Party::Agent(chain)).await);
     }
-    agent(&relay, "zoe", |_| {}).await;
+    relay.bent_agent("zoe", |_| {}).await;
     relay.until_metric("devices", 10).await;
     let mut customer = relay.customer().await;
     let talk = Talk::new(&relay.organisation, &customer);
-    assert!(matches!(ask(&mut customer, &talk).await, ToClient::Assignment(_)));
+    assert!(matches!(customer.ask(&talk).await, ToClient::Assignment(_)));
 }
 
 #[tokio::test]
@@ -142,7 +124,7 @@ async fn an_org_json_of_another_relay_is_not_taken() {
     relay.rewrite_org();
     relay.until_metric("organisation_refused", 1).await;
     let talk = Talk::new(&relay.organisation, &customer);
-    assert!(matches!(ask(&mut customer, &talk).await, ToClient::Queued(_)), "the topic is still there");
+    assert!(matches!(customer.ask(&talk).await, ToClient::Queued(_)), "the topic is still there");
 }
 
 #[tokio::test]
@@ -200,50 +182,25 @@ async fn an_issuer_that_was_revoked_does_not_come_back_after_a_restart() {
 #[tokio::test]
 async fn a_certificate_that_ends_while_connected_ends_the_connection() {
     let relay = TestRelay::start().await;
-    let mut mira = agent(&relay, "mira", |c| c.not_after = sealdesk_relay::clock::now_ms() + 2_000).await;
+    let mut mira = relay.bent_agent("mira", |c| c.not_after = sealdesk_relay::clock::now_ms() + 2_000).await;
     let ended = |frame: &ToClient| matches!(frame, ToClient::Error(e) if e.code == Code::CertificateExpired);
     mira.expect(|frame| ended(frame).then_some(())).await;
     mira.goodbye().await;
     let mut customer = relay.customer().await;
     let talk = Talk::new(&relay.organisation, &customer);
-    assert!(matches!(ask(&mut customer, &talk).await, ToClient::Queued(_)));
+    assert!(matches!(customer.ask(&talk).await, ToClient::Queued(_)));
 }
 
 #[tokio::test]
 async fn only_agents_of_the_team_with_the_role_are_given_conversations() {
     let relay = TestRelay::start().await;
-    let _manager = agent(&relay, "max", |c| c.roles = vec![AgentRole::Manager]).await;
-    let _elsewhere = agent(&relay, "eli", |c| c.teams = vec![handle("support")]).await;
+    let _manager = relay.bent_agent("max", |c| c.roles = vec![AgentRole::Manager]).await;
+    let _elsewhere = relay.bent_agent("eli", |c| c.teams = vec![handle("support")]).await;
     let mut customer = relay.customer().await;
     let talk = Talk::new(&relay.organisation, &customer);
-    assert!(matches!(ask(&mut customer, &talk).await, ToClient::Queued(_)));
+    assert!(matches!(customer.ask(&talk).await, ToClient::Queued(_)));
     customer.send(SetAvailability { req: 90, available: true, capacity: 9 }).await;
     assert_eq!(customer.outcome(90).await, Err(Code::CertificateRefused), "customers have no availability");
-    let _right = agent(&relay, "ana", |_| {}).await;
+    let _right = relay.bent_agent("ana", |_| {}).await;
     customer.assignment().await;
-}
-
-#[tokio::test]
-async fn claims_need_the_team_and_agents_do_not_ask_as_customers() {
-    let relay =
-        TestRelay::with(|_, organisation| organisation.settings.assignment = AssignmentMode::Claim).await;
-    let mut elsewhere = agent(&relay, "eli", |c| c.teams = vec![handle("support")]).await;
-    let mut customer = relay.customer().await;
-    let talk = Talk::new(&relay.organisation, &customer);
-    assert!(matches!(ask(&mut customer, &talk).await, ToClient::Queued(queued) if queued.claim));
-    elsewhere.send(Claim { req: 90, conversation: talk.id }).await;
-    assert_eq!(elsewhere.outcome(90).await, Err(Code::CertificateRefused), "not of the team");
-    let mut full = agent(&relay, "flo", |_| {}).await;
-    full.send(SetAvailability { req: 91, available: true, capacity: 0 }).await;
-    full.outcome(91).await.unwrap();
-    full.send(Claim { req: 92, conversation: talk.id }).await;
-    assert_eq!(full.outcome(92).await, Err(Code::RateLimited), "has enough to do");
-    let device = DeviceSecret::generate(&mut rng());
-    let chain = relay.organisation.chain(&relay.organisation.certificate("kay", &device));
-    let mut keyless = Client::connect(relay.address, device, Party::Agent(chain)).await;
-    keyless.send(Claim { req: 90, conversation: talk.id }).await;
-    assert_eq!(keyless.outcome(90).await, Err(Code::NoPrekeys), "no customer could write to it");
-    let own = Talk::new(&relay.organisation, &elsewhere);
-    elsewhere.send(own.request(91)).await;
-    assert_eq!(elsewhere.outcome(91).await, Err(Code::NotListed));
 }

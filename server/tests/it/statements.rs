@@ -6,9 +6,10 @@ use sealdesk_protocol::ids::{EnvelopeId, MailboxId, SessionId, StatementHash};
 use sealdesk_protocol::wire::envelope::{Class, Envelope};
 use sealdesk_protocol::wire::{Addressed, Code, Item, ToClient};
 
-use crate::client::{Client, Talk, envelope};
+use crate::client::{Client, envelope};
 use crate::harness::TestRelay;
 use crate::organisation::{handle, rng};
+use crate::talk::Talk;
 
 async fn requested(relay: &TestRelay, customer: &mut Client) -> Talk {
     let talk = Talk::new(&relay.organisation, customer);

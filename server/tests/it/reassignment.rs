@@ -1,0 +1,189 @@
+//! Another agent, when the first does not accept in time or goes away.
+
+use std::time::{Duration, Instant};
+
+use sealdesk_protocol::conversation::Action;
+use sealdesk_protocol::wire::{Code, ToClient};
+
+use crate::client::{Client, Party};
+use crate::harness::TestRelay;
+use crate::talk::Talk;
+
+#[tokio::test]
+async fn not_accepted_in_time_goes_to_another_once() {
+    let relay = TestRelay::with(|raw, _| raw.routing.accept_seconds = 1).await;
+    let mut anna = relay.agent("anna").await;
+    let mut customer = relay.customer().await;
+    let mut talk = Talk::opened(&relay.organisation, &mut customer, &mut anna, "anna").await;
+    let mut bert = relay.agent("bert").await;
+    let assignment = customer.assignment().await;
+    assert_eq!((assignment.epoch, assignment.req), (2, None));
+    assert_eq!(relay.device_of(&assignment), bert.device.hash());
+    assert_eq!(customer.reassign(&mut talk, &anna, "anna", 2).await, Err(Code::Malformed), "not the same");
+    customer.reassign(&mut talk, &bert, "bert", 2).await.unwrap();
+    assert_eq!(anna.delivered_statement().await.action.name(), "reassign", "told that it is gone");
+    let told = [bert.delivered_statement().await, bert.delivered_statement().await];
+    assert_eq!(told.map(|s| s.action.name()), ["open", "reassign"], "a later reader sees how it came to be");
+    let late = anna.post(&talk, 2, Action::Accept { current: talk.epoch_statement }).await;
+    assert_eq!(late, Err(Code::NotListed));
+
+    // The one automatic reassignment is used: a third agent is named only after a click.
+    let mut carl = relay.agent("carl").await;
+    let unaccepted = |frame: &ToClient| match frame {
+        ToClient::Unaccepted(unaccepted) => Some(unaccepted.conversation),
+        _ => None,
+    };
+    assert_eq!(customer.expect(unaccepted).await, talk.id);
+    // For longer than routing takes to look again.
+    let further = |frame: &ToClient| matches!(frame, ToClient::Assignment(_));
+    assert!(customer.silent(Duration::from_millis(700), further).await);
+    let mut customer = customer.reconnect(relay.address, Party::Customer).await;
+    assert_eq!(customer.expect(unaccepted).await, talk.id, "told that a click is needed, also on return");
+    let clicked = customer.named(&talk).await;
+    assert_eq!(clicked.epoch, 3);
+    let to = relay.device_of(&clicked);
+    assert!(to == carl.device.hash() || to == anna.device.hash(), "not the one who has it");
+    // Meanwhile it is accepted after all.
+    bert.post(&talk, 2, Action::Accept { current: talk.epoch_statement }).await.unwrap();
+    let lost = customer.reassign(&mut talk, &carl, "carl", 3).await;
+    assert_eq!(lost, Err(Code::AssignmentLost));
+    assert!(carl.quiet(|frame| matches!(frame, ToClient::Deliver(_))).await);
+    assert_eq!(relay.metric("reassignments").await, 1);
+}
+
+#[tokio::test]
+async fn an_acceptance_that_comes_too_late_is_lost() {
+    let relay = TestRelay::with(|raw, _| raw.routing.accept_seconds = 1).await;
+    let mut anna = relay.agent("anna").await;
+    let mut customer = relay.customer().await;
+    let mut talk = Talk::opened(&relay.organisation, &mut customer, &mut anna, "anna").await;
+    let before = talk.epoch_statement;
+    let bert = relay.agent("bert").await;
+    customer.assignment().await;
+    customer.reassign(&mut talk, &bert, "bert", 2).await.unwrap();
+    let late = anna.post(&talk, 1, Action::Accept { current: before }).await;
+    assert_eq!(late, Err(Code::AssignmentLost));
+}
+
+#[tokio::test]
+async fn the_timer_runs_only_while_the_agent_is_online() {
+    let relay = TestRelay::with(|raw, _| raw.routing.accept_seconds = 2).await;
+    let mut anna = relay.agent("anna").await;
+    let mut customer = relay.customer().await;
+    let _talk = Talk::opened(&relay.organisation, &mut customer, &mut anna, "anna").await;
+    let chain = relay.organisation.chain(&relay.organisation.certificate("anna", &anna.device));
+    let bytes = postcard::to_allocvec(&anna.device).unwrap();
+    drop(anna);
+    relay.until_metric("devices", 1).await;
+    tokio::time::sleep(Duration::from_millis(2_500)).await;
+    // Offline for longer than the time to accept; then back, and another agent appears: the timer starts anew.
+    let back = Instant::now();
+    let _anna =
+        Client::connect(relay.address, postcard::from_bytes(&bytes).unwrap(), Party::Agent(chain)).await;
+    let _bert = relay.agent("bert").await;
+    assert_eq!(customer.assignment().await.epoch, 2, "lapsed after its time online");
+    // The time since the last look before counts as well.
+    assert!(back.elapsed() >= Duration::from_millis(1_400), "not at once");
+}
+
+#[tokio::test]
+async fn an_offline_assignee_is_replaced_when_another_agent_appears() {
+    let relay = TestRelay::start().await;
+    let mut anna = relay.agent("anna").await;
+    let mut customer = relay.customer().await;
+    let _talk = Talk::opened(&relay.organisation, &mut customer, &mut anna, "anna").await;
+    drop(anna);
+    relay.until_metric("devices", 1).await;
+    let bert = relay.agent("bert").await;
+    let assignment = customer.assignment().await;
+    assert_eq!(assignment.epoch, 2);
+    assert_eq!(relay.device_of(&assignment), bert.device.hash());
+}
+
+#[tokio::test]
+async fn the_automatic_reassignment_waits_for_somebody_who_is_there() {
+    let relay = TestRelay::with(|raw, _| raw.routing.accept_seconds = 1).await;
+    // Away, with prekeys here.
+    drop(relay.agent("bert").await);
+    relay.until_metric("devices", 0).await;
+    let mut anna = relay.agent("anna").await;
+    let mut customer = relay.customer().await;
+    let _talk = Talk::opened(&relay.organisation, &mut customer, &mut anna, "anna").await;
+    let named = |frame: &ToClient| matches!(frame, ToClient::Assignment(_));
+    assert!(customer.silent(Duration::from_secs(2), named).await, "not to who is away");
+    let carl = relay.agent("carl").await;
+    let assignment = customer.assignment().await;
+    assert_eq!(relay.device_of(&assignment), carl.device.hash());
+}
+
+#[tokio::test]
+async fn a_second_agent_who_goes_away_is_not_waited_for_in_silence() {
+    let relay = TestRelay::with(|raw, _| raw.routing.accept_seconds = 1).await;
+    let mut anna = relay.agent("anna").await;
+    let mut customer = relay.customer().await;
+    let mut talk = Talk::opened(&relay.organisation, &mut customer, &mut anna, "anna").await;
+    let bert = relay.agent("bert").await;
+    customer.assignment().await;
+    customer.reassign(&mut talk, &bert, "bert", 2).await.unwrap();
+    drop(bert);
+    let told = |frame: &ToClient| matches!(frame, ToClient::Unaccepted(_)).then_some(());
+    tokio::time::timeout(Duration::from_secs(4), customer.expect(told)).await.unwrap();
+    // The click: anna is there, though she let her time pass before.
+    let clicked = customer.named(&talk).await;
+    assert_eq!((clicked.epoch, relay.device_of(&clicked)), (3, anna.device.hash()));
+}
+
+#[tokio::test]
+async fn a_conversation_whose_record_is_too_large_takes_its_close_and_nothing_else() {
+    let relay = TestRelay::with(|raw, _| {
+        raw.routing.accept_seconds = 1;
+        raw.limits.prekeys_per_conversation_hour = 100_000;
+        raw.limits.prekeys_per_device_hour = 100_000;
+        raw.limits.frames_per_second = 100_000;
+        raw.limits.device_frames_per_second = 100_000;
+    })
+    .await;
+    let mut anna = relay.agent("anna").await;
+    let mut customer = relay.customer().await;
+    let mut talk = Talk::opened(&relay.organisation, &mut customer, &mut anna, "anna").await;
+    let bert = relay.agent("bert").await;
+    customer.assignment().await;
+    customer.reassign(&mut talk, &bert, "bert", 2).await.unwrap();
+    // From now on each click names the other one.
+    let mut epoch = 2;
+    let refused = loop {
+        let clicked = customer.named(&talk).await;
+        let (agent, name) = match relay.device_of(&clicked) {
+            device if device == anna.device.hash() => (&anna, "anna"),
+            _ => (&bert, "bert"),
+        };
+        let before = talk.epoch_statement;
+        match customer.reassign(&mut talk, agent, name, epoch + 1).await {
+            Ok(()) => epoch += 1,
+            Err(code) => {
+                talk.epoch_statement = before;
+                break code;
+            }
+        }
+        assert!(epoch < 1_000, "records grow without end");
+    };
+    assert_eq!(refused, Code::TooLarge);
+    assert!(epoch > 20, "{epoch}");
+    let close = Action::Close { current: talk.epoch_statement, heads: Vec::new() };
+    customer.post(&talk, epoch, close).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_waiting_conversation_survives_a_restart_and_is_told_on_return() {
+    let mut relay = TestRelay::with(|raw, _| raw.routing.accept_seconds = 1).await;
+    let mut anna = relay.agent("anna").await;
+    let mut customer = relay.customer().await;
+    let _talk = Talk::opened(&relay.organisation, &mut customer, &mut anna, "anna").await;
+    relay.stop().await;
+    relay.launch().await;
+    let _bert = relay.agent("bert").await;
+    // The customer is not there yet; the agent is named all the same, and told on return.
+    tokio::time::sleep(Duration::from_millis(1_200)).await;
+    let mut customer = customer.reconnect(relay.address, Party::Customer).await;
+    assert_eq!(customer.assignment().await.epoch, 2);
+}
