@@ -8,8 +8,8 @@ use sealdesk_protocol::wire::envelope::Class;
 use sealdesk_protocol::wire::{Code, Send, ToClient};
 
 use crate::client::{Client, Party, envelope, next};
-use crate::operation::Program;
 use crate::organisation::rng;
+use crate::program::Program;
 use crate::talk::Talk;
 
 struct Mounted<'a>(&'a Path);

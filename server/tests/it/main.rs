@@ -4,6 +4,7 @@
 mod assignment;
 mod attachments;
 mod authentication;
+mod backup;
 mod claims;
 mod client;
 mod consent;
@@ -15,6 +16,7 @@ mod mailboxes;
 mod operation;
 mod organisation;
 mod prekeys;
+mod program;
 mod reassignment;
 mod refusals;
 mod statements;

@@ -1,0 +1,111 @@
+//! Backup, restore, and whose the data folder is.
+
+use std::path::Path;
+
+use sealdesk_protocol::crypto::identity::DeviceSecret;
+use sealdesk_protocol::wire::envelope::Class;
+
+use crate::client::{Client, Party, envelope};
+use crate::organisation::rng;
+use crate::program::{Program, files, terminate};
+use crate::talk::Talk;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn backup_while_running_restore_and_stats() {
+    let program = Program::new("");
+    let mut running = program.serve();
+    let (mut agent, party) = program.agent(running.address).await;
+    let mut customer =
+        Client::connect(running.address, DeviceSecret::generate(&mut rng()), Party::Customer).await;
+    let talk = Talk::opened(&program.organisation, &mut customer, &mut agent, "mira").await;
+    let message = envelope(agent.mailbox(), Class::Store);
+    customer.send_envelope(&talk, message.clone()).await.unwrap();
+    let before = agent.welcome.as_ref().unwrap().store_epoch;
+
+    let stats = program.output(&["stats"]).unwrap();
+    assert_eq!((stats["devices"].as_u64(), stats["store"]["items"].as_u64()), (Some(2), Some(1)));
+    let copy = program.folder.path().join("copy");
+    let copy = copy.to_str().unwrap();
+    assert!(program.output(&["backup", "--to", copy]).unwrap()["records"].as_u64().unwrap() > 3);
+    let again = program.output(&["backup", "--to", copy]).unwrap_err();
+    assert!(again.contains("new folder"), "{again}");
+    let busy = program.output(&["restore", "--from", copy]).unwrap_err();
+    assert!(busy.contains("holds a store already"), "{busy}");
+    assert!(terminate(&mut running));
+    assert!(program.output(&["stats"]).unwrap()["devices"].is_null(), "without a running relay");
+
+    std::fs::rename(program.folder.path().join("data"), program.folder.path().join("lost")).unwrap();
+    let nothing = program.output(&["stats"]).unwrap_err();
+    assert!(nothing.contains("is `data` right?"), "{nothing}");
+    program.output(&["restore", "--from", copy]).unwrap();
+    let running = program.serve();
+    let mut agent = agent.reconnect(running.address, party).await;
+    let welcome = agent.welcome.clone().unwrap();
+    assert!(welcome.store_epoch > before, "a restored store says so");
+    assert_eq!(welcome.one_time_left, 0, "one-time pairs are void");
+    assert!(welcome.last_resort.is_some());
+    assert_eq!(agent.delivered_envelope().await, message.envelope);
+}
+
+fn mode(path: &Path) -> u32 {
+    use std::os::unix::fs::PermissionsExt;
+    std::fs::metadata(path).unwrap().permissions().mode() & 0o777
+}
+
+fn open_to_all(path: &Path) {
+    use std::os::unix::fs::PermissionsExt;
+    std::fs::create_dir_all(path).unwrap();
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).unwrap();
+}
+
+#[test]
+fn the_data_folder_is_the_relays_users_alone_whoever_made_it() {
+    let program = Program::new("");
+    let data = program.folder.path().join("data");
+    let folders = [data.clone(), data.join("store"), data.join("blobs")];
+    folders.iter().for_each(|path| open_to_all(path));
+    let mut running = program.serve();
+    for path in &folders {
+        assert_eq!(mode(path), 0o700, "{}", path.display());
+    }
+    let copy = program.folder.path().join("copy");
+    program.output(&["backup", "--to", copy.to_str().unwrap()]).unwrap();
+    assert!(terminate(&mut running));
+    let mut written = Vec::new();
+    files(&data, &mut written);
+    files(&copy, &mut written);
+    for path in written {
+        assert_eq!(mode(&path) & 0o077, 0, "{}", path.display());
+    }
+    std::fs::rename(&data, program.folder.path().join("lost")).unwrap();
+    open_to_all(&data);
+    program.output(&["restore", "--from", copy.to_str().unwrap()]).unwrap();
+    for path in [&data, &data.join("store"), &data.join("blobs"), &copy] {
+        assert_eq!(mode(path), 0o700, "{}", path.display());
+    }
+}
+
+#[test]
+fn a_backup_or_restore_that_failed_half_way_is_repeated() {
+    let program = Program::new("");
+    let mut running = program.serve();
+    let data = program.folder.path().join("data");
+    let copy = program.folder.path().join("copy");
+    // Not a file: copying it fails after the records were written.
+    let odd = data.join("blobs").join("odd");
+    std::fs::create_dir(&odd).unwrap();
+    program.output(&["backup", "--to", copy.to_str().unwrap()]).unwrap_err();
+    std::fs::remove_dir(&odd).unwrap();
+    program.output(&["backup", "--to", copy.to_str().unwrap()]).unwrap();
+    assert!(terminate(&mut running));
+
+    std::fs::rename(&data, program.folder.path().join("lost")).unwrap();
+    let odd = copy.join("blobs").join("odd");
+    std::fs::create_dir(&odd).unwrap();
+    program.output(&["restore", "--from", copy.to_str().unwrap()]).unwrap_err();
+    let half = program.output(&["serve"]).unwrap_err();
+    assert!(half.contains("restore` again"), "no store without its attachments: {half}");
+    std::fs::remove_dir(&odd).unwrap();
+    program.output(&["restore", "--from", copy.to_str().unwrap()]).unwrap();
+    drop(program.serve());
+}
