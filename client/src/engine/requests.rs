@@ -118,8 +118,9 @@ impl Engine {
                 }
                 cx.problem(None, Problem::from(error.code));
             }
-            Request::BlobCreate(blob) | Request::BlobWrite(blob) | Request::BlobRead(blob) => {
-                self.blob_refused(cx, blob, error.code, at);
+            Request::BlobCreate(blob) => self.blob_refused(cx, blob, true, error.code, at),
+            Request::BlobWrite(blob) | Request::BlobRead(blob) => {
+                self.blob_refused(cx, blob, false, error.code, at);
             }
         }
     }

@@ -36,6 +36,9 @@ pub struct Client {
     pub events: Vec<Event>,
     /// Files and spools.
     pub files: BTreeMap<(BlobId, Part), Vec<u8>>,
+    /// Chunks of this part that are read are answered by [`Self::release_reads`] only.
+    pub hold_reads: Option<Part>,
+    held_reads: Vec<Input>,
     /// How far this device's wall clock is off, ms.
     pub clock_off: i64,
     /// Dies in the next step that writes something.
@@ -65,6 +68,8 @@ impl Client {
             rng,
             events: Vec::new(),
             files: BTreeMap::new(),
+            hold_reads: None,
+            held_reads: Vec::new(),
             clock_off: 0,
             crash: None,
             spare: 0,
@@ -142,6 +147,12 @@ impl Client {
         self.inputs.push(input);
     }
 
+    /// Answers so many of the reads that were held, oldest first.
+    pub fn release_reads(&mut self, most: usize) {
+        let most = most.min(self.held_reads.len());
+        self.inputs.extend(self.held_reads.drain(..most));
+    }
+
     pub(super) fn is_due(&self, mono: u64) -> bool {
         !self.inputs.is_empty() || self.wake_at.is_some_and(|at| at <= mono)
     }
@@ -191,10 +202,12 @@ impl Client {
                         let end = file.len().min(start.checked_add(len as usize)?);
                         file.get(start..end).map(<[u8]>::to_vec)
                     });
-                    self.inputs.push(match bytes {
+                    let answer = match bytes {
                         Some(bytes) => Input::Chunk { transfer, part, offset, bytes },
                         None => Input::ChunkFailed { transfer, part },
-                    });
+                    };
+                    let held = self.hold_reads == Some(part);
+                    if held { &mut self.held_reads } else { &mut self.inputs }.push(answer);
                 }
                 Output::WriteChunk { transfer, part, offset, bytes } => {
                     let file = self.files.entry((transfer, part)).or_default();

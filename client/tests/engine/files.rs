@@ -249,3 +249,37 @@ fn files_that_cannot_be_sent_fail_clearly() {
     assert_eq!(failed(&world, customer), ["file_changed", "local_file"]);
     assert_eq!(world.clients[customer].transcript(&id).unwrap().len(), 0, "no message without its file");
 }
+
+/// A disk may be slower than the relay: what it was read for is over when it comes.
+#[test]
+fn a_chunk_that_was_read_when_the_relay_had_refused_does_not_stop_an_upload() {
+    // How many reads are answered late, and whether so late that the relay has all of it.
+    for (late, very) in [(1, false), (2, false), (4, false), (2, true), (4, true)] {
+        let (mut world, agent, customer, id) = World::talking(30);
+        world.clients[customer].hold_reads = Some(Part::Spool);
+        send(&mut world, customer, id, content(400_000));
+        world.pass(1_000);
+        // Four are being read; some reach the relay, which is busy.
+        world.relay.refuse_writes = Some(Code::RateLimited);
+        world.clients[customer].release_reads(4 - late);
+        world.settle();
+        if late == 4 {
+            world.disconnect_all();
+            world.settle();
+        }
+        world.relay.refuse_writes = None;
+        world.clients[customer].hold_reads = None;
+        if !very {
+            world.clients[customer].release_reads(usize::MAX);
+        }
+        world.pass(2_000);
+        let connections = world.relay.counts["Authenticate"];
+        world.pass(10_000);
+        assert!(uploaded(&world, customer).is_some(), "{late} came late, {very}");
+        world.clients[customer].release_reads(usize::MAX);
+        world.pass(2_000);
+        assert_eq!(world.relay.counts["Authenticate"], connections, "by this connection");
+        assert!(received(&world, agent, &id).is_some());
+        assert_eq!(failed(&world, customer), [""; 0]);
+    }
+}

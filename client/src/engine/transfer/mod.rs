@@ -10,6 +10,8 @@
 mod download;
 mod upload;
 
+use std::collections::BTreeSet;
+
 use sealdesk_protocol::attachment::{AttachmentKey, CiphertextHash, Layout};
 use sealdesk_protocol::conversation::MessageId;
 use sealdesk_protocol::ids::{BlobId, ConversationId, DeviceKeyHash};
@@ -43,15 +45,29 @@ pub(crate) struct Sealing {
 #[derive(Default)]
 pub(crate) struct Uploading {
     record: Option<TransferRecord>,
-    /// The relay told where to go on.
+    /// The relay is asked where to go on.
+    announcing: bool,
+    /// It told.
     announced: bool,
     /// Next byte to read from the spool, and bytes the relay has.
     asked: u64,
     stored: u64,
-    under_way: u64,
+    /// Offsets of the chunks that are being read, and the number of those that the relay has not answered.
+    reading: BTreeSet<u64>,
+    writing: u64,
     again_at: u64,
     /// Refusals in a row without progress.
     refusals: u32,
+}
+
+impl Uploading {
+    /// Where to go on has to be asked. What the driver still reads counts for nothing: its answer may come at any time.
+    fn ask_anew(&mut self, at: u64) {
+        self.announced = false;
+        self.reading.clear();
+        self.writing = 0;
+        self.again_at = at;
+    }
 }
 
 /// How far a download is.
@@ -197,9 +213,8 @@ impl Engine {
                 self.conversations.get(&transfer.conversation).is_some_and(|c| c.record.device == *device);
             match &mut transfer.stage {
                 Stage::Uploading(upload) if ours => {
-                    upload.announced = false;
-                    upload.under_way = 0;
-                    upload.again_at = 0;
+                    upload.announcing = false;
+                    upload.ask_anew(0);
                 }
                 Stage::Downloading(download) if ours => {
                     download.under_way = 0;
@@ -234,20 +249,25 @@ impl Engine {
         }
     }
 
-    /// The relay refused a part of a file.
-    pub(super) fn blob_refused(&mut self, cx: &mut Cx<'_>, id: BlobId, code: Code, at: u64) {
+    /// The relay refused a file, or a part of it.
+    pub(super) fn blob_refused(
+        &mut self,
+        cx: &mut Cx<'_>,
+        id: BlobId,
+        announcement: bool,
+        code: Code,
+        at: u64,
+    ) {
         let Some(transfer) = self.transfers.get_mut(&id) else { return };
         let passing = super::requests::is_passing(code);
         match &mut transfer.stage {
             Stage::Uploading(upload) => {
-                upload.under_way = upload.under_way.saturating_sub(1);
+                upload.announcing &= !announcement;
                 // Out of step with the relay: ask where to go on.
                 let out_of_step = matches!(code, Code::Conflict | Code::UnknownBlob | Code::Malformed);
                 upload.refusals += u32::from(out_of_step);
                 if passing || (out_of_step && upload.refusals <= upload::PATIENCE) {
-                    upload.announced = false;
-                    upload.again_at = at;
-                    return;
+                    return upload.ask_anew(at);
                 }
             }
             Stage::Downloading(download) => {

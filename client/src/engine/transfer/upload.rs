@@ -183,8 +183,8 @@ impl Engine {
         let Some(online) = self.devices.get_mut(&hash).and_then(|d| d.link.online_mut()) else { return };
         let total = record.attachment.ciphertext_length;
         if !upload.announced {
-            if upload.under_way == 0 {
-                upload.under_way = 1;
+            if !upload.announcing {
+                upload.announcing = true;
                 let req = online.request(Request::BlobCreate(id), cx.now.mono_ms);
                 let token_hash = sha256(&record.attachment.token);
                 let frame =
@@ -193,7 +193,7 @@ impl Engine {
             }
             return;
         }
-        while upload.under_way < PIPELINE && upload.asked < total {
+        while upload.reading.len() as u64 + upload.writing < PIPELINE && upload.asked < total {
             let len = (total - upload.asked).min(CHUNK);
             cx.out.push(Output::ReadChunk {
                 transfer: id,
@@ -201,15 +201,15 @@ impl Engine {
                 offset: upload.asked,
                 len: u32::try_from(len).unwrap_or(u32::MAX),
             });
+            upload.reading.insert(upload.asked);
             upload.asked += len;
-            upload.under_way += 1;
         }
     }
 
     pub(super) fn upload_announced(&mut self, cx: &mut Cx<'_>, id: BlobId, status: &BlobStatus) {
         if let Some(Transfer { stage: Stage::Uploading(upload), .. }) = self.transfers.get_mut(&id) {
-            upload.announced = true;
-            upload.under_way = 0;
+            upload.ask_anew(0);
+            (upload.announcing, upload.announced) = (false, true);
             upload.asked = status.stored;
             upload.stored = status.stored;
         }
@@ -218,13 +218,15 @@ impl Engine {
 
     /// A chunk of the spool was read: it goes to the relay.
     pub(super) fn upload_chunk(&mut self, cx: &mut Cx<'_>, id: BlobId, offset: u64, bytes: &[u8]) {
-        let Some(Transfer { conversation, stage: Stage::Uploading(upload) }) = self.transfers.get(&id) else {
+        let Some(Transfer { conversation, stage: Stage::Uploading(upload) }) = self.transfers.get_mut(&id)
+        else {
             return;
         };
         let total = upload.record.as_ref().map_or(0, |r| r.attachment.ciphertext_length);
         let expected = total.saturating_sub(offset).min(CHUNK);
-        // Read for a connection that ended, or not what was asked for.
-        let current = upload.announced && (upload.stored..upload.asked).contains(&offset);
+        // Otherwise it was read for a connection that ended or before a refusal, or is not what was asked for.
+        let current = upload.reading.remove(&offset);
+        upload.writing += u64::from(current);
         if bytes.len() as u64 != expected {
             return self.fail_transfer(cx, id, problem::local_file(Part::Spool));
         }
@@ -240,7 +242,7 @@ impl Engine {
     pub(super) fn upload_advanced(&mut self, cx: &mut Cx<'_>, id: BlobId, status: &BlobStatus) {
         if let Some(Transfer { conversation, stage: Stage::Uploading(upload) }) = self.transfers.get_mut(&id)
         {
-            upload.under_way = upload.under_way.saturating_sub(1);
+            upload.writing = upload.writing.saturating_sub(1);
             if status.stored > upload.stored {
                 upload.refusals = 0;
                 // A close waits as long as the file moves.
@@ -249,7 +251,7 @@ impl Engine {
                 }
             }
             upload.stored = upload.stored.max(status.stored);
-            if upload.under_way == 0 {
+            if upload.reading.is_empty() && upload.writing == 0 {
                 // Also when the relay and this device were out of step.
                 upload.asked = status.stored;
             }
