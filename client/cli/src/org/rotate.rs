@@ -126,16 +126,15 @@ fn org_file(
     // What the certificate of a higher serial signs is newer, whatever its numbers.
     settings.version = settings.version.checked_add(1).unwrap_or(1);
     settings.issued = now;
-    let revocations = file.revocations()?.map(|list| {
-        let number = org.revocations().number().checked_add(1).unwrap_or(1);
-        let revoked = revocation::entries(Some(&list));
-        // Signed within the issuer's validity, which may have ended.
-        let issued = now.min(org.issuer().not_after.saturating_sub(1));
-        let list = RevocationList { root: org.root(), number, issued, revoked }.sign(issuer);
-        SignedRevocations { issuer: certificate.clone(), list }
-    });
+    // Always a list, empty or not: from then on no list under an earlier certificate is a newer one.
+    let number = org.revocations().number().checked_add(1).unwrap_or(1);
+    let revoked = revocation::entries(file.revocations()?.as_ref());
+    // Signed within the issuer's validity, which may have ended.
+    let issued = now.min(org.issuer().not_after.saturating_sub(1));
+    let list = RevocationList { root: org.root(), number, issued, revoked }.sign(issuer);
+    let revocations = SignedRevocations { issuer: certificate.clone(), list };
     let (pins, settings) = (pins.sign(&roots.new.secret), settings.sign(issuer));
-    Ok(OrgFile::assemble(&org.root(), &pins, certificate, &settings, revocations.as_ref()))
+    Ok(OrgFile::assemble(&org.root(), &pins, certificate, &settings, Some(&revocations)))
 }
 
 /// Every device of every record under the new chain: what was valid stays valid as long as before, and nothing else.

@@ -139,6 +139,8 @@ fn a_rotation_that_was_cut_off_is_finished_by_running_it_again() {
     let old = std::fs::read(desk.path("admin/org.json")).unwrap();
     let record = std::fs::read(desk.path("admin/agents/mira.json")).unwrap();
     desk.run(ROTATE).good();
+    let shown = json(&desk.run("org show --dir admin --json").good().out);
+    assert_eq!(shown["revocations"], 1, "the new root's issuer signs a list at once, though there was none");
     let key = std::fs::read(desk.path("admin/root.key")).unwrap();
     // The key was written, nothing else.
     std::fs::write(desk.path("admin/org.json"), old).unwrap();
