@@ -175,7 +175,8 @@ pub(crate) struct ConversationRecord {
     pub(crate) allowed: bool,
     /// Customer: the relay says that nobody accepted in time, and the automatic reassignment is used up.
     pub(crate) unaccepted: bool,
-    /// Closed on this device before anybody was named, or because the vault is an old copy.
+    /// Closed on this device alone: before anybody was named, because the vault is an old copy, or because the relay does
+    /// not know the conversation.
     pub(crate) closed_here: Option<u64>,
     /// Asked to close: the close statement follows when what was written has left.
     pub(crate) closing: bool,

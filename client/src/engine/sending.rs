@@ -183,6 +183,13 @@ impl Engine {
         self.tell_own(cx, id, &own);
     }
 
+    /// Nothing that is not receipted will arrive any more.
+    pub(super) fn give_up_all(&mut self, cx: &mut Cx<'_>, id: ConversationId) {
+        let Some(c) = self.conversations.get(&id) else { return };
+        let unreceipted: Vec<u64> = c.contents.keys().copied().collect();
+        unreceipted.into_iter().for_each(|counter| self.give_up(cx, id, counter));
+    }
+
     /// Tells the new state of an own message.
     pub(super) fn tell_own(&mut self, cx: &mut Cx<'_>, id: ConversationId, own: &OwnContent) {
         if let Some(record) = self.own_record(id, own) {

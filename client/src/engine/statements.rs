@@ -119,8 +119,16 @@ impl Engine {
             c.record.closed_here = Some(cx.now.wall_ms);
             c.record.closing = false;
         }
+        // A backup was put back that is older than the conversation: nobody but us will ever hear of this close.
+        let unknown = closes && code == Code::UnknownConversation;
+        if unknown {
+            c.record.closed_here = Some(cx.now.wall_ms);
+        }
         c.waits.changed = true;
         self.mark(Key::Conversation(id));
+        if unknown {
+            self.give_up_all(cx, id);
+        }
         if let Ok(Action::Reset { new, .. }) = Statement::peek(&pending.statement).map(|s| s.action) {
             self.reset_refused(&id, new);
         }

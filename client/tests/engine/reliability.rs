@@ -6,7 +6,7 @@ use sealdesk_protocol::crypto::identity::{DeviceSecret, SignedBytes};
 use sealdesk_protocol::crypto::labels;
 use sealdesk_protocol::testing::rng;
 use sealdesk_protocol::wire::envelope::Envelope;
-use sealdesk_protocol::wire::{Deliver, Item, Position, StatementItem};
+use sealdesk_protocol::wire::{Code, Deliver, Item, Position, StatementItem};
 
 const MINUTE: u64 = 60_000;
 const DAY: u64 = 24 * 60 * MINUTE;
@@ -239,6 +239,34 @@ fn a_replaced_connection_does_not_fight_back() {
     };
     let both = [agent, copy].map(|c| world.clients[c].events.iter().filter(|e| replaced(e)).count());
     assert_eq!(both[0] + both[1], 1, "one of them stops, once");
+}
+
+/// A backup was put back that is older than the conversation: neither side keeps it open for ever.
+#[test]
+fn a_conversation_that_the_relay_lost_can_be_closed() {
+    let (mut world, agent, customer, id) = World::talking(10);
+    world.say(customer, id, "before");
+    world.pass(2_000);
+    world.relay.refuse_sends = Some(Code::UnknownConversation);
+    world.relay.refuse_statements = Some(Code::UnknownConversation);
+    world.say(customer, id, "after");
+    world.say(agent, id, "anything else?");
+    world.pass(20_000);
+    for side in [customer, agent] {
+        assert_eq!(world.phase(side, &id), Some(Phase::Active));
+        world.clients[side].command(Command::Close { conversation: id });
+        world.pass(20_000);
+        assert_eq!(world.phase(side, &id), Some(Phase::Closed));
+        let last = world.texts(side, &id).into_iter().rfind(|text| text.0).unwrap();
+        assert_eq!(last.2, MessageState::Undelivered, "{}", last.1);
+        world.restart(side);
+        assert_eq!(world.phase(side, &id), Some(Phase::Closed));
+        assert!(world.clients[side].engine.is_with_relay());
+    }
+    assert_eq!(world.texts(customer, &id)[0].2, MessageState::Delivered, "what had arrived has");
+    let tried = world.relay.counts["Send"];
+    world.pass(60 * MINUTE);
+    assert_eq!(world.relay.counts["Send"], tried, "nothing is tried any more");
 }
 
 #[test]
