@@ -17,10 +17,14 @@ pub const CIPHERTEXT_LEN: usize = 1088;
 /// Bytes of the seed `d | z` that a key pair is made from and stored as.
 pub const SEED_LEN: usize = 64;
 const EXPANDED_LEN: usize = 2400;
+/// Where the expanded key `s | ek | H(ek) | z` holds the encapsulation key (FIPS 203 algorithm 16).
+const PUBLIC: core::ops::Range<usize> = 1152..1152 + KEY_LEN;
+/// And what is secret of it: s, and the implicit rejection's z.
+const SECRET: [core::ops::Range<usize>; 2] = [0..1152, 2368..EXPANDED_LEN];
 
 /// What the protocol needs of a KEM with the sizes of ML-KEM-768.
 pub trait Kem {
-    /// The expanded decapsulation key; lives in memory only and wipes itself.
+    /// The expanded decapsulation key; lives in memory only, and wipes what is secret of it.
     type Decapsulation;
 
     /// `KeyGen_internal(d, z)` (FIPS 203 algorithm 16).
@@ -42,7 +46,7 @@ pub struct Expanded(Box<MlKem768PrivateKey>);
 
 impl Zeroize for Expanded {
     fn zeroize(&mut self) {
-        self.0[0..EXPANDED_LEN].zeroize();
+        SECRET.into_iter().for_each(|range| self.0[range].zeroize());
     }
 }
 
@@ -54,11 +58,16 @@ impl Drop for Expanded {
 
 impl ZeroizeOnDrop for Expanded {}
 
-#[cfg(test)]
 impl Expanded {
-    /// FIPS 203's encoding of the expanded key, for the published test vectors.
+    /// FIPS 203's encoding of the expanded key.
     pub(crate) fn as_bytes(&self) -> &[u8; EXPANDED_LEN] {
         self.0.as_slice()
+    }
+
+    /// The encapsulation key in it.
+    #[expect(clippy::expect_used, reason = "a range of constant length")]
+    fn public(&self) -> &[u8; KEY_LEN] {
+        self.as_bytes()[PUBLIC].try_into().expect("as many bytes")
     }
 }
 
@@ -143,11 +152,10 @@ impl<'de> Deserialize<'de> for KemPublic {
     }
 }
 
-/// A decapsulation key: stored as its seed, expanded in memory, with the public key beside it.
+/// A decapsulation key: stored as its seed, expanded in memory.
 pub struct KemSecret {
     seed: Secret<SEED_LEN>,
     expanded: Expanded,
-    public: Box<[u8; KEY_LEN]>,
 }
 
 impl KemSecret {
@@ -158,13 +166,13 @@ impl KemSecret {
 
     /// The key of a stored seed.
     pub fn from_seed(seed: Secret<SEED_LEN>) -> Self {
-        let (expanded, public) = MlKem768::key_pair(&seed);
-        Self { seed, expanded, public: Box::new(public) }
+        let (expanded, _) = MlKem768::key_pair(&seed);
+        Self { seed, expanded }
     }
 
     /// The public key's bytes.
     pub fn public(&self) -> &[u8; KEY_LEN] {
-        &self.public
+        self.expanded.public()
     }
 
     /// The shared secret of a ciphertext; of a forged one, an unpredictable other secret.
@@ -174,11 +182,7 @@ impl KemSecret {
 
     /// A second copy, on purpose.
     pub fn duplicate(&self) -> Self {
-        Self {
-            seed: self.seed.duplicate(),
-            expanded: Expanded(self.expanded.0.clone()),
-            public: self.public.clone(),
-        }
+        Self { seed: self.seed.duplicate(), expanded: Expanded(self.expanded.0.clone()) }
     }
 }
 
@@ -210,9 +214,17 @@ mod tests {
     fn wiped_stored_as_seed_and_never_shown() {
         let secret = KemSecret::generate(&mut ChaCha20Rng::from_seed([1; 32]));
         let mut copy = secret.duplicate();
-        assert!(copy.expanded.as_bytes().iter().any(|b| *b != 0));
         copy.expanded.zeroize();
-        assert!(copy.expanded.as_bytes().iter().all(|b| *b == 0));
+        let (before, after) = (secret.expanded.as_bytes(), copy.expanded.as_bytes());
+        assert!(before[..1152].iter().any(|b| *b != 0) && before[2368..].iter().any(|b| *b != 0));
+        assert!(after[..1152].iter().chain(&after[2368..]).all(|b| *b == 0));
+        // What is left is the public key and its hash, which another z does not change.
+        let mut seed = *secret.seed.expose();
+        seed[32..].fill(7);
+        let other = KemSecret::from_seed(Secret::new(seed));
+        assert_eq!(other.expanded.as_bytes()[2368..], [7; 32], "z");
+        assert_eq!(after[1152..2368], other.expanded.as_bytes()[1152..2368]);
+        assert_eq!(MlKem768::key_pair(&secret.seed).1, *secret.public());
         assert_eq!(alloc::format!("{secret:?} {:?}", secret.expanded), "KemSecret(..) Expanded(..)");
 
         let stored = postcard::to_allocvec(&secret).unwrap();
