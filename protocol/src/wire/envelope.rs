@@ -215,9 +215,15 @@ impl fmt::Debug for Envelope {
     }
 }
 
+/// `hash("preamble-hash", "")`: most envelopes carry none.
+const NO_PREAMBLE_HASH: [u8; 32] = [
+    0xb1, 0x11, 0x78, 0x28, 0x9c, 0x9d, 0x40, 0x0f, 0x35, 0x33, 0xf9, 0x82, 0x9d, 0xad, 0xfa, 0x07, 0x75,
+    0x85, 0x5e, 0x45, 0x8e, 0x5d, 0x10, 0x26, 0xe8, 0xb7, 0xc2, 0x4f, 0xfa, 0x43, 0x4e, 0x36,
+];
+
 /// `hash("preamble-hash", preamble or "")`.
 pub(crate) fn preamble_hash(preamble: Option<&[u8]>) -> [u8; 32] {
-    kdf::hash(labels::PREAMBLE_HASH, &[preamble.unwrap_or_default()])
+    preamble.map_or(NO_PREAMBLE_HASH, |preamble| kdf::hash(labels::PREAMBLE_HASH, &[preamble]))
 }
 
 /// `version | mailbox | id | session | class | hash of the preamble`.
@@ -243,4 +249,15 @@ fn clear_part(
         at += part.len();
     }
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_hash_of_no_preamble_is_that_of_an_empty_one() {
+        assert_eq!(NO_PREAMBLE_HASH, kdf::hash(labels::PREAMBLE_HASH, &[b""]));
+        assert_eq!(preamble_hash(None), preamble_hash(Some(b"")));
+    }
 }

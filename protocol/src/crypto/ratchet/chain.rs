@@ -124,11 +124,7 @@ impl ChainPart {
     pub(super) fn seal(&self, key: &HeaderKey, session: &SessionId, rng: &mut dyn CryptoRng) -> Box<[u8]> {
         let mut nonce = [0; NONCE_LEN];
         rng.fill_bytes(&mut nonce);
-        let sealed = aead::seal_x(key.secret(), &nonce, &part_aad(session), self.0.to_vec());
-        let mut out = Vec::with_capacity(NONCE_LEN + sealed.len());
-        out.extend_from_slice(&nonce);
-        out.extend_from_slice(&sealed);
-        out.into_boxed_slice()
+        aead::seal_x_behind_nonce(key.secret(), &nonce, &part_aad(session), &self.0[..]).into_boxed_slice()
     }
 
     pub(super) fn open(key: &HeaderKey, session: &SessionId, sealed: &[u8]) -> Result<Self, OpenError> {

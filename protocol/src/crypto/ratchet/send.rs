@@ -12,7 +12,7 @@ use super::{OwnKeys, Ratchet, Sending, Turn, body_aad};
 use crate::conversation::padding;
 use crate::crypto::aead;
 use crate::crypto::dh::{DhSecret, LowOrder};
-use crate::crypto::kem::{KemPublic, KemSecret};
+use crate::crypto::kem::KemSecret;
 use crate::ids::RosterHash;
 
 /// The encrypted parts of an envelope.
@@ -57,10 +57,7 @@ impl Ratchet {
         rng: &mut dyn CryptoRng,
     ) -> Result<Sealed, SealRefused> {
         let padded = padding::pad(content, aead::TAG_LEN)?;
-        if let Turn::Mine { peer, sent } = &self.turn {
-            let (peer, sent) = ((peer.x, peer.kem.clone()), *sent);
-            self.turn_send(&peer.0, &peer.1, sent, rng)?;
-        }
+        self.turn_send(rng)?;
         let Turn::Theirs { sending: Some(sending), .. } = &mut self.turn else {
             return Err(SealRefused::NoChain);
         };
@@ -77,19 +74,15 @@ impl Ratchet {
         Ok(Sealed { chain: sending.part.clone(), nonce, header, body })
     }
 
-    /// `turn_send`: fresh keys, one exchange and one encapsulation towards the peer's.
-    fn turn_send(
-        &mut self,
-        x: &[u8; 32],
-        kem: &KemPublic,
-        sent: u32,
-        rng: &mut dyn CryptoRng,
-    ) -> Result<(), LowOrder> {
+    /// `turn_send`, if it is our turn: fresh keys, one exchange and one encapsulation towards the peer's.
+    fn turn_send(&mut self, rng: &mut dyn CryptoRng) -> Result<(), LowOrder> {
+        let Turn::Mine { peer, sent } = &self.turn else { return Ok(()) };
+        let (peer, sent) = (&**peer, *sent);
         let me = Box::new(OwnKeys { x: DhSecret::generate(rng), kem: KemSecret::generate(rng) });
-        let dh = me.x.agree(x)?;
-        let (ciphertext, shared) = kem.encapsulate(rng);
+        let dh = me.x.agree(&peer.x)?;
+        let (ciphertext, shared) = peer.kem.encapsulate(rng);
         let part = ChainPart::new(me.x.public(), me.kem.public(), &ciphertext);
-        let target = Target { x, kem: kem.as_bytes() };
+        let target = Target { x: &peer.x, kem: peer.kem.as_bytes() };
         let step = root::step(&self.root, &self.session, &dh, &shared, part.as_bytes(), &target);
 
         let header = core::mem::replace(&mut self.next_send, step.next_header);
