@@ -88,12 +88,15 @@ impl Ratchet {
     }
 
     /// The first of current, next and retired header keys (newest first) that opens the small header, and the chain that
-    /// the key serves, if it served one already.
+    /// the key serves, if it served one already. The peer opens its next chain towards ours: before ours is open it cannot,
+    /// and afterwards the next one is due, so that a dialogue opens each header at the first trial.
     fn open_header(&self, parts: &Parts<'_>) -> Option<(Slot, SmallHeader, Option<ChainHash>)> {
-        let current = self.receiving.iter().map(|r| (Slot::Current, &r.header, Some(r.hash)));
-        let next = core::iter::once((Slot::Next, &self.next_receive, None));
+        let current = self.receiving.as_ref().map(|r| (Slot::Current, &r.header, Some(r.hash)));
+        let next = Some((Slot::Next, &self.next_receive, None));
         let retired = self.retired.iter().map(|r| (Slot::Retired, &r.header, Some(r.hash)));
-        current.chain(next).chain(retired).find_map(|(slot, key, chain)| {
+        let due = matches!(self.turn, Turn::Theirs { sending: Some(_), .. });
+        let newest = if due { [next, current] } else { [current, next] };
+        newest.into_iter().flatten().chain(retired).find_map(|(slot, key, chain)| {
             let header = SmallHeader::open(key, parts.nonce, parts.clear, parts.header)?;
             Some((slot, header, chain))
         })
