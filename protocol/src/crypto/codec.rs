@@ -55,9 +55,11 @@ impl From<Malformed> for StoredError {
 const MAX_STORED: usize = 64 * 1024;
 
 /// `version | postcard`, secret: seal it before it is written.
+#[expect(clippy::expect_used, reason = "as encode_onto")]
 pub(crate) fn encode_versioned<T: Serialize>(version: u8, value: &T) -> Zeroizing<Vec<u8>> {
-    // Room for the whole value, so that no half-filled buffer with secrets is left behind by growing.
-    let mut out = Vec::with_capacity(8 * 1024);
+    // Into a buffer of exactly the size: one that grows leaves half-filled ones with secrets behind, and every byte is wiped.
+    let size = postcard::serialize_with_flavor(value, postcard::ser_flavors::Size::default());
+    let mut out = Vec::with_capacity(1 + size.expect("encoding into memory"));
     out.push(version);
     Zeroizing::new(encode_onto(value, out))
 }
@@ -68,5 +70,19 @@ pub(crate) fn decode_versioned<T: DeserializeOwned>(version: u8, bytes: &[u8]) -
         Some((&found, body)) if found == version => Ok(decode(body, MAX_STORED)?),
         Some((&found, _)) if found > version => Err(StoredError::Version(found)),
         _ => Err(StoredError::Damaged),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stored_value_takes_exactly_its_bytes() {
+        for length in [0, 1, 127, 128, 8_191, 20_000] {
+            let stored = encode_versioned(1, &alloc::vec![7u8; length]);
+            assert_eq!(stored.capacity(), stored.len(), "{length}");
+            assert_eq!(decode_versioned::<Vec<u8>>(1, &stored), Ok(alloc::vec![7; length]));
+        }
     }
 }
