@@ -295,19 +295,20 @@ impl Session {
         codec::encode_versioned(STORED_VERSION, self)
     }
 
-    /// Reads the stored form and the records of the skipped keys.
+    /// Reads the stored form; [`Self::load_skipped`] brings the skipped keys.
     ///
     /// # Errors
     /// [`StoredError`]: the vault is damaged or newer than this program.
-    pub fn from_stored<R: AsRef<[u8]>>(
-        stored: &[u8],
-        skipped: impl IntoIterator<Item = R>,
-    ) -> Result<Self, StoredError> {
-        let mut session: Self = codec::decode_versioned(STORED_VERSION, stored)?;
-        for record in skipped {
-            session.ratchet.load_skipped(record.as_ref())?;
-        }
-        Ok(session)
+    pub fn from_stored(stored: &[u8]) -> Result<Self, StoredError> {
+        codec::decode_versioned(STORED_VERSION, stored)
+    }
+
+    /// Takes in the record of a skipped key of this session.
+    ///
+    /// # Errors
+    /// [`StoredError`], as [`Self::from_stored`].
+    pub fn load_skipped(&mut self, record: &[u8]) -> Result<(), StoredError> {
+        self.ratchet.load_skipped(record)
     }
 }
 

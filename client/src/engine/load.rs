@@ -4,10 +4,9 @@ use std::collections::BTreeMap;
 
 use sealdesk_protocol::crypto::certificate::Revocations;
 use sealdesk_protocol::crypto::prekeys::PrekeySecret;
-use sealdesk_protocol::ids::{ConversationId, DeviceKeyHash, SessionId};
+use sealdesk_protocol::ids::{ConversationId, DeviceKeyHash};
 use sealdesk_protocol::org::VerifiedOrg;
 use sealdesk_protocol::session::Session;
-use zeroize::Zeroizing;
 
 use super::aside::SetAside;
 use super::records::{
@@ -186,22 +185,17 @@ fn load_conversations(
 }
 
 fn load_sessions(rows: &mut Rows) -> Result<Vec<(ConversationId, SessionEntry)>, Corrupt> {
-    let mut skipped: BTreeMap<SessionId, Vec<Zeroizing<Vec<u8>>>> = BTreeMap::new();
-    for record in rows.take::<SkippedRecord>()? {
-        skipped.entry(record.session).or_default().push(record.stored);
-    }
-    let mut sessions = Vec::new();
+    let damaged = Corrupt::Record(Kind::Session as u8);
+    let mut sessions = BTreeMap::new();
     for record in rows.take::<SessionRecord>()? {
-        let damaged = Corrupt::Record(Kind::Session as u8);
-        // The session's id is inside: skipped keys are added in a second reading.
-        let bare = Session::from_stored::<Vec<u8>>(&record.stored, []).map_err(|_| damaged)?;
-        let session = match skipped.remove(&bare.id()) {
-            None => bare,
-            Some(keys) => Session::from_stored(&record.stored, keys.iter().map(|key| key.as_slice()))
-                .map_err(|_| damaged)?,
-        };
-        let peer = session.peer().hash();
-        sessions.push((record.conversation, SessionEntry { session, peer, created: record.created }));
+        let session = Session::from_stored(&record.stored).map_err(|_| damaged)?;
+        let (id, peer) = (session.id(), session.peer().hash());
+        sessions.insert(id, (record.conversation, SessionEntry { session, peer, created: record.created }));
     }
-    Ok(sessions)
+    for record in rows.take::<SkippedRecord>()? {
+        if let Some((_, entry)) = sessions.get_mut(&record.session) {
+            entry.session.load_skipped(&record.stored).map_err(|_| damaged)?;
+        }
+    }
+    Ok(sessions.into_values().collect())
 }

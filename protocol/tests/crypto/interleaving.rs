@@ -60,7 +60,9 @@ impl Party {
 
     fn restart(&mut self) {
         if self.session.is_some() {
-            self.session = Some(Session::from_stored(&self.stored, self.records.values()).unwrap());
+            let mut session = Session::from_stored(&self.stored).unwrap();
+            self.records.values().for_each(|record| session.load_skipped(record).unwrap());
+            self.session = Some(session);
         }
     }
 }

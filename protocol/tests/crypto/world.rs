@@ -96,5 +96,7 @@ pub(crate) fn freeze(session: &Session) -> (Vec<u8>, Vec<Vec<u8>>) {
 }
 
 pub(crate) fn thaw(frozen: &(Vec<u8>, Vec<Vec<u8>>)) -> Session {
-    Session::from_stored(&frozen.0, &frozen.1).unwrap()
+    let mut session = Session::from_stored(&frozen.0).unwrap();
+    frozen.1.iter().for_each(|record| session.load_skipped(record).unwrap());
+    session
 }

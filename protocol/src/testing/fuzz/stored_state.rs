@@ -3,7 +3,7 @@
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use super::world::{EPOCH, NOW, ROSTER, World, freeze, world};
+use super::world::{EPOCH, NOW, ROSTER, World, freeze, thaw, world};
 use super::{Sink, case, edit};
 use crate::conversation::Governance;
 use crate::crypto::codec;
@@ -36,7 +36,11 @@ pub fn stored_state(data: &[u8]) {
 }
 
 fn session(world: &World, stored: &[u8], skipped: &[Vec<u8>]) {
-    let mut session = match Session::from_stored(stored, skipped) {
+    let loaded = Session::from_stored(stored).and_then(|mut session| {
+        skipped.iter().try_for_each(|record| session.load_skipped(record))?;
+        Ok(session)
+    });
+    let mut session = match loaded {
         Ok(session) => session,
         Err(StoredError::Version(version)) => {
             assert!(stored.first() == Some(&version) || skipped.iter().any(|r| r.first() == Some(&version)));
@@ -45,7 +49,7 @@ fn session(world: &World, stored: &[u8], skipped: &[Vec<u8>]) {
         Err(StoredError::Damaged) => return,
     };
     let frozen = freeze(&session);
-    let again = Session::from_stored(&frozen.0, &frozen.1).unwrap();
+    let again = thaw(&frozen);
     assert!(freeze(&again) == frozen, "what loads is stored again as the same");
     for sent in &world.stored {
         let before = freeze(&session);

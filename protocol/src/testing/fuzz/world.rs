@@ -27,7 +27,9 @@ pub(super) fn freeze(session: &Session) -> Frozen {
 }
 
 pub(super) fn thaw(frozen: &Frozen) -> Session {
-    Session::from_stored(&frozen.0, &frozen.1).unwrap()
+    let mut session = Session::from_stored(&frozen.0).unwrap();
+    frozen.1.iter().for_each(|record| session.load_skipped(record).unwrap());
+    session
 }
 
 /// An envelope and what it says.
