@@ -212,4 +212,16 @@ mod tests {
             assert!(open(kind, "correct horse").is_err(), "{to}");
         }
     }
+    #[test]
+    fn debug_never_shows_the_key() {
+        let key = AdminKey {
+            kind: KeyKind::Root,
+            root: RootHash([5; 32]),
+            serial: 3,
+            secret: SigningSecret::from_seed(&Secret::new([0xab; 32])),
+        };
+        let shown =
+            "AdminKey { kind: Root, root: RootHash(05050505..), serial: 3, secret: SigningSecret(..) }";
+        assert_eq!(format!("{key:?}"), shown);
+    }
 }
