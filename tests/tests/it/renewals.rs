@@ -7,6 +7,7 @@ use sealdesk_tests::Site;
 use sealdesk_tests::client::Client;
 use sealdesk_tests::office::{Office, succeed};
 use sealdesk_tests::relay::{Door, Relay};
+use sealdesk_tests::terminal::Terminal;
 use serde_json::{Value, json};
 
 /// As an administrator copies a file into a home: beside it, then renamed.
@@ -157,4 +158,23 @@ async fn a_running_agent_waits_for_its_certificate_when_the_root_rotates() {
         assert_eq!(customer.hear().await.1, "kept");
         assert_eq!(agent.leave().await, Some(0), "{}", agent.tail());
     }
+}
+
+#[tokio::test]
+async fn a_person_reads_once_what_the_chat_waits_for() {
+    let office = Office::with_agents(&["mira"]).await;
+    let relay = Relay::start(&office, |_| {}).await;
+    let mut agent = Terminal::agent(&office, &relay.url(), "mira");
+    agent.shows("Connected.").await;
+    rotate(&office).await;
+    agent.shows("`certificate`,").await;
+    // The relay is asked again meanwhile.
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    assert_eq!(agent.drawn().matches("`certificate`,").count(), 1, "{}", agent.drawn());
+    put(&office, "admin/org.json", "mira/org.json");
+    agent.shows("`certificate`,").await;
+    put(&office, "rotated.certificate", "mira/certificate");
+    agent.shows("Connected.").await;
+    agent.types("/quit\r");
+    assert_eq!(agent.ended().await, Some(0), "{}", agent.drawn());
 }

@@ -11,7 +11,7 @@ use std::io::IsTerminal;
 use std::path::Path;
 use std::time::Duration;
 
-use sealdesk_client::{Command, Owner, Problem};
+use sealdesk_client::{Command, Owner};
 use sealdesk_native::transport::{NetworkOptions, RelayUrl};
 use sealdesk_native::vault;
 use sealdesk_native::{Client, Desk, EventStream, Handle, Options, StartError, random};
@@ -226,12 +226,9 @@ pub(crate) fn start_error(error: StartError) -> Error {
     }
 }
 
-/// What an agent is told whose certificate does not count now: the chat goes on, and with what.
-pub(crate) fn awaiting(why: &Problem) -> Problem {
-    let hint = "This chat waits for a newer one and then goes on by itself: an administrator makes it with `sealdesk agent \
-                approve --renew`; put it into this home as `certificate`, after org.json if that changed.";
-    Problem { hint: hint.into(), ..why.clone() }
-}
+/// What an agent is told whose certificate does not count now.
+pub(crate) const AWAITED: &str = "This chat waits for a newer certificate and goes on by itself then: an administrator makes \
+    it with `sealdesk agent approve --renew`; put it into this home as `certificate`, after org.json if that changed.";
 
 /// Whether people see colours.
 pub(crate) fn colours() -> bool {

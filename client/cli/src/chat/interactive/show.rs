@@ -6,7 +6,7 @@ use sealdesk_client::{
 
 use super::{Chat, Style};
 use crate::chat::book::{is_open, peer};
-use crate::chat::{Renewed, awaiting};
+use crate::chat::{AWAITED, Renewed};
 use crate::display::line;
 use crate::error::{Error, Exit};
 use crate::own::words;
@@ -181,7 +181,11 @@ impl Chat {
             LinkState::Uncertified(why) if self.uncertified == Some(why.code) => Ok(()),
             LinkState::Uncertified(why) => {
                 self.uncertified = Some(why.code);
-                self.problem(&awaiting(why))
+                // Why has mostly just been said.
+                if self.last.as_ref().is_none_or(|told| told.code != why.code) {
+                    self.screen.say(&line(&why.text), Style::Warning)?;
+                }
+                self.screen.say(AWAITED, Style::Warning)
             }
             LinkState::Replaced => Err(Error::Problem(
                 crate::chat::book::refused(

@@ -11,7 +11,7 @@ use sealdesk_protocol::wire::WaitingEntry;
 use serde_json::{Value, json};
 
 use crate::args::role_name;
-use crate::chat::awaiting;
+use crate::chat::AWAITED;
 use crate::chat::book::{message_name, peer};
 use crate::error::Error;
 
@@ -163,7 +163,10 @@ pub(crate) fn link(state: &LinkState) -> Value {
         LinkState::Online => json!({"state": "online"}),
         LinkState::Replaced => json!({"state": "replaced"}),
         LinkState::Refused(why) => json!({"state": "refused", "problem": problem(why)}),
-        LinkState::Uncertified(why) => json!({"state": "uncertified", "problem": problem(&awaiting(why))}),
+        LinkState::Uncertified(why) => {
+            let why = Problem { hint: AWAITED.into(), ..why.clone() };
+            json!({"state": "uncertified", "problem": problem(&why)})
+        }
     }
 }
 
