@@ -13,6 +13,8 @@
 //! are files ([`crate::blobs`]).
 
 mod committer;
+mod conversations;
+mod counts;
 mod expiry;
 mod journal;
 mod keeper;
@@ -42,8 +44,8 @@ use self::keys::prefix;
 use self::layers::Layers;
 use self::value::{split_number, with_number};
 use super::{
-    Answer, Append, Appended, AuditEntry, BlobRecord, DeviceRecord, Item, Keep, Prekey, Quota, Store,
-    StoreError, StoreStats, Swap, Swapped, Swept, Versioned, Watcher,
+    Answer, Append, Appended, AuditEntry, BlobRecord, DeviceRecord, Item, Prekey, Quota, Store, StoreError,
+    StoreStats, Swap, Swapped, Swept, Versioned, Watcher,
 };
 
 pub use self::open::{JOURNAL_AGE, JOURNAL_BYTES, Options};
@@ -123,93 +125,10 @@ impl SledStore {
         };
         pieces.into_iter().map(item).collect()
     }
-
-    fn versioned(&self, id: ConversationId) -> Result<Option<Versioned>, StoreError> {
-        let key = keys::conversation(&id);
-        let pieces = self.layers.entries(&key, &keys::after(&key), usize::MAX)?;
-        long::join(pieces.into_iter().map(|(_, piece)| piece).collect())
-            .map(|stored| decode_versioned(&stored))
-            .transpose()
-    }
-
-    fn open_now(&self) -> Result<Vec<(ConversationId, Versioned)>, StoreError> {
-        let mut ids = Vec::new();
-        self.layers.all(&[prefix::OPEN], |(key, _)| {
-            ids.push(ConversationId::try_from(key.get(1..).unwrap_or_default()));
-        })?;
-        let mut found = Vec::new();
-        for id in ids {
-            let id = id.map_err(|_| StoreError::Corrupt("open conversation"))?;
-            if let Some(record) = self.versioned(id)? {
-                found.push((id, record));
-            }
-        }
-        Ok(found)
-    }
-}
-
-fn count_all(layers: &Layers, db: &sled::Db) -> Result<StoreStats, StoreError> {
-    let count = |kind: u8, counts: fn(&[u8]) -> bool| {
-        let mut number = 0;
-        layers.all(&[kind], |(key, _)| number += u64::from(counts(&key)))?;
-        Ok::<u64, StoreError>(number)
-    };
-    Ok(StoreStats {
-        items: count(prefix::ITEM, keys::is_first_piece)?,
-        open_conversations: count(prefix::OPEN, |_| true)?,
-        prekeys: count(prefix::PREKEY, |_| true)?,
-        blobs: count(prefix::BLOB, |_| true)?,
-        disk_bytes: db.size_on_disk().unwrap_or_default(),
-    })
-}
-
-/// `expiry (0: open) | version | record`.
-fn decode_versioned(stored: &[u8]) -> Result<Versioned, StoreError> {
-    let (version, bytes) = split_number(stored)
-        .and_then(|(_, rest)| split_number(rest))
-        .ok_or(StoreError::Corrupt("conversation"))?;
-    Ok(Versioned { version, bytes: bytes.to_vec() })
 }
 
 fn blob_record(stored: &[u8]) -> Result<BlobRecord, StoreError> {
     postcard::from_bytes(stored).map_err(|_| StoreError::Corrupt("attachment record"))
-}
-
-fn swap(txn: &mut Txn<'_>, swap: Swap, quota: Quota) -> Result<Swapped, StoreError> {
-    let key = keys::conversation(&swap.conversation);
-    let current = match txn.get(&key)? {
-        Some(first_piece) => decode_versioned(&first_piece)?.version,
-        None => 0,
-    };
-    if current != swap.expected {
-        return Err(StoreError::Conflict { current });
-    }
-    let asked = swap.appends.len();
-    let mut appends = swap.appends;
-    for item in swap.if_room {
-        if mailbox::takes(txn, &item, &appends, quota)? {
-            appends.push(item);
-        }
-    }
-    let mut positions = mailbox::append(txn, appends, quota)?;
-    positions.truncate(asked);
-    let version = current + 1;
-    let expires_ms = match swap.keep {
-        Keep::Open => {
-            txn.put(keys::open(&swap.conversation), Vec::new());
-            0
-        }
-        Keep::Until(expires_ms) => {
-            txn.remove(keys::open(&swap.conversation));
-            txn.put(keys::expiry(keys::bucket(expires_ms), &key), Vec::new());
-            expires_ms
-        }
-    };
-    long::replace(txn, key, with_number(expires_ms, &with_number(version, &swap.record)))?;
-    if let Some(entry) = swap.audit {
-        audit(txn, &entry);
-    }
-    Ok(Swapped { version, positions })
 }
 
 fn audit(txn: &mut Txn<'_>, entry: &AuditEntry) -> u64 {
@@ -258,7 +177,7 @@ impl Store for SledStore {
     }
 
     fn count_prekeys(&self, device: DeviceKeyHash) -> Answer<usize> {
-        self.run(move |txn| prekeys::count(txn, &device))
+        Self::answer(counts::pairs(&self.layers, &device))
     }
 
     fn put_last_resort(&self, device: DeviceKeyHash, pair: Vec<u8>, expires_ms: u64) -> Answer<()> {
@@ -282,15 +201,15 @@ impl Store for SledStore {
 
     fn swap(&self, change: Swap) -> Answer<Swapped> {
         let quota = self.quota;
-        self.run(move |txn| swap(txn, change, quota))
+        self.run(move |txn| conversations::swap(txn, change, quota))
     }
 
     fn conversation(&self, id: ConversationId) -> Answer<Option<Versioned>> {
-        Self::answer(self.versioned(id))
+        Self::answer(conversations::read(&self.layers, id))
     }
 
     fn open_conversations(&self) -> Answer<Vec<(ConversationId, Versioned)>> {
-        Self::answer(self.open_now())
+        Self::answer(conversations::open(&self.layers))
     }
 
     fn device(&self, device: DeviceKeyHash) -> Answer<Option<DeviceRecord>> {
@@ -398,7 +317,7 @@ impl Store for SledStore {
     fn stats(&self) -> Answer<StoreStats> {
         let (layers, db) = (Arc::clone(&self.layers), self.db.clone());
         // Long: not on a thread that connections wait for.
-        let counting = tokio::task::spawn_blocking(move || count_all(&layers, &db));
+        let counting = tokio::task::spawn_blocking(move || counts::all(&layers, &db));
         async move { counting.await.unwrap_or_else(|error| Err(StoreError::Failed(error.to_string()))) }
             .boxed()
     }

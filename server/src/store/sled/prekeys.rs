@@ -8,7 +8,8 @@ use super::keys::{self, prefix};
 use super::value::{split_number, with_number};
 use crate::store::{Prekey, StoreError};
 
-fn held(device: &DeviceKeyHash) -> Vec<u8> {
+/// Before all pairs of a device.
+pub(super) fn held(device: &DeviceKeyHash) -> Vec<u8> {
     keys::key(prefix::PREKEY, &[device.as_bytes()])
 }
 
@@ -57,8 +58,4 @@ pub(super) fn take(
         }
     }
     Ok(None)
-}
-
-pub(super) fn count(txn: &Txn<'_>, device: &DeviceKeyHash) -> Result<usize, StoreError> {
-    Ok(txn.scan(&held(device), usize::MAX)?.len())
 }

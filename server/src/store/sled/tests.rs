@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use sealdesk_protocol::ids::{DeviceKeyHash, MailboxId, PrekeyId};
 
 use super::*;
+use crate::store::Keep;
 use crate::store::conformance::{QUOTA, conformance};
 
 const FAR: u64 = u64::MAX / 4;
@@ -27,7 +28,7 @@ fn options(folder: &Path, quota: Quota) -> Options {
     }
 }
 
-fn open(folder: &Path, quota: Quota) -> SledStore {
+pub(super) fn open(folder: &Path, quota: Quota) -> SledStore {
     SledStore::open(&options(folder, quota)).unwrap()
 }
 
@@ -124,43 +125,6 @@ async fn restore_raises_the_epoch_and_voids_one_time_pairs() {
     store.put_prekeys(device, vec![pair], 5).await.unwrap();
     assert_eq!(store.count_prekeys(device).await.unwrap(), 0, "a voided pair is not taken back");
     assert_eq!(store.last_resort(device, 0).await.unwrap(), Some(vec![7]));
-}
-
-/// Counting takes no thread that others wait for.
-#[test]
-fn numbers_are_counted_on_a_thread_for_that() {
-    let runtime = tokio::runtime::Builder::new_current_thread().max_blocking_threads(1).build().unwrap();
-    runtime.block_on(async {
-        let folder = tempfile::tempdir().unwrap();
-        let store = open(&folder.path().join("store"), QUOTA);
-        let (free, held) = std::sync::mpsc::channel::<()>();
-        let holds = tokio::task::spawn_blocking(move || held.recv());
-        let mut stats = store.stats();
-        assert!(futures_util::FutureExt::now_or_never(&mut stats).is_none());
-        drop(free);
-        assert_eq!(stats.await.unwrap().items, 0);
-        holds.await.unwrap().unwrap_err();
-    });
-}
-
-#[tokio::test]
-async fn the_mark_of_a_voided_pair_goes_when_the_pair_would_have() {
-    const HOUR: u64 = 3_600_000;
-    let folder = tempfile::tempdir().unwrap();
-    let (path, copy) = (folder.path().join("store"), folder.path().join("copy"));
-    let device = DeviceKeyHash([2; 32]);
-    let pair = |expires_ms| Prekey { id: PrekeyId([3; 32]), bytes: vec![4], expires_ms };
-    let store = open(&path, QUOTA);
-    store.put_prekeys(device, vec![pair(HOUR)], 5).await.unwrap();
-    store.backup(&copy).await.unwrap();
-    let restored = folder.path().join("restored");
-    restore(&copy, &restored).unwrap();
-    let store = open(&restored, QUOTA);
-    let taken = async || store.put_prekeys(device, vec![pair(FAR)], 5).await.unwrap();
-    store.sweep(HOUR, 0).await.unwrap();
-    assert_eq!(taken().await, 0);
-    store.sweep(3 * HOUR, 0).await.unwrap();
-    assert_eq!(taken().await, 1);
 }
 
 #[tokio::test]

@@ -194,3 +194,33 @@ fn verify(from: &Path) -> Result<(), BackupError> {
     input.reader.inner.read_exact(&mut stored).map_err(|_| damaged())?;
     if input.reader.hash.finalize().as_slice() == stored { Ok(()) } else { Err(damaged()) }
 }
+
+#[cfg(test)]
+mod tests {
+    use sealdesk_protocol::ids::{DeviceKeyHash, PrekeyId};
+
+    use super::super::tests::open;
+    use super::*;
+    use crate::store::conformance::QUOTA;
+    use crate::store::{Prekey, Store};
+
+    #[tokio::test]
+    async fn the_mark_of_a_voided_pair_goes_when_the_pair_would_have() {
+        const HOUR: u64 = 3_600_000;
+        let folder = tempfile::tempdir().unwrap();
+        let (path, copy) = (folder.path().join("store"), folder.path().join("copy"));
+        let device = DeviceKeyHash([2; 32]);
+        let pair = |expires_ms| Prekey { id: PrekeyId([3; 32]), bytes: vec![4], expires_ms };
+        let store = open(&path, QUOTA);
+        store.put_prekeys(device, vec![pair(HOUR)], 5).await.unwrap();
+        store.backup(&copy).await.unwrap();
+        let restored = folder.path().join("restored");
+        restore(&copy, &restored).unwrap();
+        let store = open(&restored, QUOTA);
+        let taken = async || store.put_prekeys(device, vec![pair(9 * HOUR)], 5).await.unwrap();
+        store.sweep(HOUR, 0).await.unwrap();
+        assert_eq!(taken().await, 0);
+        store.sweep(3 * HOUR, 0).await.unwrap();
+        assert_eq!(taken().await, 1);
+    }
+}
