@@ -121,5 +121,5 @@ codes! {
     /// Any other fault of the relay.
     Internal, "internal", Relay, "Tell the relay's operator; its log names the cause.";
     /// The attachments of one conversation reached the relay's limit.
-    AttachmentsFull, "attachments_full", You, "The attachments of this conversation are as much as the relay keeps of one; start a new conversation for more.";
+    AttachmentsFull, "attachments_full", You, "The relay keeps no more attachments of this conversation, or none at all for now; start a new conversation, or try again tomorrow.";
 }

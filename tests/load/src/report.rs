@@ -78,12 +78,12 @@ impl Row {
             return;
         }
         let goal = match self.goal {
-            Some(goal) if self.ratio >= goal => format!(">= {goal:.2} met"),
-            Some(goal) => format!(">= {goal:.2} MISSED"),
+            Some(goal) if self.ratio >= goal => format!(">= {goal:.3} met"),
+            Some(goal) => format!(">= {goal:.3} MISSED"),
             None => String::new(),
         };
         println!(
-            "{:<20} {:>12} {:<7} {:>12}  {:<34} {:>7.2}  {goal}",
+            "{:<20} {:>12} {:<7} {:>12}  {:<34} {:>7.3}  {goal}",
             self.bench,
             number(self.value),
             self.unit,
