@@ -1,19 +1,21 @@
 //! Limits by rate and number. An address is never kept: it becomes the HMAC of its prefix under a key that lives in
 //! memory and is renewed every day.
 
+mod budget;
 mod count;
 
 use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use governor::{DefaultDirectRateLimiter, DefaultKeyedRateLimiter, InsufficientCapacity, Quota, RateLimiter};
+use governor::{DefaultDirectRateLimiter, DefaultKeyedRateLimiter, Quota, RateLimiter};
 use hmac::{Hmac, KeyInit, Mac};
 use sealdesk_protocol::ids::{ConversationId, DeviceKeyHash};
 use sha2::Sha256;
 use zeroize::Zeroizing;
 
+use self::budget::{Budget, Share};
 use self::count::Count;
 use crate::clock::{DAY_MS, now_ms};
 use crate::config;
@@ -36,6 +38,23 @@ pub struct Prefix {
 /// A /48 may do as much as this many /64.
 const WIDE: u32 = 16;
 
+/// Whose announcements of attachments are counted, and what of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Announced {
+    Number(DeviceKeyHash),
+    Bytes(DeviceKeyHash),
+    Prefix([u8; 16]),
+    Wide([u8; 16]),
+}
+
+/// Within an hour.
+#[derive(Clone, Copy, Debug)]
+struct MostAnnounced {
+    number: u64,
+    bytes: u64,
+    bytes_of_prefix: u64,
+}
+
 struct DailyKey {
     day: u64,
     key: Zeroizing<[u8; 32]>,
@@ -54,12 +73,8 @@ impl ByPrefix {
     }
 
     fn check(&self, prefix: &Prefix) -> Result<(), Exceeded> {
-        self.check_n(prefix, NonZeroU32::MIN)
-    }
-
-    fn check_n(&self, prefix: &Prefix, n: NonZeroU32) -> Result<(), Exceeded> {
-        many(self.own.check_key_n(&prefix.own, n))?;
-        prefix.wide.map_or(Ok(()), |wide| many(self.wide.check_key_n(&wide, n)))
+        self.own.check_key(&prefix.own).map_err(|_| Exceeded)?;
+        prefix.wide.map_or(Ok(()), |wide| self.wide.check_key(&wide).map_err(|_| Exceeded))
     }
 
     fn tidy(&self) {
@@ -74,10 +89,8 @@ pub struct Limits {
     connects: ByPrefix,
     conversations: ByPrefix,
     device_frames: DefaultKeyedRateLimiter<DeviceKeyHash>,
-    attachments: DefaultKeyedRateLimiter<DeviceKeyHash>,
-    /// KiB.
-    attachment_bytes: DefaultKeyedRateLimiter<DeviceKeyHash>,
-    attachment_bytes_prefix: ByPrefix,
+    attachments: Budget<Announced>,
+    most_announced: MostAnnounced,
     prekey_uploads: DefaultKeyedRateLimiter<DeviceKeyHash>,
     prekeys_conversation: DefaultKeyedRateLimiter<(ConversationId, DeviceKeyHash)>,
     prekeys_assigned: DefaultKeyedRateLimiter<DeviceKeyHash>,
@@ -112,17 +125,8 @@ pub struct Handshake {
     _counted: count::Permit,
 }
 
-fn kib(mib: u32) -> u32 {
-    mib.saturating_mul(1024)
-}
-
 fn at_least_one(n: u32) -> NonZeroU32 {
     NonZeroU32::new(n).unwrap_or(NonZeroU32::MIN)
-}
-
-/// Several at once: never, if they are more than the limit allows in all.
-fn many<N>(checked: Result<Result<(), N>, InsufficientCapacity>) -> Result<(), Exceeded> {
-    checked.map_err(|_| Exceeded)?.map_err(|_| Exceeded)
 }
 
 fn over(most: u32, period: Duration) -> Quota {
@@ -142,9 +146,12 @@ impl Limits {
             connects: ByPrefix::new(limits.connects_per_minute, Duration::from_secs(60)),
             conversations: ByPrefix::new(limits.conversations_per_hour, HOUR),
             device_frames: RateLimiter::keyed(burst(limits.device_frames_per_second)),
-            attachments: RateLimiter::keyed(over(limits.attachments_per_hour, HOUR)),
-            attachment_bytes: RateLimiter::keyed(over(kib(limits.attachments_mib_per_hour), HOUR)),
-            attachment_bytes_prefix: ByPrefix::new(kib(limits.attachments_mib_per_prefix_hour), HOUR),
+            attachments: Budget::new(HOUR),
+            most_announced: MostAnnounced {
+                number: limits.attachments_per_hour.into(),
+                bytes: u64::from(limits.attachments_mib_per_hour) << 20,
+                bytes_of_prefix: u64::from(limits.attachments_mib_per_prefix_hour) << 20,
+            },
             prekey_uploads: RateLimiter::keyed(over(limits.prekey_uploads_per_hour, HOUR)),
             prekeys_conversation: RateLimiter::keyed(over(limits.prekeys_per_conversation_hour, HOUR)),
             prekeys_assigned: RateLimiter::keyed(over(limits.prekeys_per_device_hour, HOUR)),
@@ -232,10 +239,18 @@ impl Limits {
         prefix: Option<&Prefix>,
         bytes: u64,
     ) -> Result<(), Exceeded> {
-        let kib = at_least_one(u32::try_from(bytes.div_ceil(1024)).unwrap_or(u32::MAX));
-        self.attachments.check_key(device).map_err(|_| Exceeded)?;
-        many(self.attachment_bytes.check_key_n(device, kib))?;
-        prefix.map_or(Ok(()), |prefix| self.attachment_bytes_prefix.check_n(prefix, kib))
+        let most = self.most_announced;
+        let share = |key, most| Share { key, amount: bytes, most };
+        let mut shares = vec![
+            Share { key: Announced::Number(*device), amount: 1, most: most.number },
+            share(Announced::Bytes(*device), most.bytes),
+        ];
+        if let Some(Prefix { own, wide }) = prefix.copied() {
+            shares.push(share(Announced::Prefix(own), most.bytes_of_prefix));
+            let wider = most.bytes_of_prefix.saturating_mul(WIDE.into());
+            shares.extend(wide.map(|wide| share(Announced::Wide(wide), wider)));
+        }
+        self.attachments.take(Instant::now(), &shares)
     }
 
     /// One more upload of prekeys by a device.
@@ -273,9 +288,7 @@ impl Limits {
         self.connects.tidy();
         self.conversations.tidy();
         self.device_frames.retain_recent();
-        self.attachments.retain_recent();
-        self.attachment_bytes.retain_recent();
-        self.attachment_bytes_prefix.tidy();
+        self.attachments.tidy(Instant::now());
         self.prekey_uploads.retain_recent();
         self.prekeys_conversation.retain_recent();
         self.prekeys_assigned.retain_recent();
@@ -340,7 +353,6 @@ mod tests {
         assert!(from(1, one, 11).is_err(), "never as much");
         assert!(from(1, one, 10).is_ok());
         assert!(from(1, one, 1).is_err(), "the device's");
-        assert!(capped.attachment(&device(1), Some(&one), 1).is_err(), "a part of a KiB is one");
         assert!(from(2, one, 10).is_ok());
         assert!(from(3, one, 6).is_err(), "the prefix'");
         assert!(from(4, prefix(2, None), 10).is_ok(), "not another's");

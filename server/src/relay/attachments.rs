@@ -43,6 +43,18 @@ impl Session {
         }
         // Before the rates: what cannot be taken shall not use them up.
         self.count(&loaded.record, frame.length)?;
+        if !relay.uploads.begin(frame.blob, frame.conversation, frame.length) {
+            let twice = relay.uploads.conversation(&frame.blob).is_some();
+            return Err(if twice { Code::Conflict } else { Code::AttachmentsFull });
+        }
+        let begun = self.begin(frame).await;
+        let record = begun.inspect_err(|_| relay.uploads.gone(&frame.blob, frame.length))?;
+        Ok(self.blob_status(frame.req, frame.blob, record).await?.into())
+    }
+
+    /// Counts and stores a new announcement.
+    async fn begin(&self, frame: &BlobCreate) -> Result<BlobRecord, Code> {
+        let relay = &self.relay;
         // A certified agent does not stand for everybody in its network.
         let prefix = self.who.agent.is_none().then_some(&self.permit.prefix);
         relay.limits.attachment(&self.who.hash, prefix, frame.length).map_err(|_| {
@@ -50,10 +62,6 @@ impl Session {
             Code::RateLimited
         })?;
         self.reserve(frame.conversation, frame.length).await?;
-        if !relay.uploads.begin(frame.blob, frame.conversation, frame.length) {
-            let twice = relay.uploads.conversation(&frame.blob).is_some();
-            return Err(if twice { Code::Conflict } else { Code::AttachmentsFull });
-        }
         let record = BlobRecord {
             capability: frame.token_hash,
             uploader: self.who.hash,
@@ -61,11 +69,9 @@ impl Session {
             complete: false,
             expires_ms: now_ms() + UNFINISHED_MS,
         };
-        if let Err(cause) = relay.store.put_blob(frame.blob, record.clone()).await {
-            relay.uploads.gone(&frame.blob, frame.length);
-            return Err(relay.store_code(&cause));
-        }
-        Ok(self.blob_status(frame.req, frame.blob, record).await?.into())
+        let put = relay.store.put_blob(frame.blob, record.clone()).await;
+        put.map_err(|cause| relay.store_code(&cause))?;
+        Ok(record)
     }
 
     /// What an attachment of so many bytes adds to its conversation, if it may.
@@ -75,7 +81,7 @@ impl Session {
             return Err(Code::Closed);
         }
         let sum = record.attachments.saturating_add(bytes);
-        if sum > mib(limits.conversation_attachments_mib) || !self.relay.uploads.have_room(bytes) {
+        if sum > mib(limits.conversation_attachments_mib) {
             return Err(Code::AttachmentsFull);
         }
         // Passes by itself, with the acceptance.
@@ -203,4 +209,47 @@ impl Session {
 
 fn mib(count: u32) -> u64 {
     u64::from(count) << 20
+}
+
+#[cfg(test)]
+mod tests {
+    use sealdesk_protocol::crypto::identity::DeviceSecret;
+    use sealdesk_protocol::wire::Party;
+
+    use super::*;
+    use crate::testing::Running;
+    use crate::testing::organisation::rng;
+
+    /// On the connection that broke and on the next one.
+    #[tokio::test]
+    async fn what_is_announced_twice_at_once_counts_once() {
+        let running =
+            Running::with(|raw| (raw.limits.attachment_mib, raw.limits.attachments_mib_per_hour) = (10, 10))
+                .await;
+        let (customer, agent) = (DeviceSecret::generate(&mut rng()), DeviceSecret::generate(&mut rng()));
+        let opened = running.opened(&customer, &agent).await;
+        running.relay.put(opened.id, 0, opened.record).await.unwrap();
+        let (old, new) =
+            (running.session(&customer, Party::Customer), running.session(&customer, Party::Customer));
+        let announced = |n: u8| BlobCreate {
+            req: 1,
+            blob: BlobId([n; 16]),
+            conversation: opened.id,
+            length: 4 << 20,
+            token_hash: [n; 32],
+        };
+        let frame = announced(1);
+        let (one, other) = tokio::join!(old.blob_create(&frame), new.blob_create(&frame));
+        assert!(one.is_ok() && other == Err(Code::Conflict), "{one:?} {other:?}");
+        let loaded = running.relay.conversation(opened.id).await.unwrap().unwrap();
+        assert_eq!(loaded.record.attachments, 4 << 20);
+        assert_eq!(running.relay.uploads.held(), 4 << 20);
+        // Within what is left of the hour; and what is refused takes nothing.
+        new.blob_create(&announced(2)).await.unwrap();
+        for _ in 0..3 {
+            assert_eq!(new.blob_create(&announced(3)).await, Err(Code::RateLimited));
+        }
+        let loaded = running.relay.conversation(opened.id).await.unwrap().unwrap();
+        assert_eq!((loaded.record.attachments, running.relay.uploads.held()), (8 << 20, 8 << 20));
+    }
 }

@@ -161,7 +161,7 @@ impl Relay {
                 }
             }
             StoreError::Conflict { .. } => Code::Conflict,
-            StoreError::Failed(_) | StoreError::Open(_) => {
+            StoreError::Busy | StoreError::Failed(_) | StoreError::Open(_) => {
                 self.metrics.unavailable.up();
                 Code::Unavailable
             }

@@ -51,10 +51,16 @@ impl Turns {
         let [first, ..] = id.0;
         Turn { _held: self.0[usize::from(first) % self.0.len()].lock().await }
     }
+
+    /// Now, or not at all.
+    pub(crate) fn free(&self, id: &ConversationId) -> Option<Turn<'_>> {
+        let [first, ..] = id.0;
+        self.0[usize::from(first) % self.0.len()].try_lock().ok().map(|held| Turn { _held: held })
+    }
 }
 
 /// Nobody else looks for an agent for the conversation meanwhile.
-pub(super) struct Turn<'a> {
+pub(crate) struct Turn<'a> {
     _held: MutexGuard<'a, ()>,
 }
 
@@ -95,7 +101,24 @@ impl Relay {
     /// Names an agent and tells the customer.
     pub async fn name_and_announce(&self, id: ConversationId, which: Which) -> Result<Found<()>, Code> {
         let turn = self.turns.wait(&id).await;
-        let named = self.name(id, which, &turn).await?;
+        self.name_in_turn(id, which, &turn).await
+    }
+
+    /// The same for the router, which waits for nobody: whoever is at it names, or the next look does.
+    pub async fn name_if_free(&self, id: ConversationId, which: Which) -> Result<Found<()>, Code> {
+        match self.turns.free(&id) {
+            Some(turn) => self.name_in_turn(id, which, &turn).await,
+            None => Ok(Found::NotForIt),
+        }
+    }
+
+    async fn name_in_turn(
+        &self,
+        id: ConversationId,
+        which: Which,
+        turn: &Turn<'_>,
+    ) -> Result<Found<()>, Code> {
+        let named = self.name(id, which, turn).await?;
         if named == Found::Agent(()) {
             self.announce(id).await.map_err(|cause| self.store_code(&cause))?;
         }

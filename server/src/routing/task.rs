@@ -77,7 +77,7 @@ async fn look(relay: &Relay, elapsed_ms: u64) -> usize {
             continue;
         }
         searches += 1;
-        match relay.name_and_announce(id, which).await {
+        match relay.name_if_free(id, which).await {
             Ok(Found::Nobody) if which == Which::Online => _ = nobody_online.insert(team),
             Ok(Found::Nobody) => _ = nobody.insert(team),
             named => later(id, named),
@@ -206,6 +206,20 @@ mod tests {
         let (one, other) = tokio::join!(name(), name());
         assert_eq!((one, other), (Ok(Found::Agent(())), Ok(Found::NotForIt)));
         assert_eq!(running.relay.metrics.last_resort_issued.get(), 1);
+    }
+
+    /// However long somebody asks for an agent, others are given one.
+    #[tokio::test]
+    async fn the_router_waits_for_nobody() {
+        let (running, _) = waiting(2).await;
+        agent(&running, 20).await;
+        let held = running.relay.turns.free(&ConversationId([0; 32])).unwrap();
+        let looked = tokio::time::timeout(Duration::from_secs(5), look(&running.relay, 1)).await;
+        assert_eq!(looked, Ok(2));
+        assert_eq!(running.relay.routing.named().len(), 1, "the other one");
+        drop(held);
+        look(&running.relay, 1).await;
+        assert_eq!(running.relay.routing.named().len(), 2);
     }
 
     #[tokio::test]

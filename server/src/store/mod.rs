@@ -63,6 +63,9 @@ pub enum StoreError {
         /// Version stored now; 0 when there is no record.
         current: u64,
     },
+    /// More waits for the disk than memory shall hold. At fault: the machine, for now; try again later.
+    #[error("too much waits for the disk")]
+    Busy,
     /// A write or disk flush failed: nothing more is written until the relay is started again. At fault: the machine.
     #[error("the store failed: {0}")]
     Failed(String),

@@ -15,6 +15,7 @@
 use std::collections::HashMap;
 use std::iter::Peekable;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -32,6 +33,11 @@ use super::layers::{Entry, Layer, Layers};
 use super::mailbox::MailboxState;
 use crate::store::{StoreError, Watcher};
 
+/// Bytes that may wait in the queue: a disk that stands still, or a backup that writers wait for, shall not fill the memory
+/// with what clients send meanwhile, and with what those sent who have left.
+const MOST_WAITING: usize = 256 << 20;
+/// Counted for each operation beside the bytes that it carries.
+const OPERATION: usize = 512;
 /// Operations in one group at most.
 const GROUP: usize = 2_048;
 /// Written bytes after which a group is closed.
@@ -46,7 +52,8 @@ type Operation = Box<dyn FnOnce(&mut Txn<'_>) -> Finish + Send>;
 
 /// What is asked of the writer.
 enum Request {
-    Run(Operation),
+    /// With the bytes that it holds.
+    Run(usize, Operation),
     /// A consistent copy to this file; answered with the number of records.
     Backup(PathBuf, oneshot::Sender<Result<u64, StoreError>>),
 }
@@ -150,11 +157,12 @@ impl Drop for Watch {
 
 /// The handle to the committer thread.
 ///
-/// Its queue has no bound of its own: each connection has a bounded number of requests under way
-/// ([`crate::socket::connection`]), and a full queue would let a request overtake one that waits for room before it.
+/// What does not fit is refused, and does not wait: later requests would overtake it.
 #[derive(Debug)]
 pub(super) struct Committer {
     queue: Option<mpsc::UnboundedSender<Request>>,
+    /// Bytes that operations in the queue hold.
+    waiting: Arc<AtomicUsize>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -177,28 +185,40 @@ impl Committer {
     /// Starts the thread.
     pub(super) fn start(mut writer: Writer) -> std::io::Result<Self> {
         let (queue, mut requests) = mpsc::unbounded_channel::<Request>();
+        let queued = Arc::new(AtomicUsize::new(0));
+        let left = Arc::clone(&queued);
         let thread = std::thread::Builder::new().name("store-committer".into()).spawn(move || {
             let _watch = Watch(Arc::clone(&writer.health));
             let mut mailboxes = HashMap::new();
             let mut waiting = Vec::with_capacity(GROUP);
             while requests.blocking_recv_many(&mut waiting, GROUP) > 0 {
-                let mut group = waiting.drain(..).peekable();
+                let leaves = |request: &Request| match request {
+                    Request::Run(bytes, _) => _ = left.fetch_sub(*bytes, Ordering::Relaxed),
+                    Request::Backup(..) => {}
+                };
+                let mut group = waiting.drain(..).inspect(leaves).peekable();
                 while group.peek().is_some() {
                     writer.commit(&mut mailboxes, &mut group);
                 }
             }
         })?;
-        Ok(Self { queue: Some(queue), thread: Some(thread) })
+        Ok(Self { queue: Some(queue), waiting: queued, thread: Some(thread) })
     }
 
     /// Runs `operation` in the next group; the future resolves when its writes are durable.
     ///
     /// It is queued at once, before the future is polled, so that calls of one caller keep their order.
-    pub(super) fn submit<T, F>(&self, operation: F) -> BoxFuture<'static, Result<T, StoreError>>
+    /// `bytes`: what it carries.
+    pub(super) fn submit<T, F>(&self, bytes: usize, operation: F) -> BoxFuture<'static, Result<T, StoreError>>
     where
         T: Send + 'static,
         F: FnOnce(&mut Txn<'_>) -> Result<T, StoreError> + Send + 'static,
     {
+        let bytes = bytes + OPERATION;
+        if self.waiting.fetch_add(bytes, Ordering::Relaxed) + bytes > MOST_WAITING {
+            self.waiting.fetch_sub(bytes, Ordering::Relaxed);
+            return core::future::ready(Err(StoreError::Busy)).boxed();
+        }
         let (answer, answered) = oneshot::channel();
         let operation: Operation = Box::new(move |txn| {
             let outcome = operation(txn);
@@ -207,7 +227,7 @@ impl Committer {
                 let _ = answer.send(durable.and(outcome));
             })
         });
-        self.ask(Request::Run(operation), answered)
+        self.ask(Request::Run(bytes, operation), answered)
     }
 
     /// Writes a consistent copy to a new file, of everything that was asked for before. Writers go on meanwhile.
@@ -262,7 +282,7 @@ impl Writer {
         let mut backup = None;
         for request in requests {
             match request {
-                Request::Run(operation) => finished.push(operation(&mut txn)),
+                Request::Run(_, operation) => finished.push(operation(&mut txn)),
                 Request::Backup(to, answer) => backup = Some((to, answer)),
             }
             if txn.bytes > GROUP_BYTES || backup.is_some() {
@@ -363,10 +383,13 @@ mod tests {
     }
 
     fn put(key: &'static [u8]) -> Request {
-        Request::Run(Box::new(move |txn| {
-            txn.put(key.to_vec(), b"stored".to_vec());
-            Box::new(drop)
-        }))
+        Request::Run(
+            0,
+            Box::new(move |txn| {
+                txn.put(key.to_vec(), b"stored".to_vec());
+                Box::new(drop)
+            }),
+        )
     }
 
     fn commit(writer: &mut Writer, request: Request) {
@@ -385,17 +408,20 @@ mod tests {
         commit(&mut writer, put(b"first"));
         assert!(writer.empties, "the journal turned, and the first layer is on its way");
         let health = Arc::clone(&writer.health);
-        let second = Request::Run(Box::new(move |txn| {
-            let begun = Instant::now();
-            while health.check().is_ok() {
-                assert!(begun.elapsed() < Duration::from_secs(10), "this device cannot be flushed");
-                std::thread::sleep(Duration::from_millis(1));
-            }
-            // The keeper says that it is through right after it failed.
-            std::thread::sleep(Duration::from_millis(50));
-            txn.put(b"second".to_vec(), b"stored".to_vec());
-            Box::new(drop)
-        }));
+        let second = Request::Run(
+            0,
+            Box::new(move |txn| {
+                let begun = Instant::now();
+                while health.check().is_ok() {
+                    assert!(begun.elapsed() < Duration::from_secs(10), "this device cannot be flushed");
+                    std::thread::sleep(Duration::from_millis(1));
+                }
+                // The keeper says that it is through right after it failed.
+                std::thread::sleep(Duration::from_millis(50));
+                txn.put(b"second".to_vec(), b"stored".to_vec());
+                Box::new(drop)
+            }),
+        );
         commit(&mut writer, second);
         drop(writer);
         assert_eq!(held(folder.path()), [&b"first"[..], b"second"]);
@@ -414,10 +440,13 @@ mod tests {
         answered.blocking_recv().unwrap().unwrap_err();
         writer.journal.free_the_disk(file);
         let (told, outcome) = std::sync::mpsc::channel();
-        let second = Request::Run(Box::new(move |txn| {
-            txn.put(b"second".to_vec(), b"stored".to_vec());
-            Box::new(move |durable| told.send(durable).unwrap())
-        }));
+        let second = Request::Run(
+            0,
+            Box::new(move |txn| {
+                txn.put(b"second".to_vec(), b"stored".to_vec());
+                Box::new(move |durable| told.send(durable).unwrap())
+            }),
+        );
         commit(&mut writer, second);
         outcome.recv().unwrap().unwrap_err();
         writer.health.check().unwrap_err();
@@ -433,12 +462,12 @@ mod tests {
         writer.journal_age = Duration::MAX;
         let committer = Committer::start(writer).unwrap();
         let (open, gate) = std::sync::mpsc::channel::<()>();
-        let held = committer.submit(move |_| gate.recv().map_err(|_| StoreError::Corrupt("gate")));
+        let held = committer.submit(0, move |_| gate.recv().map_err(|_| StoreError::Corrupt("gate")));
         let ran = Arc::new(Mutex::new(Vec::new()));
         let answers: Vec<_> = (0..2 * GROUP + 1)
             .map(|n| {
                 let ran = Arc::clone(&ran);
-                committer.submit(move |_| {
+                committer.submit(0, move |_| {
                     ran.lock().unwrap().push(n);
                     Ok(())
                 })
@@ -454,5 +483,29 @@ mod tests {
             held.await.unwrap();
         });
         assert!(ran.lock().unwrap().is_sorted());
+    }
+
+    /// What clients send while the disk stands still is refused before it fills the memory, also of those who have left.
+    #[test]
+    fn a_queue_that_holds_too_much_takes_no_more_until_it_is_worked_off() {
+        let folder = tempfile::tempdir().unwrap();
+        let committer = Committer::start(writer(folder.path(), &folder.path().join("sled/db"))).unwrap();
+        let (open, gate) = std::sync::mpsc::channel::<()>();
+        let held = committer.submit(0, move |_| gate.recv().map_err(|_| StoreError::Corrupt("gate")));
+        const LARGE: usize = 1 << 20;
+        let submit = || committer.submit(LARGE, |_| Ok(()));
+        let taken = core::iter::repeat_with(|| drop(submit())).take(MOST_WAITING / (LARGE + OPERATION) - 1);
+        taken.for_each(drop);
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let refused: Vec<_> = (0..3).map(|_| runtime.block_on(async { submit().now_or_never() })).collect();
+        assert_eq!(refused[1..], [const { Some(Err(StoreError::Busy)) }; 2], "{refused:?}");
+        open.send(()).unwrap();
+        runtime.block_on(held).unwrap();
+        // All that waited is done with the answer to what came after it.
+        while let Err(error) = runtime.block_on(committer.submit(0, |_| Ok(()))) {
+            assert_eq!(error, StoreError::Busy);
+        }
+        assert_eq!(runtime.block_on(submit()), Ok(()));
+        assert_eq!(committer.waiting.load(Ordering::Relaxed), 0);
     }
 }

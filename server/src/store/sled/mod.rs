@@ -77,7 +77,16 @@ impl SledStore {
         T: Send + 'static,
         F: FnOnce(&mut Txn<'_>) -> Result<T, StoreError> + Send + 'static,
     {
-        self.committer.submit(operation)
+        self.committer.submit(0, operation)
+    }
+
+    /// The same for an operation that carries so many bytes.
+    fn carry<T, F>(&self, bytes: usize, operation: F) -> Answer<T>
+    where
+        T: Send + 'static,
+        F: FnOnce(&mut Txn<'_>) -> Result<T, StoreError> + Send + 'static,
+    {
+        self.committer.submit(bytes, operation)
     }
 
     fn answer<T: Send + 'static>(result: Result<T, StoreError>) -> Answer<T> {
@@ -149,7 +158,7 @@ impl Store for SledStore {
 
     fn append(&self, item: Append) -> Answer<Appended> {
         let quota = self.quota;
-        self.run(move |txn| {
+        self.carry(item.bytes.len(), move |txn| {
             let stored = mailbox::append(txn, vec![item], quota)?;
             stored.first().copied().ok_or(StoreError::Corrupt("append"))
         })
@@ -169,7 +178,8 @@ impl Store for SledStore {
     }
 
     fn put_prekeys(&self, device: DeviceKeyHash, pairs: Vec<Prekey>, cap: usize) -> Answer<usize> {
-        self.run(move |txn| prekeys::put(txn, device, pairs, cap))
+        let bytes = pairs.iter().map(|pair| pair.bytes.len()).sum();
+        self.carry(bytes, move |txn| prekeys::put(txn, device, pairs, cap))
     }
 
     fn take_prekey(&self, device: DeviceKeyHash, now_ms: u64) -> Answer<Option<Vec<u8>>> {
@@ -201,7 +211,9 @@ impl Store for SledStore {
 
     fn swap(&self, change: Swap) -> Answer<Swapped> {
         let quota = self.quota;
-        self.run(move |txn| conversations::swap(txn, change, quota))
+        let items = change.appends.iter().chain(&change.if_room).map(|item| item.bytes.len());
+        let bytes = change.record.len() + items.sum::<usize>();
+        self.carry(bytes, move |txn| conversations::swap(txn, change, quota))
     }
 
     fn conversation(&self, id: ConversationId) -> Answer<Option<Versioned>> {

@@ -1,0 +1,101 @@
+//! Rates that are used up together or not at all: what is refused for one of them takes nothing of the others. What was
+//! taken leaks away evenly, as in the generic cell rate algorithm.
+
+use std::collections::HashMap;
+use std::hash::Hash;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::Exceeded;
+
+/// So much of a key within the period, at most.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Share<K> {
+    pub(super) key: K,
+    pub(super) amount: u64,
+    pub(super) most: u64,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Level {
+    /// What was taken and has not leaked away at this time, and of how much.
+    taken: f64,
+    most: f64,
+    at: Instant,
+}
+
+/// See the module's text.
+#[derive(Debug)]
+pub(super) struct Budget<K> {
+    period: Duration,
+    levels: Mutex<HashMap<K, Level>>,
+}
+
+#[expect(clippy::cast_precision_loss, reason = "bytes of attachments are far below 2^52")]
+fn real(amount: u64) -> f64 {
+    amount as f64
+}
+
+impl Level {
+    fn now(&self, now: Instant, period: Duration) -> f64 {
+        let leaked = now.duration_since(self.at).as_secs_f64() / period.as_secs_f64() * self.most;
+        (self.taken - leaked).max(0.0)
+    }
+}
+
+impl<K: Copy + Eq + Hash> Budget<K> {
+    pub(super) fn new(period: Duration) -> Self {
+        Self { period, levels: Mutex::default() }
+    }
+
+    /// Takes all of them.
+    ///
+    /// # Errors
+    /// `Exceeded`: one would have too much; nothing was taken.
+    pub(super) fn take(&self, now: Instant, shares: &[Share<K>]) -> Result<(), Exceeded> {
+        let mut levels = self.levels.lock().unwrap_or_else(PoisonError::into_inner);
+        let taken = |levels: &HashMap<K, Level>, share: &Share<K>| {
+            levels.get(&share.key).map_or(0.0, |level| level.now(now, self.period)) + real(share.amount)
+        };
+        if shares.iter().any(|share| taken(&levels, share) > real(share.most)) {
+            return Err(Exceeded);
+        }
+        for share in shares {
+            let level = Level { taken: taken(&levels, share), most: real(share.most), at: now };
+            levels.insert(share.key, level);
+        }
+        Ok(())
+    }
+
+    /// Forgets what has leaked away.
+    pub(super) fn tidy(&self, now: Instant) {
+        let mut levels = self.levels.lock().unwrap_or_else(PoisonError::into_inner);
+        levels.retain(|_, level| level.now(now, self.period) > 0.0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_or_nothing_and_it_leaks_away() {
+        let (hour, begun) = (Duration::from_secs(3_600), Instant::now());
+        let budget = Budget::new(hour);
+        let share = |key: u8, amount| Share { key, amount, most: 10 };
+        budget.take(begun, &[share(1, 10), share(2, 4)]).unwrap();
+        for _ in 0..100 {
+            budget.take(begun, &[share(3, 6), share(1, 1)]).unwrap_err();
+        }
+        budget.take(begun, &[share(3, 10)]).unwrap();
+        // A tenth of an hour gives a tenth back.
+        let later = begun + hour / 10;
+        budget.take(later, &[share(1, 2)]).unwrap_err();
+        budget.take(later, &[share(1, 1), share(2, 7)]).unwrap();
+        budget.tidy(later + hour);
+        assert_eq!(budget.levels.lock().unwrap().len(), 0);
+        budget.take(later + hour, &[share(1, 10)]).unwrap();
+        budget.tidy(later + hour);
+        assert_eq!(budget.levels.lock().unwrap().len(), 1);
+    }
+}
