@@ -1,29 +1,12 @@
-//! Certificates, revocations and org.json: every check refuses what it is there to refuse.
+//! Chains, org.json and its floor.
 
 use sealdesk_protocol::crypto::certificate::*;
 use sealdesk_protocol::crypto::edition::Edition;
-use sealdesk_protocol::crypto::identity::{DevicePublic, DeviceSecret, SignedBytes, SigningSecret};
+use sealdesk_protocol::crypto::identity::{DevicePublic, SignedBytes, SigningSecret};
 use sealdesk_protocol::org::*;
 use sealdesk_protocol::testing::{TestOrg, handle, rng};
 
-const NOW: u64 = 1_800_000_000_000;
-
-fn org() -> TestOrg {
-    TestOrg::new(1, NOW)
-}
-
-fn device(seed: u64) -> DeviceSecret {
-    DeviceSecret::generate(&mut rng(seed))
-}
-
-fn verify(
-    org: &TestOrg,
-    chain: &CertificateChain,
-    now: u64,
-) -> Result<VerifiedCertificate, CertificateError> {
-    let verified = org.verified();
-    chain.verify(verified.pins(), verified.revocations(), now)
-}
+use crate::*;
 
 #[test]
 fn a_good_chain_verifies_and_tells_who_it_is() {

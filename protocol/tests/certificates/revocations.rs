@@ -1,28 +1,11 @@
 //! Revocation lists: what they hit, and which may follow which.
 
 use sealdesk_protocol::crypto::certificate::*;
-use sealdesk_protocol::crypto::identity::{DeviceSecret, SignedBytes, SigningSecret};
+use sealdesk_protocol::crypto::identity::{SignedBytes, SigningSecret};
 use sealdesk_protocol::org::*;
 use sealdesk_protocol::testing::{TestOrg, handle, rng};
 
-const NOW: u64 = 1_800_000_000_000;
-
-fn org() -> TestOrg {
-    TestOrg::new(1, NOW)
-}
-
-fn device(seed: u64) -> DeviceSecret {
-    DeviceSecret::generate(&mut rng(seed))
-}
-
-fn verify(
-    org: &TestOrg,
-    chain: &CertificateChain,
-    now: u64,
-) -> Result<VerifiedCertificate, CertificateError> {
-    let verified = org.verified();
-    chain.verify(verified.pins(), verified.revocations(), now)
-}
+use crate::*;
 
 #[test]
 fn revocations_hit_certificate_device_and_issuer_and_never_go_back() {
