@@ -109,6 +109,8 @@ metrics! {
     organisation_taken, "counter", "Changed org.json files that came into force";
     /// An org.json that does not do.
     organisation_refused, "counter", "Changed org.json files that were refused, the one before stays in force";
+    /// How long the issuer's certificate still holds.
+    issuer_ends_seconds, "gauge", "Seconds until the certificate of org.json's issuer ends";
     /// Newer TLS files.
     tls_taken, "counter", "Changed TLS files that came into force";
     /// TLS files that do not do.

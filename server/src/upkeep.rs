@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use sealdesk_protocol::wire::{Code, Reason, Revocations};
-use tokio::time::{Duration, MissedTickBehavior};
+use tokio::time::{Duration, Instant, MissedTickBehavior};
 
 use crate::audit::Event;
 use crate::auth::certificate_code;
@@ -16,6 +16,9 @@ use crate::store::{Store, StoreError};
 
 /// Between two looks at free space and changed files.
 const LOOK: Duration = Duration::from_secs(2);
+/// From when on the issuer's end is told, once a day.
+const SOON: Duration = Duration::from_secs(14 * 86_400);
+const DAY: Duration = Duration::from_secs(86_400);
 /// Looks between two sweeps: one a minute.
 const SWEEP_EVERY: u32 = 30;
 
@@ -24,6 +27,7 @@ pub async fn run(relay: Arc<Relay>) {
     let mut ticks = tokio::time::interval(LOOK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut count = 0u32;
+    let mut told: Option<Instant> = None;
     loop {
         tokio::select! {
             _ = ticks.tick() => {}
@@ -36,9 +40,25 @@ pub async fn run(relay: Arc<Relay>) {
             relay.limits.tidy();
         }
         relay.metrics.attachment_bytes.set(relay.uploads.held());
+        let left = issuer_ends(&relay, now_ms());
+        if left < SOON && told.is_none_or(|at| at.elapsed() >= DAY) {
+            told = Some(Instant::now());
+            tracing::warn!(
+                days = left.as_secs() / DAY.as_secs(),
+                "the issuer's certificate ends soon, and every chat with it: `sealdesk org renew-issuer`, then give out org.json"
+            );
+        }
         expel(&relay, now_ms()).await;
         count = count.wrapping_add(1);
     }
+}
+
+/// How long the issuer's certificate still holds; it goes into the metrics.
+fn issuer_ends(relay: &Relay, now: u64) -> Duration {
+    let end = relay.policy.org().verified.issuer().not_after;
+    let left = Duration::from_millis(end.saturating_sub(now));
+    relay.metrics.issuer_ends_seconds.set(left.as_secs());
+    left
 }
 
 /// Notes whether the disk has room.
@@ -190,6 +210,17 @@ mod tests {
     use super::*;
     use crate::store::BlobRecord;
     use crate::testing::Running;
+
+    #[tokio::test]
+    async fn the_issuers_end_is_told_before_it_comes() {
+        let running = Running::start().await;
+        let relay = &running.relay;
+        let end = relay.policy.org().verified.issuer().not_after;
+        assert_eq!(issuer_ends(relay, end - 14 * DAY_MS), SOON);
+        assert_eq!(relay.metrics.issuer_ends_seconds.get(), SOON.as_secs());
+        assert_eq!(issuer_ends(relay, end - 5_000).as_secs(), 5);
+        assert_eq!(issuer_ends(relay, end + 1), Duration::ZERO);
+    }
 
     #[tokio::test]
     async fn what_expired_gives_its_bytes_back() {
