@@ -46,13 +46,16 @@ impl Relay {
         }
         let start = usize::try_from(frame.offset).unwrap_or(usize::MAX).min(blob.bytes.len());
         let end = start.saturating_add(frame.length as usize).min(blob.bytes.len());
-        let answer = BlobBytes {
+        let mut answer = BlobBytes {
             req: frame.req,
             blob: frame.blob,
             offset: frame.offset,
             total: blob.length,
             bytes: blob.bytes[start..end].to_vec(),
         };
+        if let Some(lie) = self.lie_of_parts {
+            lie(&mut answer);
+        }
         self.say(connection, answer);
     }
 

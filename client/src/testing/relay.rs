@@ -77,6 +77,8 @@ pub struct Relay {
     pub refuse_sends: Option<Code>,
     /// Bytes of attachments are refused with this code.
     pub refuse_writes: Option<Code>,
+    /// What becomes of each part of an attachment on its way to a reader.
+    pub lie_of_parts: Option<fn(&mut BlobBytes)>,
     /// Answer to every statement, instead of storing it.
     pub refuse_statements: Option<Code>,
     /// Answer to every agent that authenticates, instead of a welcome.
@@ -137,6 +139,7 @@ impl Relay {
             mischief: Mischief::default(),
             refuse_sends: None,
             refuse_writes: None,
+            lie_of_parts: None,
             refuse_statements: None,
             refuse_agents: None,
             hold_done: false,

@@ -5,7 +5,7 @@ use sealdesk_client::{Command, Event, Part, Phase, TransferState};
 use sealdesk_protocol::conversation::MessageId;
 use sealdesk_protocol::conversation::content::Kind;
 use sealdesk_protocol::ids::{BlobId, ConversationId};
-use sealdesk_protocol::wire::Code;
+use sealdesk_protocol::wire::{BlobBytes, Code};
 
 const BLOB: BlobId = BlobId([9; 16]);
 
@@ -215,6 +215,48 @@ fn an_altered_attachment_is_never_opened() {
     world.pass(5_000);
     assert_eq!(failed(&world, agent), ["attachment_altered"]);
     assert!(!world.clients[agent].files.contains_key(&(BLOB, Part::File)), "nothing was written");
+}
+
+#[test]
+fn a_relay_that_lies_of_parts_makes_no_file() {
+    type Lie = (&'static str, fn(&mut BlobBytes));
+    let lies: [Lie; 5] = [
+        ("longer in all", |part| part.total += 1),
+        ("another's", |part| part.blob = BlobId([1; 16])),
+        ("a part too short", |part| part.bytes.truncate(part.bytes.len() - 1)),
+        ("a part too long", |part| part.bytes.push(0)),
+        ("other bytes", |part| part.bytes[0] ^= 1),
+    ];
+    for (what, lie) in lies {
+        let (mut world, agent, customer, id) = World::talking(17);
+        send(&mut world, customer, id, content(100_000));
+        world.pass(5_000);
+        world.relay.lie_of_parts = Some(lie);
+        let message = received(&world, agent, &id).unwrap();
+        let save = world.clients[agent].command(Command::SaveFile { conversation: id, message });
+        world.pass(5_000);
+        assert_eq!(failed(&world, agent), ["attachment_altered"], "{what}");
+        assert!(!world.clients[agent].files.contains_key(&(BLOB, Part::File)), "{what}");
+        assert!(!world.clients[agent].files.contains_key(&(BLOB, Part::Spool)), "{what}");
+        let events = &world.clients[agent].events;
+        assert!(events.iter().any(|e| matches!(e, Event::Failed { id, .. } if *id == save)), "{what}");
+    }
+}
+
+#[test]
+fn parts_that_come_out_of_order_are_asked_for_again() {
+    let (mut world, agent, customer, id) = World::talking(18);
+    send(&mut world, customer, id, content(300_000));
+    world.pass(5_000);
+    world.relay.lie_of_parts = Some(|part| part.offset += 1);
+    let message = received(&world, agent, &id).unwrap();
+    world.clients[agent].command(Command::SaveFile { conversation: id, message });
+    world.pass(10_000);
+    assert!(failed(&world, agent).is_empty());
+    assert!(!world.clients[agent].files.contains_key(&(BLOB, Part::File)));
+    world.relay.lie_of_parts = None;
+    world.pass(10_000);
+    assert_eq!(world.clients[agent].files.get(&(BLOB, Part::File)), Some(&content(300_000)));
 }
 
 #[test]

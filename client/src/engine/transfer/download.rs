@@ -14,6 +14,8 @@ use super::{Downloading, MAX_TRANSFERS, Opening, PIPELINE, Stage, Transfer};
 const CHUNK: u64 = MAX_BLOB_CHUNK as u64;
 /// How often an attachment that the relay does not have yet is asked for.
 pub(super) const PATIENCE: u32 = 5;
+/// Before parts are asked for again that came out of order, ms.
+const MOMENT: u64 = 1_000;
 
 impl Engine {
     pub(in super::super) fn save_file(
@@ -85,7 +87,7 @@ impl Engine {
         }
     }
 
-    /// A part from the relay, in order; others are asked for again.
+    /// A part from the relay, in order; others are asked for again, a moment after the last answer.
     pub(in super::super) fn blob_bytes(&mut self, cx: &mut Cx<'_>, id: BlobId, part: BlobBytes) {
         let Some(Transfer { stage: Stage::Downloading(download), .. }) = self.transfers.get_mut(&id) else {
             return;
@@ -96,6 +98,10 @@ impl Engine {
             return self.fail_transfer(cx, id, problem::attachment_altered());
         }
         if part.offset != download.received {
+            if download.under_way == 0 {
+                download.asked = download.received;
+                download.again_at = cx.now.mono_ms + MOMENT;
+            }
             return;
         }
         let expected = (total - download.received).min(CHUNK);
