@@ -97,24 +97,11 @@ impl Engine {
             return Err(missing("a conversation's key is missing"));
         }
         let mut engine = Self {
-            vault,
-            org,
-            meta,
-            revocations,
             devices,
             conversations,
             transfers,
             dirty: rose.then_some(Key::Meta).into_iter().collect(),
-            cold: Vec::new(),
-            deleted: Vec::new(),
-            retries: std::collections::BTreeSet::new(),
-            retrying: false,
-            network: true,
-            next_connection: 1,
-            told: (now.mono_ms, std::collections::BTreeMap::new()),
-            upkeep_at: now.mono_ms,
-            last_run: now.mono_ms,
-            last_wall: now.wall_ms,
+            ..Self::idle(vault, org, meta, revocations, now)
         };
         engine.take_own_certificate(now.wall_ms);
         Ok(engine)

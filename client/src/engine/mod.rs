@@ -55,7 +55,10 @@ pub(crate) mod transfer;
 pub(crate) mod trust;
 pub(crate) mod view;
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use rand_core::CryptoRng;
+use sealdesk_protocol::crypto::certificate::Revocations;
 use sealdesk_protocol::crypto::identity::SigningSecret;
 use sealdesk_protocol::org::VerifiedOrg;
 
@@ -100,26 +103,8 @@ impl Engine {
             revocations: None,
             availability: Availability { available: true, capacity: DEFAULT_CAPACITY, manual: false },
         };
-        let mut engine = Self {
-            vault: Vault::new(&key),
-            revocations: org.revocations().clone(),
-            org,
-            meta,
-            devices: std::collections::BTreeMap::new(),
-            conversations: std::collections::BTreeMap::new(),
-            transfers: std::collections::BTreeMap::new(),
-            dirty: std::collections::BTreeSet::new(),
-            cold: Vec::new(),
-            deleted: Vec::new(),
-            retries: std::collections::BTreeSet::new(),
-            retrying: false,
-            network: true,
-            next_connection: 1,
-            told: (now.mono_ms, std::collections::BTreeMap::new()),
-            upkeep_at: now.mono_ms,
-            last_run: now.mono_ms,
-            last_wall: now.wall_ms,
-        };
+        let revocations = org.revocations().clone();
+        let mut engine = Self::idle(Vault::new(&key), org, meta, revocations, now);
         engine.mark(Key::Meta);
         if let Some(secret) = agent {
             let hash = secret.hash();
@@ -129,6 +114,30 @@ impl Engine {
         }
         let step = engine.step(now, rng, Vec::new());
         (engine, step)
+    }
+
+    /// Without devices and conversations, and with nothing to write.
+    fn idle(vault: Vault, org: VerifiedOrg, meta: Meta, revocations: Revocations, now: Now) -> Self {
+        Self {
+            vault,
+            org,
+            meta,
+            revocations,
+            devices: BTreeMap::new(),
+            conversations: BTreeMap::new(),
+            transfers: BTreeMap::new(),
+            dirty: BTreeSet::new(),
+            cold: Vec::new(),
+            deleted: Vec::new(),
+            retries: BTreeSet::new(),
+            retrying: false,
+            network: true,
+            next_connection: 1,
+            told: (now.mono_ms, BTreeMap::new()),
+            upkeep_at: now.mono_ms,
+            last_run: now.mono_ms,
+            last_wall: now.wall_ms,
+        }
     }
 
     /// Opens a vault from its hot rows (see [`is_hot`](crate::is_hot)). The step writes nothing; perform its outputs, and

@@ -2,22 +2,16 @@
 
 use std::path::Path;
 
-use sealdesk_protocol::crypto::identity::DeviceSecret;
 use sealdesk_protocol::wire::envelope::Class;
 
-use crate::client::{Client, Party, envelope};
-use crate::organisation::rng;
+use crate::client::envelope;
 use crate::program::{Program, files, terminate};
-use crate::talk::Talk;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn backup_while_running_restore_and_stats() {
     let program = Program::new("");
     let mut running = program.serve();
-    let (mut agent, party) = program.agent(running.address).await;
-    let mut customer =
-        Client::connect(running.address, DeviceSecret::generate(&mut rng()), Party::Customer).await;
-    let talk = Talk::opened(&program.organisation, &mut customer, &mut agent, "mira").await;
+    let (agent, party, mut customer, talk) = program.talk(running.address).await;
     let message = envelope(agent.mailbox(), Class::Store);
     customer.send_envelope(&talk, message.clone()).await.unwrap();
     let before = agent.welcome.as_ref().unwrap().store_epoch;

@@ -21,16 +21,22 @@ async fn sees(agent: &mut Client, count: usize) -> Vec<WaitingEntry> {
     agent.expect(|frame| waiting(frame).filter(|entries| entries.len() == count)).await
 }
 
-#[tokio::test]
-async fn claim_mode_shows_topic_language_and_time_and_the_first_claim_wins() {
+/// Two agents who claim within a second, and a customer who is about to ask.
+async fn desk() -> (TestRelay, [Client; 2], Client, Talk) {
     let relay = TestRelay::with(|raw, organisation| {
         raw.routing.accept_seconds = 1;
         organisation.settings.assignment = AssignmentMode::Claim;
     })
     .await;
-    let (mut anna, mut bert) = (relay.agent("anna").await, relay.agent("bert").await);
-    let mut customer = relay.customer().await;
-    let mut talk = Talk::new(&relay.organisation, &customer);
+    let agents = [relay.agent("anna").await, relay.agent("bert").await];
+    let customer = relay.customer().await;
+    let talk = Talk::new(&relay.organisation, &customer);
+    (relay, agents, customer, talk)
+}
+
+#[tokio::test]
+async fn claim_mode_shows_topic_language_and_time_and_the_first_claim_wins() {
+    let (relay, [mut anna, mut bert], mut customer, mut talk) = desk().await;
     assert!(matches!(customer.ask(&talk).await, ToClient::Queued(queued) if queued.claim));
     let entries = sees(&mut anna, 1).await;
     assert_eq!((entries[0].conversation, entries[0].topic.as_str()), (talk.id, "sales"));
@@ -61,14 +67,7 @@ async fn claim_mode_shows_topic_language_and_time_and_the_first_claim_wins() {
 
 #[tokio::test]
 async fn whoever_claims_and_goes_away_does_not_keep_the_customer() {
-    let relay = TestRelay::with(|raw, organisation| {
-        raw.routing.accept_seconds = 1;
-        organisation.settings.assignment = AssignmentMode::Claim;
-    })
-    .await;
-    let (mut anna, mut bert) = (relay.agent("anna").await, relay.agent("bert").await);
-    let mut customer = relay.customer().await;
-    let mut talk = Talk::new(&relay.organisation, &customer);
+    let (relay, [mut anna, mut bert], mut customer, mut talk) = desk().await;
     customer.ask(&talk).await;
     sees(&mut bert, 1).await;
     anna.send(Claim { req: 50, conversation: talk.id }).await;

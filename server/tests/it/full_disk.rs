@@ -3,14 +3,11 @@
 use std::path::Path;
 use std::process::Command;
 
-use sealdesk_protocol::crypto::identity::DeviceSecret;
 use sealdesk_protocol::wire::envelope::Class;
 use sealdesk_protocol::wire::{Code, Send, ToClient};
 
-use crate::client::{Client, Party, envelope, next};
-use crate::organisation::rng;
+use crate::client::{envelope, next};
 use crate::program::Program;
-use crate::talk::Talk;
 
 struct Mounted<'a>(&'a Path);
 
@@ -42,10 +39,7 @@ async fn a_full_disk_stops_the_relay_and_loses_nothing_that_was_accepted() {
     }
     let _mounted = Mounted(&data);
     let mut running = program.serve();
-    let (mut agent, party) = program.agent(running.address).await;
-    let mut customer =
-        Client::connect(running.address, DeviceSecret::generate(&mut rng()), Party::Customer).await;
-    let talk = Talk::opened(&program.organisation, &mut customer, &mut agent, "mira").await;
+    let (agent, party, mut customer, talk) = program.talk(running.address).await;
     let mut accepted = Vec::new();
     loop {
         let req = customer.number();

@@ -89,6 +89,15 @@ impl Program {
         agent.publish(3).await;
         (agent, Party::Agent(chain))
     }
+
+    /// An agent, with what it comes back as, and a customer in a conversation with it.
+    pub async fn talk(&self, address: std::net::SocketAddr) -> (Client, Party, Client, Talk) {
+        let (mut agent, party) = self.agent(address).await;
+        let device = DeviceSecret::generate(&mut rng());
+        let mut customer = Client::connect(address, device, Party::Customer).await;
+        let talk = Talk::opened(&self.organisation, &mut customer, &mut agent, "mira").await;
+        (agent, party, customer, talk)
+    }
 }
 
 pub fn terminate(running: &mut Running) -> bool {
@@ -108,10 +117,7 @@ pub fn files(folder: &Path, out: &mut Vec<PathBuf>) {
 async fn kill_9_and_sigterm_lose_nothing_that_was_accepted() {
     let program = Program::new("");
     let mut running = program.serve();
-    let (mut agent, party) = program.agent(running.address).await;
-    let mut customer =
-        Client::connect(running.address, DeviceSecret::generate(&mut rng()), Party::Customer).await;
-    let talk = Talk::opened(&program.organisation, &mut customer, &mut agent, "mira").await;
+    let (agent, party, mut customer, talk) = program.talk(running.address).await;
     let mut accepted = Vec::new();
     for round in 0..4 {
         for _ in 0..25 {
