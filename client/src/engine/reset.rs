@@ -6,7 +6,7 @@
 //! its note is known. Whatever is not receipted is sealed anew in the new session, the same bytes under the same counters.
 
 use sealdesk_protocol::conversation::MessageId;
-use sealdesk_protocol::conversation::statements::Action;
+use sealdesk_protocol::conversation::statements::{Action, Statement};
 use sealdesk_protocol::crypto::handshake::{Preamble, VerifiedPreamble};
 use sealdesk_protocol::crypto::prekeys::PrekeyBundle;
 use sealdesk_protocol::ids::{ConversationId, DeviceKeyHash, SessionId};
@@ -276,6 +276,32 @@ impl Engine {
         }
     }
 
+    /// Our oldest pending statement is a note for which the peer's mailbox has no room, maybe for weeks: a close or a
+    /// reassignment does not wait behind it. Its evidence stays, and so does the distance to the next one. False: it is none.
+    pub(super) fn put_off_reset(&mut self, id: &ConversationId) -> bool {
+        let Some(c) = self.conversations.get_mut(id) else { return false };
+        let oldest = c.record.pending.first().and_then(|p| Statement::peek(&p.statement).ok());
+        let Some(Action::Reset { peer, old, new, generation, .. }) = oldest.map(|s| s.action) else {
+            return false;
+        };
+        c.record.pending.remove(0);
+        // Never stored: its generation is free.
+        let generation = generation.saturating_sub(1);
+        let mark = c.record.resets.iter().find(|m| m.new == new).map(|m| ResetMark { generation, ..*m });
+        // A session that was never ours: a dead prekey was the evidence.
+        let dead = old != new && !c.sessions.contains_key(&old);
+        self.reset_refused(id, new);
+        if let Some(c) = self.conversations.get_mut(id) {
+            c.record.resets.extend(mark);
+            if dead {
+                c.record.dead.retain(|m| m.peer != peer);
+                c.record.dead.push(DeadMark { peer, generation, session: old });
+            }
+        }
+        self.mark(Key::Conversation(*id));
+        true
+    }
+
     /// Whether a handshake may be answered as far as resets go: the first session of an epoch, or an announced one.
     pub(super) fn is_announced(c: &Conversation, preamble: &Preamble) -> bool {
         let session = preamble.session();
@@ -307,6 +333,11 @@ impl Engine {
         c.record.dead.push(DeadMark { peer, generation: binding.generation, session });
         c.waits.attention = true;
         self.mark(Key::Conversation(id));
+    }
+
+    /// Hourly: where the distance between two resets kept evidence waiting.
+    pub(super) fn retry_dead(&mut self) {
+        self.conversations.values_mut().for_each(|c| c.waits.attention |= !c.record.dead.is_empty());
     }
 
     /// Acts on evidence: a prekey that was gone, a counter gap that lasts.

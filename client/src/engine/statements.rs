@@ -96,7 +96,12 @@ impl Engine {
         c.waits.attention = true;
         let side = c.record.side;
         if super::requests::is_passing(code) {
-            c.waits.statement_at = at;
+            let full = matches!(code, Code::MailboxFull | Code::MailboxBytes);
+            if !(full && self.put_off_reset(&id))
+                && let Some(c) = self.conversations.get_mut(&id)
+            {
+                c.waits.statement_at = at;
+            }
             return self.tell_once(cx, id, code);
         }
         if c.record.pending.is_empty() {

@@ -85,6 +85,7 @@ impl Engine {
         self.check_certificates(cx);
         self.expire_prekeys(cx.now.wall_ms);
         self.retry_waiting(cx);
+        self.retry_dead();
         self.expire_aside(cx);
         self.expire_conversations(cx);
     }

@@ -81,6 +81,8 @@ pub struct Relay {
     pub lie_of_parts: Option<fn(&mut BlobBytes)>,
     /// Answer to every statement, instead of storing it.
     pub refuse_statements: Option<Code>,
+    /// No room is left in any device's part of another's mailbox: envelopes and resets are refused, other statements are not.
+    pub parts_full: bool,
     /// Answer to every agent that authenticates, instead of a welcome.
     pub refuse_agents: Option<Code>,
     /// Statements are stored, and nobody is told.
@@ -141,6 +143,7 @@ impl Relay {
             refuse_writes: None,
             lie_of_parts: None,
             refuse_statements: None,
+            parts_full: false,
             refuse_agents: None,
             hold_done: false,
             refused_statements: Vec::new(),
@@ -315,7 +318,7 @@ impl Relay {
                 self.assign_waiting();
             }
             ToRelay::Send(frame) => {
-                if let Some(code) = self.refuse_sends {
+                if let Some(code) = self.refuse_sends.or(self.parts_full.then_some(Code::MailboxFull)) {
                     return self.refuse(connection, frame.req, code);
                 }
                 self.store_envelope(frame.message);

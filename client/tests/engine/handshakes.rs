@@ -1,6 +1,7 @@
 //! Handshakes that are repeated, foreign or unannounced, and resets that nothing answers.
 
 use sealdesk_client::Command;
+use sealdesk_client::Phase;
 use sealdesk_client::testing::World;
 use sealdesk_protocol::conversation::statements::Action;
 use sealdesk_protocol::conversation::statements::Statement;
@@ -86,6 +87,24 @@ fn a_gap_that_nobody_fills_causes_few_resets() {
     assert_eq!(raw.shown(), ["one"]);
     let asked = raw.world.relay.counts["FetchPrekeys"];
     assert!((1..=4).contains(&asked), "{asked} in three hours");
+}
+
+/// A customer who reads nothing leaves no room for a reset: that does not keep its agent from closing.
+#[test]
+fn a_reset_without_room_stands_before_no_close() {
+    let mut raw = Raw::new(38);
+    raw.world.relay.publish_for(&raw.secret, &mut raw.rng);
+    raw.say(&Raw::text(1, "one"));
+    raw.say(&Raw::text(3, "three"));
+    raw.world.relay.parts_full = true;
+    raw.world.pass(3 * 60 * 60 * 1000);
+    let asked = raw.world.relay.counts["FetchPrekeys"];
+    assert!((1..=4).contains(&asked), "{asked} in three hours, refused each time");
+    assert!(raw.world.relay.governance(&raw.id).unwrap().closed().is_none());
+    raw.world.clients[raw.agent].command(Command::Close { conversation: raw.id });
+    raw.world.pass(20_000);
+    assert!(raw.world.relay.governance(&raw.id).unwrap().closed().is_some());
+    assert_eq!(raw.world.phase(raw.agent, &raw.id), Some(Phase::Closed));
 }
 
 #[test]

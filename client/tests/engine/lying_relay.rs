@@ -267,26 +267,28 @@ fn unexpected_assignments_sign_nothing() {
 /// The note that announces a new session is refused: the earlier session goes on, and a later note helps.
 #[test]
 fn a_refused_reset_leaves_the_earlier_session_in_use() {
-    let (mut world, agent, customer, id) = World::talking(77);
-    world.say(customer, id, "one");
-    world.pass(2_000);
-    world.relay.mischief = Mischief { drop: Some(1), ..Mischief::default() };
-    world.say(customer, id, "two");
-    world.settle();
-    world.relay.mischief = Mischief::default();
-    world.say(customer, id, "three");
-    world.relay.refuse_statements = Some(Code::Conflict);
-    world.pass(7 * 60_000);
-    assert_eq!(world.relay.refused_statements.len(), 1);
-    world.say(agent, id, "still here");
-    world.pass(2_000);
-    let heard =
-        |client| world.texts(client, &id).into_iter().filter(|t| !t.0).map(|t| t.1).collect::<Vec<_>>();
-    assert_eq!(heard(customer), ["still here"]);
-    assert_eq!(heard(agent), ["one"]);
-    world.relay.refuse_statements = None;
-    world.pass(70 * 60_000);
-    let heard =
-        |client| world.texts(client, &id).into_iter().filter(|t| !t.0).map(|t| t.1).collect::<Vec<_>>();
-    assert_eq!(heard(agent), ["one", "two", "three"]);
+    for code in [Code::Conflict, Code::MailboxFull] {
+        let (mut world, agent, customer, id) = World::talking(77);
+        world.say(customer, id, "one");
+        world.pass(2_000);
+        world.relay.mischief = Mischief { drop: Some(1), ..Mischief::default() };
+        world.say(customer, id, "two");
+        world.settle();
+        world.relay.mischief = Mischief::default();
+        world.say(customer, id, "three");
+        world.relay.refuse_statements = Some(code);
+        world.pass(7 * 60_000);
+        assert_eq!(world.relay.refused_statements.len(), 1, "{code:?}");
+        world.say(agent, id, "still here");
+        world.pass(2_000);
+        let heard =
+            |client| world.texts(client, &id).into_iter().filter(|t| !t.0).map(|t| t.1).collect::<Vec<_>>();
+        assert_eq!(heard(customer), ["still here"]);
+        assert_eq!(heard(agent), ["one"]);
+        world.relay.refuse_statements = None;
+        world.pass(70 * 60_000);
+        let heard =
+            |client| world.texts(client, &id).into_iter().filter(|t| !t.0).map(|t| t.1).collect::<Vec<_>>();
+        assert_eq!(heard(agent), ["one", "two", "three"]);
+    }
 }

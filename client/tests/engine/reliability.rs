@@ -4,6 +4,7 @@ use sealdesk_client::testing::{Crash, Mischief, World};
 use sealdesk_client::{Command, LinkState, MessageState, Phase};
 use sealdesk_protocol::crypto::identity::{DeviceSecret, SignedBytes};
 use sealdesk_protocol::crypto::labels;
+use sealdesk_protocol::ids::ConversationId;
 use sealdesk_protocol::testing::rng;
 use sealdesk_protocol::wire::envelope::Envelope;
 use sealdesk_protocol::wire::{Code, Deliver, Item, Position, StatementItem};
@@ -72,9 +73,9 @@ fn both_sides_reset_at_once_and_agree_on_one_session() {
     }
 }
 
-#[test]
-fn a_handshake_with_a_dead_prekey_is_replaced_by_a_signed_reset() {
-    let mut world = World::new(30);
+/// A customer wrote to an agent whose prekeys are gone since, as after a repair of its disk, and which is to be restarted.
+fn dead_prekey(seed: u64) -> (World, usize, usize, ConversationId) {
+    let mut world = World::new(seed);
     let agent = world.add_agent("mira", "Mira");
     world.pass(3_000);
     world.clients[agent].input(sealdesk_client::Input::Online(false));
@@ -83,10 +84,15 @@ fn a_handshake_with_a_dead_prekey_is_replaced_by_a_signed_reset() {
     let id = world.conversation(customer);
     world.say(customer, id, "hello");
     world.pass(3_000);
-    // The agent's prekeys are gone, as after a repair of its disk.
     let mut rows = world.clients[agent].rows.clone();
     rows.retain(|name, _| name.0[0] != 0x06);
     world.clients[agent].take_over(&rows);
+    (world, agent, customer, id)
+}
+
+#[test]
+fn a_handshake_with_a_dead_prekey_is_replaced_by_a_signed_reset() {
+    let (mut world, agent, customer, id) = dead_prekey(30);
     world.restart(agent);
     world.pass(30_000);
     assert_eq!(world.texts(agent, &id), [(false, "hello".into(), MessageState::Received)]);
@@ -94,6 +100,28 @@ fn a_handshake_with_a_dead_prekey_is_replaced_by_a_signed_reset() {
     world.say(agent, id, "hi");
     world.pass(3_000);
     assert_eq!(world.texts(customer, &id).len(), 2);
+}
+
+/// The customer's mailbox has no room for the note: what justified it stays known, and the note comes when there is room.
+#[test]
+fn a_reset_without_room_is_made_again_later() {
+    let (mut world, agent, customer, id) = dead_prekey(31);
+    world.relay.parts_full = true;
+    world.clients[customer].input(sealdesk_client::Input::Online(false));
+    world.restart(agent);
+    world.pass(30 * MINUTE);
+    let asked = world.relay.counts["FetchPrekeys"];
+    assert_eq!((asked, world.texts(agent, &id).len()), (1, 0));
+    world.restart(agent);
+    world.relay.parts_full = false;
+    world.pass(20 * MINUTE);
+    assert_eq!(world.relay.counts["FetchPrekeys"], asked, "not sooner than an hour later");
+    world.pass(100 * MINUTE);
+    assert_eq!(world.relay.counts["FetchPrekeys"], asked + 1, "by itself");
+    world.clients[customer].input(sealdesk_client::Input::Online(true));
+    world.pass(30_000);
+    assert_eq!(world.texts(agent, &id), [(false, "hello".into(), MessageState::Received)]);
+    assert_eq!(world.texts(customer, &id), [(true, "hello".into(), MessageState::Delivered)]);
 }
 
 #[test]
