@@ -17,12 +17,13 @@ pub(super) struct Ticks {
     due: Option<Instant>,
 }
 
-fn rank(state: MessageState) -> u8 {
+/// How far a message came; none for what no later message's state tells.
+fn rank(state: MessageState) -> Option<u8> {
     match state {
-        MessageState::Read => 3,
-        MessageState::Delivered => 2,
-        MessageState::Sent => 1,
-        _ => 0,
+        MessageState::Read => Some(3),
+        MessageState::Delivered => Some(2),
+        MessageState::Sent => Some(1),
+        _ => None,
     }
 }
 
@@ -47,13 +48,13 @@ impl Ticks {
         }
     }
 
-    /// What to say now. What holds for a later message holds for those before it.
+    /// What to say now. What holds for a later message holds for those before it, unless one did not arrive.
     pub(super) fn take(&mut self) -> Vec<(ConversationId, MessageState, String)> {
         self.due = None;
         let mut said: Vec<(ConversationId, MessageState, String)> = Vec::new();
         for ((conversation, _), (state, text)) in core::mem::take(&mut self.waiting).into_iter().rev() {
-            let covered =
-                said.iter().any(|(other, later, _)| *other == conversation && rank(*later) >= rank(state));
+            let covered = rank(state).is_some()
+                && said.iter().any(|(other, later, _)| *other == conversation && rank(*later) >= rank(state));
             if !covered {
                 said.push((conversation, state, text));
             }
@@ -65,7 +66,7 @@ impl Ticks {
 
 #[cfg(test)]
 mod tests {
-    use MessageState::{Delivered, Read, Sent};
+    use MessageState::{Delivered, Read, Sent, Undelivered};
     use futures_util::FutureExt;
 
     use super::*;
@@ -92,5 +93,16 @@ mod tests {
         ];
         assert_eq!(said, expected.map(|(id, state, text)| (id, state, text.to_string())));
         assert!(ticks.settled().now_or_never().is_none(), "and then nothing is said");
+    }
+
+    #[test]
+    fn what_did_not_arrive_is_said_whatever_a_later_message_says() {
+        let id = ConversationId([1; 32]);
+        for later in [Sent, Delivered, Read, Undelivered] {
+            let mut ticks = Ticks::default();
+            ticks.put(id, 1, Undelivered, "lost".into());
+            ticks.put(id, 2, later, "later".into());
+            assert_eq!(ticks.take(), [(id, Undelivered, "lost".into()), (id, later, "later".into())]);
+        }
     }
 }
