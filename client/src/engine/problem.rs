@@ -211,6 +211,16 @@ pub(crate) fn own_certificate(error: CertificateError) -> Problem {
     )
 }
 
+/// No certificate counts for it any more: a code of its own, so that it is told also after the certificate had ended.
+pub(crate) fn device_revoked() -> Problem {
+    problem(
+        "device_revoked",
+        Fault::Organisation,
+        "This device is revoked: no certificate counts for it any more.",
+        "Ask an administrator for a new invitation, and enrol anew with an empty home folder.",
+    )
+}
+
 pub(crate) fn not_certified() -> Problem {
     problem(
         "not_certified",

@@ -162,16 +162,13 @@ impl Engine {
             }
             Err(error) => {
                 let was = device.certificate.take().is_some();
-                let told = say::own_certificate(error);
+                // No certificate counts for a device that was revoked itself.
+                let revoked = self.revocations.revokes_device(&hash);
+                let told = if revoked { say::device_revoked() } else { say::own_certificate(error) };
                 if was || device.warned != Some(told.code) {
                     device.warned = Some(told.code);
                     cx.problem(None, told.clone());
-                    // No certificate counts for a device that was revoked itself.
-                    let state = if self.revocations.revokes_device(&hash) {
-                        LinkState::Refused(told)
-                    } else {
-                        LinkState::Uncertified(told)
-                    };
+                    let state = if revoked { LinkState::Refused(told) } else { LinkState::Uncertified(told) };
                     self.stop_link(cx, hash, state);
                 }
             }

@@ -252,7 +252,26 @@ fn only_a_device_that_was_revoked_itself_is_refused_for_good() {
 
     push(&mut world, vec![Revoked::Device(device.hash())]);
     let state = last_link(&world, agent);
-    assert!(matches!(&state, LinkState::Refused(why) if why.code == "own_certificate"), "{state:?}");
+    assert!(matches!(&state, LinkState::Refused(why) if why.code == "device_revoked"), "{state:?}");
+}
+
+/// The certificate has ended, and a newer one is waited for; then org.json says that none counts any more.
+#[test]
+fn a_device_that_is_revoked_after_its_certificate_ended_waits_for_none() {
+    let (mut world, agent, ..) = World::talking(123);
+    let device = world.clients[agent].engine.agent_public().unwrap().hash();
+    world.clock += DEVICE_LIFE;
+    world.pass(1_000);
+    let state = last_link(&world, agent);
+    assert!(matches!(&state, LinkState::Uncertified(why) if why.code == "own_certificate"), "{state:?}");
+    let now = world.org.now;
+    world.org.revoke(1, now, vec![Revoked::Device(device)]);
+    let org = Box::new(world.org.verified());
+    world.clients[agent].command(Command::UpdateOrg { org });
+    world.pass(3 * 60 * 60 * 1000);
+    let state = last_link(&world, agent);
+    assert!(matches!(&state, LinkState::Refused(why) if why.code == "device_revoked"), "{state:?}");
+    assert_eq!(world.problems(agent).iter().filter(|code| **code == "device_revoked").count(), 1);
 }
 
 /// The relay alone says that something was revoked: its word is not tried out, and a newer certificate is.
