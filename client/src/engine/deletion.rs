@@ -9,7 +9,7 @@ use super::context::Cx;
 use super::records::{SeenEntry, Side};
 use super::seen::half;
 use super::state::Engine;
-use super::{Output, aside, problem};
+use super::{Event, Output, aside, problem};
 use crate::vault::Key;
 
 /// Deletions by a person that are remembered.
@@ -56,6 +56,7 @@ impl Engine {
             let hash = half(&mark_of(conversation));
             self.remember(device, SeenEntry { time: cx.now.wall_ms, hash, content: None });
             self.shred(cx, *conversation);
+            cx.event(Event::Gone(*conversation));
         }
     }
 

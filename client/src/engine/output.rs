@@ -117,6 +117,9 @@ pub enum Event {
     },
     /// A conversation is new or changed.
     Conversation(Box<ConversationView>),
+    /// A conversation is gone, every row of it: nobody took it, and it made room for new ones. What a person deletes is told
+    /// by the command's `Done`.
+    Gone(ConversationId),
     /// A message is new or changed in any way; same id, same place.
     Message(Box<Message>),
     /// The peer's typing started or stopped.

@@ -1,7 +1,7 @@
 //! Sessions, skipped keys, invented customers and garbage without end: what they fill is bounded, and others are served.
 
-use sealdesk_client::Phase;
 use sealdesk_client::testing::World;
+use sealdesk_client::{Event, Phase};
 use sealdesk_protocol::conversation::statements::{Action, Statement};
 use sealdesk_protocol::conversation::{Roster, conversation_id};
 use sealdesk_protocol::crypto::certificate::{Revoked, certificate_id};
@@ -155,6 +155,16 @@ fn conversations_that_are_closed_at_once_keep_nobody_out() {
         raw.world.clients[raw.agent].engine.conversation(&conversation(item)).is_some()
     };
     assert!(!held(&raw, &opened[0].0) && held(&raw, &opened[229].0), "the oldest make room");
+    let gone: Vec<_> = raw.world.clients[raw.agent]
+        .events
+        .iter()
+        .filter_map(|event| match event {
+            Event::Gone(id) => Some(*id),
+            _ => None,
+        })
+        .collect();
+    let oldest: Vec<_> = opened[..gone.len()].iter().map(|(open, _)| conversation(open)).collect();
+    assert_eq!((gone.len(), gone), (31, oldest), "each is told");
     let honest = stranger(&raw, 400, "mira", device);
     raw.inject(Item::Statement(honest.clone()));
     assert!(held(&raw, &honest));

@@ -66,6 +66,11 @@ impl Book {
         self.views.insert(view.id, view);
     }
 
+    /// It is gone from the vault: nothing names it any more. False: it was not there.
+    pub(crate) fn remove(&mut self, id: &ConversationId) -> bool {
+        self.views.remove(id).is_some()
+    }
+
     pub(crate) fn get(&self, id: &ConversationId) -> Option<&ConversationView> {
         self.views.get(id)
     }
@@ -166,6 +171,22 @@ pub(crate) mod tests {
         for unknown in ["ff", "", "zz", "ab\u{202e}", "é"] {
             assert_eq!(book.resolve(Some(unknown)).unwrap_err().code, "unknown_conversation", "{unknown}");
         }
+    }
+
+    #[test]
+    fn what_is_gone_is_named_by_nothing() {
+        let mut book = Book::default();
+        book.put(view(0xab, Phase::Closed, 9, Role::Agent));
+        book.put(view(0xac, Phase::Active, 8, Role::Agent));
+        let id = ConversationId([0xab; 32]);
+        assert!(book.remove(&id) && !book.remove(&id));
+        assert_eq!(book.resolve(Some("ab")).unwrap_err().code, "unknown_conversation");
+        assert_eq!(
+            book.resolve(Some("a")).unwrap(),
+            ConversationId([0xac; 32]),
+            "it makes no name ambiguous"
+        );
+        assert_eq!(book.newest_first().len(), 1);
     }
 
     #[test]

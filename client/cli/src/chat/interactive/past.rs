@@ -74,21 +74,18 @@ impl Chat {
     }
 
     pub(super) async fn switch(&mut self, n: usize) -> Result<Result<(), Problem>, Error> {
-        let Some(id) = n.checked_sub(1).and_then(|at| self.numbers.get(at)).copied() else {
+        let id = n.checked_sub(1).and_then(|at| self.numbers.get(at)).copied();
+        let Some((id, view)) = id.and_then(|id| Some((id, self.book.get(&id)?))) else {
             return Ok(Err(refused(
                 "unknown_conversation",
                 "There is no such conversation.",
                 "/list shows the numbers.",
             )));
         };
+        let who = self.who(view);
+        let ended = if is_open(view) { "" } else { ", which has ended" };
         self.current = Some(id);
-        let who = self.book.get(&id).map(|view| (self.who(view), is_open(view)));
-        let who = match who {
-            Some((who, true)) => format!(" with {who}"),
-            Some((who, false)) => format!(" with {who}, which has ended"),
-            None => String::new(),
-        };
-        self.screen.say(&format!("Now in conversation {n}{who}."), Style::Faint)?;
+        self.screen.say(&format!("Now in conversation {n} with {who}{ended}."), Style::Faint)?;
         self.recall(id, u64::MAX, RECALLED).await
     }
 
@@ -99,9 +96,6 @@ impl Chat {
 
     /// Those that are open, and the last ones that ended.
     pub(super) fn print_list(&mut self, all: bool) -> Result<(), Error> {
-        if self.numbers.is_empty() {
-            return self.screen.say("No conversation yet.", Style::Faint);
-        }
         let (mut lines, mut ended) = (Vec::new(), 0);
         for (at, id) in self.numbers.iter().enumerate().rev() {
             let Some(view) = self.book.get(id) else { continue };
@@ -122,6 +116,9 @@ impl Chat {
                 line(view.topic.as_str()),
                 line(&who),
             ));
+        }
+        if lines.is_empty() {
+            return self.screen.say("No conversation yet.", Style::Faint);
         }
         lines.reverse();
         if ended > ENDED && !all {

@@ -3,6 +3,7 @@
 use sealdesk_client::{
     Command, ConversationView, Event, LinkState, Message, MessageState, Owner, Phase, TransferState,
 };
+use sealdesk_protocol::ids::ConversationId;
 
 use super::{Chat, Style};
 use crate::chat::book::{is_open, peer};
@@ -16,6 +17,7 @@ impl Chat {
     pub(super) async fn event(&mut self, event: Event) -> Result<(), Error> {
         match event {
             Event::Conversation(view) => self.view(*view),
+            Event::Gone(id) => self.gone(id),
             Event::Message(message) if message.mine => self.own(&message),
             Event::Message(message) => self.message(&message).await,
             Event::Link { state, .. } => self.link(&state),
@@ -115,6 +117,20 @@ impl Chat {
         }
         self.book.put(view);
         said.into_iter().try_for_each(|(text, style)| self.screen.say(&text, style))
+    }
+
+    /// Its number stays its own: what a person types next to it never means another.
+    fn gone(&mut self, id: ConversationId) -> Result<(), Error> {
+        self.shown.remove(&id);
+        if self.current == Some(id) {
+            self.current = None;
+        }
+        if !self.book.remove(&id) {
+            return Ok(());
+        }
+        let number = self.number(id);
+        let said = format!("Conversation {number}, which nobody took, made room for new ones.");
+        self.screen.say(&said, Style::Faint)
     }
 
     /// `[2] ` when there are several conversations.

@@ -15,6 +15,7 @@ impl Runner {
     pub(super) async fn event(&mut self, event: Event) -> Result<(), Error> {
         match event {
             Event::Conversation(view) => self.conversation(*view),
+            Event::Gone(id) => self.gone(&id),
             Event::Message(message) if message.mine => match output::receipt(message.state) {
                 Some(state) => {
                     let body = json!({"message": message_name(&message.id), "state": state});
@@ -93,6 +94,12 @@ impl Runner {
         }
         self.book.put(view);
         Ok(())
+    }
+
+    fn gone(&mut self, id: &ConversationId) -> Result<(), Error> {
+        self.written.remove(id);
+        self.assigned.remove(id);
+        if self.book.remove(id) { out(&output::line("gone", &json!({}), Some(id), None)) } else { Ok(()) }
     }
 
     /// Again whenever what it says changes.
