@@ -5,6 +5,7 @@ use std::fs;
 use sealdesk_tests::client::Client;
 use sealdesk_tests::office::{Office, succeed};
 use sealdesk_tests::relay::{Door, Relay};
+use sealdesk_tests::terminal::Terminal;
 use serde_json::json;
 
 #[tokio::test]
@@ -164,4 +165,48 @@ async fn whoever_claims_a_conversation_first_answers_it() {
     assert_eq!(mira.hear().await.1, "Anybody?");
     let name = customer.find(|line| line.get("assigned")?.get("name").cloned()).await;
     assert_eq!(name, "Agent mira");
+}
+
+/// A customer opens a conversation with whoever is there, and closes it; its id.
+async fn open_and_close(customer: &mut Client) -> String {
+    let id = customer.open().await;
+    customer.find(|line| (line.get("assigned").is_some() && line["conversation"] == *id).then_some(())).await;
+    customer.command(json!({"close": {}, "conversation": id})).await;
+    id
+}
+
+/// Opened and closed without end: what nobody took makes room, the agent's program says so and forgets it.
+#[tokio::test]
+async fn what_made_room_for_others_is_told_and_named_no_more() {
+    let office = Office::with_agents(&["mira"]).await;
+    let relay = Relay::start(&office, |_| {}).await;
+    let (home, pass, url) = (office.text("mira"), office.text("agent.pass"), relay.url());
+    let chat = ["agent", "chat", "--relay", &url, "--home", &home, "--passphrase-file", &pass];
+    let chat = [&chat[..], &["--manual", "--capacity", "5"]].concat();
+    let mut agent = Client::start(&[&chat[..], &["--json"]].concat());
+    let mut customer = Client::customer(&office, &url, "carla", &[]);
+    let mut opened = Vec::new();
+    for _ in 0..201 {
+        let id = open_and_close(&mut customer).await;
+        agent.find(|line| (line.get("closed").is_some() && line["conversation"] == *id).then_some(())).await;
+        opened.push(id);
+    }
+    let gone = agent.find(|line| line.get("gone").map(|_| line["conversation"].clone())).await;
+    assert_eq!(gone, *opened[0]);
+    let refused = agent.attempt(json!({"verify": {}, "conversation": opened[0]})).await;
+    assert_eq!(refused["error"]["code"], "unknown_conversation");
+    agent.command(json!({"verify": {}, "conversation": opened[1]})).await;
+    assert_eq!(agent.leave().await, Some(0), "{}", agent.tail());
+
+    let mut agent = Terminal::start(&chat);
+    agent.shows("Connected.").await;
+    open_and_close(&mut customer).await;
+    agent.shows("Conversation 1, which nobody took, made room for new ones.").await;
+    agent.types("/switch 1\r");
+    agent.shows("There is no such conversation.").await;
+    agent.types("/list all\r");
+    agent.shows("  2  ").await;
+    assert!(!agent.drawn().contains("  1  "), "{}", agent.drawn());
+    agent.types("/quit\r");
+    assert_eq!(agent.ended().await, Some(0), "{}", agent.drawn());
 }
