@@ -184,6 +184,11 @@ impl Connection {
         }
     }
 
+    /// Frames that came and that nobody asked for yet.
+    pub fn passed_over(&self) -> impl Iterator<Item = &ToClient> {
+        self.aside.iter()
+    }
+
     /// Sends a request and waits for its answer.
     ///
     /// # Errors
