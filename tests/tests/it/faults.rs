@@ -1,6 +1,8 @@
 //! What goes wrong around the programs: each says what is wrong, whose fault it is and what to do, and loses nothing.
 
-use std::fs;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 
 use sealdesk_protocol::crypto::certificate::DAY;
 use sealdesk_protocol::wire::Code;
@@ -12,7 +14,7 @@ use sealdesk_tests::pair::Pair;
 use sealdesk_tests::process::{RelayProcess, free_port, printed};
 use sealdesk_tests::relay::{Door, Relay, configuration};
 use sealdesk_tests::{Site, now_ms, until};
-use serde_json::json;
+use serde_json::{Value, json};
 
 /// A relay's program that does not start: what it printed.
 async fn refused(relay: &RelayProcess) -> String {
@@ -50,8 +52,54 @@ async fn a_taken_port_and_a_used_data_folder_are_named() {
     assert_eq!(relay.terminate().await, Some(0));
 }
 
+/// A file that this user may not read, in place of one that he may. Whoever runs the tests as root may read everything: then
+/// a folder stands there.
+struct Unreadable<'a>(&'a Path);
+
+impl<'a> Unreadable<'a> {
+    fn put(path: &'a Path) -> Self {
+        fs::set_permissions(path, Permissions::from_mode(0o000)).unwrap();
+        if fs::read(path).is_ok() {
+            fs::remove_file(path).unwrap();
+            fs::create_dir(path).unwrap();
+        }
+        Self(path)
+    }
+
+    fn remove(self) {
+        fs::remove_file(self.0).or_else(|_| fs::remove_dir(self.0)).unwrap();
+    }
+}
+
 #[tokio::test]
-async fn missing_unreadable_and_foreign_files_are_named() {
+async fn files_that_may_not_be_read_are_named_with_what_to_do() {
+    let company = Company::new(81);
+    let relay = RelayProcess::prepare(&company, |_| {});
+    let org = company.org_json();
+    let unreadable = Unreadable::put(&org);
+    let text = refused(&relay).await;
+    assert!(text.contains(&format!("cannot read org.json at {}", org.display())), "{text}");
+    assert!(text.contains("set `org`"), "{text}");
+    let (code, text) = customer(&company, "carla").await;
+    assert_eq!(code, Some(3), "{text}");
+    let named: Value = serde_json::from_str(text.lines().next().unwrap()).unwrap();
+    assert!(named["error"]["text"].as_str().unwrap().starts_with(org.to_str().unwrap()), "{text}");
+    assert_eq!(named["error"]["hint"], "Check the file's and the folder's permissions.");
+    unreadable.remove();
+    company.publish();
+    let config = company.folder().join("relay.toml");
+    let unreadable = Unreadable::put(&config);
+    let text = refused(&relay).await;
+    assert!(text.contains(config.to_str().unwrap()), "{text}");
+    assert!(text.contains("let the relay's user read it"), "{text}");
+    // Readable again, all of it is good.
+    unreadable.remove();
+    let checked = RelayProcess::prepare(&company, |_| {}).run("check-config", &[]).await;
+    assert!(checked.status.success(), "{}", printed(&checked));
+}
+
+#[tokio::test]
+async fn missing_damaged_and_foreign_files_are_named() {
     let company = Company::new(72);
     let relay = RelayProcess::prepare(&company, |_| {});
     let good = fs::read(company.org_json()).unwrap();
