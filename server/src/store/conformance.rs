@@ -126,6 +126,15 @@ async fn shares<S: Store>(open: &impl Fn(&str) -> S) {
 }
 
 async fn prekeys<S: Store>(open: &impl Fn(&str) -> S) {
+    // Behind what was asked for before, whether anybody waits for that or not.
+    let store = open("behind");
+    let mailbox = MailboxId([9; 16]);
+    for id in 1..=9 {
+        let seq = store.append(item(mailbox, id, b"x")).await.unwrap().seq;
+        drop(store.ack(mailbox, seq));
+        store.count_prekeys(DEVICE).await.unwrap();
+        assert_eq!(store.read(mailbox, 0, 10, 1_000).await.unwrap(), []);
+    }
     let store = open("prekeys");
     assert_eq!(store.take_prekey(DEVICE, 0).await.unwrap(), None);
     assert_eq!(store.put_prekeys(DEVICE, vec![pair(1, FAR), pair(2, FAR), pair(3, 10)], 3).await.unwrap(), 3);

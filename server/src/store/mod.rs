@@ -267,7 +267,8 @@ pub trait Store: Send + Sync + 'static {
     fn put_prekeys(&self, device: DeviceKeyHash, pairs: Vec<Prekey>, cap: usize) -> Answer<usize>;
     /// Hands out one unexpired one-time pair, at most once ever.
     fn take_prekey(&self, device: DeviceKeyHash, now_ms: u64) -> Answer<Option<Vec<u8>>>;
-    /// One-time pairs held.
+    /// One-time pairs held. Answered when everything that was asked for before is done: what a device acknowledged before it
+    /// came back is not delivered again.
     fn count_prekeys(&self, device: DeviceKeyHash) -> Answer<usize>;
     /// Replaces the last-resort pair, kept until `expires_ms`.
     fn put_last_resort(&self, device: DeviceKeyHash, pair: Vec<u8>, expires_ms: u64) -> Answer<()>;

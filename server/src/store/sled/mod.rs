@@ -187,7 +187,7 @@ impl Store for SledStore {
     }
 
     fn count_prekeys(&self, device: DeviceKeyHash) -> Answer<usize> {
-        Self::answer(counts::pairs(&self.layers, &device))
+        self.run(move |txn| prekeys::count(txn, &device))
     }
 
     fn put_last_resort(&self, device: DeviceKeyHash, pair: Vec<u8>, expires_ms: u64) -> Answer<()> {

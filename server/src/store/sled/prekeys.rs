@@ -8,8 +8,7 @@ use super::keys::{self, prefix};
 use super::value::{split_number, with_number};
 use crate::store::{Prekey, StoreError};
 
-/// Before all pairs of a device.
-pub(super) fn held(device: &DeviceKeyHash) -> Vec<u8> {
+fn held(device: &DeviceKeyHash) -> Vec<u8> {
     keys::key(prefix::PREKEY, &[device.as_bytes()])
 }
 
@@ -58,4 +57,8 @@ pub(super) fn take(
         }
     }
     Ok(None)
+}
+
+pub(super) fn count(txn: &Txn<'_>, device: &DeviceKeyHash) -> Result<usize, StoreError> {
+    Ok(txn.scan(&held(device), usize::MAX)?.len())
 }
