@@ -57,6 +57,9 @@ export class Store {
         if (current) this.#post({ type: 'page', conversation: current, before: Number.MAX_SAFE_INTEGER });
         break;
       }
+      case 'org':
+        this.set({ org: message.org });
+        break;
       case 'refused':
         this.set({ stage: 'refused', refusal: message.problem });
         break;
@@ -224,7 +227,8 @@ export class Store {
 
   show(conversation: Hex | null): void {
     this.set({ current: conversation, ...nothingShown });
-    if (conversation) this.#post({ type: 'page', conversation, before: Number.MAX_SAFE_INTEGER });
+    // What is asked and agreed to next shall be of now.
+    this.#post(conversation ? { type: 'page', conversation, before: Number.MAX_SAFE_INTEGER } : { type: 'refresh' });
   }
 
   earlier(): void {

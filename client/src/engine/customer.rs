@@ -136,11 +136,18 @@ impl Engine {
     }
 
     pub(super) fn assignment_refused(&mut self, cx: &mut Cx<'_>, id: ConversationId, code: Code, at: u64) {
-        if let Some(c) = self.conversations.get_mut(&id) {
-            c.waits.assigning = false;
-            c.waits.assignment_at = if super::requests::is_passing(code) { at } else { at + ASK_AGAIN };
-        }
         self.tell_once(cx, id, code);
+        let Some(c) = self.conversations.get_mut(&id) else { return };
+        c.waits.assigning = false;
+        c.waits.assignment_at = if super::requests::is_passing(code) { at } else { at + ASK_AGAIN };
+        // What the person agreed to, or asked about, does not exist any more: nobody will ever be named for it.
+        let dead = matches!(code, Code::ConsentOutdated | Code::ConsentMissing | Code::UnknownTopic);
+        if dead && c.record.governance.is_none() && !c.is_closed() {
+            c.record.closed_here = Some(cx.now.wall_ms);
+            c.waits.changed = true;
+            self.mark(Key::Conversation(id));
+            self.give_up_all(cx, id);
+        }
     }
 
     /// The relay names an agent device.

@@ -81,6 +81,8 @@ pub struct Relay {
     pub lie_of_parts: Option<fn(&mut BlobBytes)>,
     /// Answer to every statement, instead of storing it.
     pub refuse_statements: Option<Code>,
+    /// Answer to every customer who asks for an agent.
+    pub refuse_requests: Option<Code>,
     /// No room is left in any device's part of another's mailbox: envelopes and resets are refused, other statements are not.
     pub parts_full: bool,
     /// Answer to every agent that authenticates, instead of a welcome.
@@ -143,6 +145,7 @@ impl Relay {
             refuse_writes: None,
             lie_of_parts: None,
             refuse_statements: None,
+            refuse_requests: None,
             parts_full: false,
             refuse_agents: None,
             hold_done: false,
@@ -302,7 +305,10 @@ impl Relay {
                 Some(chain) => self.say(connection, Certificate { req: frame.req, chain }),
                 None => self.refuse(connection, frame.req, Code::CertificateExpired),
             },
-            ToRelay::RequestAssignment(frame) => self.request(connection, &device, frame),
+            ToRelay::RequestAssignment(frame) => match self.refuse_requests {
+                Some(code) => self.refuse(connection, frame.req, code),
+                None => self.request(connection, &device, frame),
+            },
             ToRelay::PostStatement(frame) => match self.refuse_statements {
                 Some(code) => {
                     self.refuse(connection, frame.req, code);

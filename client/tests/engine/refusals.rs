@@ -16,6 +16,7 @@ use sealdesk_protocol::crypto::identity::SignedBytes;
 use sealdesk_protocol::ids::ConversationId;
 use sealdesk_protocol::testing::TestOrg;
 use sealdesk_protocol::testing::rng;
+use sealdesk_protocol::wire::Code;
 use sealdesk_protocol::wire::Item;
 use sealdesk_protocol::wire::StatementItem;
 
@@ -232,4 +233,48 @@ fn commands_on_the_wrong_side_fail_clearly() {
     world.clients[agent].command(Command::InstallCertificate { chain });
     world.settle();
     assert_eq!(world.problems(agent)[2..], ["own_certificate", "other_device"]);
+}
+
+/// The notice that the person agreed to is not the current one any more: nobody will ever be named. What was written is said
+/// to be undelivered, instead of waiting for ever.
+#[test]
+fn a_conversation_that_the_relay_never_opens_ends_and_says_so() {
+    for code in [Code::ConsentOutdated, Code::ConsentMissing, Code::UnknownTopic] {
+        let mut world = World::new(44);
+        let customer = world.add_customer();
+        world.add_agent("mira", "Mira");
+        world.settle();
+        world.relay.refuse_requests = Some(code);
+        world.up = false;
+        let id = world.conversation(customer);
+        world.say(customer, id, "Anybody?");
+        world.up = true;
+        world.pass(5_000);
+        assert_eq!(world.problems(customer), [code.as_str()]);
+        assert_eq!(world.phase(customer, &id), Some(Phase::Closed));
+        assert_eq!(world.texts(customer, &id), [(true, "Anybody?".into(), MessageState::Undelivered)]);
+        assert!(world.clients[customer].engine.is_with_relay(), "nothing waits any more");
+        world.relay.refuse_requests = None;
+        world.restart(customer);
+        world.pass(5_000);
+        assert_eq!(world.phase(customer, &id), Some(Phase::Closed));
+        // The next one is another matter.
+        let next = world.conversation(customer);
+        world.say(customer, next, "Again");
+        world.pass(10_000);
+        assert_eq!(world.phase(customer, &next), Some(Phase::Active));
+    }
+    // A refusal that passes changes nothing.
+    let mut world = World::new(45);
+    let customer = world.add_customer();
+    world.add_agent("mira", "Mira");
+    world.settle();
+    world.relay.refuse_requests = Some(Code::RateLimited);
+    let id = world.conversation(customer);
+    world.say(customer, id, "Anybody?");
+    world.pass(60_000);
+    assert_eq!(world.phase(customer, &id), Some(Phase::Queued));
+    world.relay.refuse_requests = None;
+    world.pass(700_000);
+    assert_eq!(world.phase(customer, &id), Some(Phase::Active));
 }

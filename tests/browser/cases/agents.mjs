@@ -127,3 +127,34 @@ test('a message below the screen counts as read once it is scrolled to', { agent
   await page.mouse.wheel(0, 5000);
   await agent.hear((line) => line.receipt?.state === 'read' && line.receipt.message === below.done.message);
 });
+
+test('a notice that changed since the page was loaded: nothing was opened, and the next chat shows the new one', { agents: true }, async (visitor, demo) => {
+  const team = await Team.found(demo, 'legal', 'Legal');
+  const nora = await team.hire('lena', 'Lena Ott');
+  await nora.start();
+  const { page } = visitor;
+  await team.introduce(visitor);
+  await visitor.visit();
+  await page.check('.topic input[value=legal]');
+  const before = await page.textContent('.notice-text');
+  await team.notice('From now on something else holds.');
+  try {
+    await page.click('.consent button[type=submit]');
+    await page.waitForSelector('.ended');
+    assert.match(await page.textContent('.alert'), /The privacy notice has changed/);
+    assert.equal(await page.$('.composer'), null, 'nothing waits in a queue that is none');
+    await visitor.checkAccess();
+    await team.introduce(visitor);
+    // Without being loaded again.
+    await page.click('.ended .primary');
+    await page.waitForFunction(() => document.querySelector('.notice-text')?.textContent === 'From now on something else holds.');
+    await page.check('.topic input[value=legal]');
+    await visitor.agree();
+    await page.waitForSelector('.status .icon-shield');
+    await visitor.write('Now then');
+    await visitor.state('Now then', 'sent', 'delivered', 'read');
+  } finally {
+    // Other visitors have the page as it was built.
+    await team.notice(before);
+  }
+});

@@ -8,7 +8,7 @@ import { test } from '../lib/cases.mjs';
 import { onDisk } from '../lib/private-files.mjs';
 import { scratch } from '../lib/scratch.mjs';
 
-test('Firefox: consent, texts both ways, a file up and down, a reload that loses nothing', { firefox: true }, async (visitor) => {
+test('Firefox: consent, texts both ways, a file up and down, a reload that loses nothing', { firefox: true, time: 180_000 }, async (visitor) => {
   await visitor.enter();
   await visitor.write('Hello from Firefox');
   await visitor.see('You said: Hello from Firefox');

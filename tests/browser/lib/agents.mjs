@@ -3,7 +3,7 @@
 
 import { execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { readFile } from 'node:fs/promises';
+import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
@@ -31,13 +31,24 @@ export class Team {
     const team = new Team();
     team.id = id;
     team.#demo = demo;
-    const before = await team.#takenOver();
-    await team.#admin('org', 'set', '--team', `${id}=${name}`, '--topic', `${id}=${id}:${name}`);
+    await team.#set('--team', `${id}=${name}`, '--topic', `${id}=${id}:${name}`);
+    return team;
+  }
+
+  /** Changes the privacy notice; the page's own org.json stays as it is. */
+  async notice(text) {
+    const file = this.#file('notice.txt');
+    await writeFile(file, text);
+    await this.#set('--notice', `en=${file}`);
+  }
+
+  async #set(...change) {
+    const before = await this.#takenOver();
+    await this.#admin('org', 'set', ...change);
     // The relay looks for a new org.json now and then; a customer who asks before is told that there is no such topic.
-    for (const end = Date.now() + PATIENCE; (await team.#takenOver()) === before; await new Promise((resolve) => setTimeout(resolve, 100))) {
+    for (const end = Date.now() + PATIENCE; (await this.#takenOver()) === before; await new Promise((resolve) => setTimeout(resolve, 100))) {
       if (Date.now() > end) throw new Error('the relay did not take the new org.json over');
     }
-    return team;
   }
 
   /** How often the relay said that it took a new org.json over. */

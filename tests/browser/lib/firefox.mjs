@@ -12,7 +12,7 @@ import puppeteer from 'puppeteer-core';
 import { scratch } from './scratch.mjs';
 
 /** Waiting for something to appear, ms. */
-const PATIENCE = 20_000;
+const PATIENCE = 60_000;
 const STEP = 50;
 /** The first start of a Firefox on a machine reads it all from the disk, ms. */
 const START = 120_000;

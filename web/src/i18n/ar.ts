@@ -157,7 +157,7 @@ export const texts: Texts = {
   p_unknown_conversation: 'لم تعد الخدمة تعرف هذه المحادثة.',
   h_unknown_conversation: 'ابدأ محادثة جديدة.',
   p_consent_outdated: 'تغيّر إشعار الخصوصية.',
-  h_consent_outdated: 'أعد تحميل الصفحة واقرأ الإشعار الجديد ووافق عليه.',
+  h_consent_outdated: 'لم يُرسل شيء. ابدأ محادثة جديدة تعرض الإشعار الجديد.',
   p_mailbox_full: 'لم يستلم الطرف الآخر رسائله منذ مدة طويلة.',
   h_mailbox_full: 'رسالتك محفوظة هنا وسيُعاد إرسالها تلقائيًا.',
   p_no_prekeys: 'لم يتصل الطرف الآخر بعد.',

@@ -157,7 +157,7 @@ export const texts: Texts = {
   p_unknown_conversation: 'Der Dienst kennt diesen Chat nicht mehr.',
   h_unknown_conversation: 'Beginnen Sie einen neuen Chat.',
   p_consent_outdated: 'Der Datenschutzhinweis hat sich geändert.',
-  h_consent_outdated: 'Laden Sie die Seite neu, lesen Sie den neuen Hinweis und stimmen Sie ihm zu.',
+  h_consent_outdated: 'Es wurde nichts gesendet. Beginnen Sie einen neuen Chat; er zeigt den neuen Hinweis.',
   p_mailbox_full: 'Die Gegenseite hat ihre Nachrichten lange nicht abgeholt.',
   h_mailbox_full: 'Ihre bleibt hier und wird von selbst erneut gesendet.',
   p_no_prekeys: 'Die Gegenseite war noch nicht online.',

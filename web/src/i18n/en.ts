@@ -158,7 +158,7 @@ export const en = {
   p_unknown_conversation: 'The chat is no longer known to the service.',
   h_unknown_conversation: 'Start a new chat.',
   p_consent_outdated: 'The privacy notice has changed.',
-  h_consent_outdated: 'Load the page again, read the new notice and agree to it.',
+  h_consent_outdated: 'Nothing was sent. Start a new chat, which shows the new notice.',
   p_mailbox_full: 'The other side has not fetched its messages for a long time.',
   h_mailbox_full: 'Yours is kept here and sent again by itself.',
   p_no_prekeys: 'The other side has not been online yet.',

@@ -157,7 +157,7 @@ export const texts: Texts = {
   p_unknown_conversation: '服务已不再保存此聊天。',
   h_unknown_conversation: '请开始新的聊天。',
   p_consent_outdated: '隐私声明已更改。',
-  h_consent_outdated: '请重新加载页面，阅读新的声明并同意。',
+  h_consent_outdated: '没有发送任何内容。请开始新的聊天，其中会显示新的声明。',
   p_mailbox_full: '对方很久没有接收消息了。',
   h_mailbox_full: '您的消息保存在这里，会自动重新发送。',
   p_no_prekeys: '对方尚未上线。',

@@ -10,7 +10,7 @@
 // out. A vault that another tab took over stops the driver for good; then all commands without an answer fail.
 
 import * as clock from './clock';
-import { Core, asProblem, conversations, rowsOf, step } from './core';
+import { Core, asProblem, conversations, orgView, rowsOf, step } from './core';
 import type { Organisation, Output, Step } from './core';
 import { Files } from './files';
 import { handedOver, unopened, unwritten } from './problems';
@@ -32,6 +32,9 @@ const UNASKED = 0;
 const REFRESH = Number.MAX_SAFE_INTEGER;
 /** How often org.json is fetched again, ms. */
 const ORGANISATION_EVERY = 60 * 60_000;
+
+/** What the relay says when its org.json is newer than ours. */
+const OUTDATED = ['consent_outdated', 'unknown_topic'];
 
 /** Before the time is asked for once more, ms. */
 const TIME_EVERY = 10_000;
@@ -66,6 +69,8 @@ export class Driver {
   #arrived: () => void = () => undefined;
   #stopped = false;
   #refreshing = 0;
+  /** Asks for org.json. */
+  #renew: () => void = () => undefined;
   /** org.json on its way into the vault. */
   #offered: Organisation | null = null;
   /** Attachments being opened, by command. */
@@ -101,6 +106,7 @@ export class Driver {
   /** Until {@link stop}, or until another tab takes over. */
   async run(read: () => Promise<Organisation>): Promise<void> {
     this.#refreshing = setInterval(() => void this.refresh(read), ORGANISATION_EVERY);
+    this.#renew = () => void this.refresh(read);
     try {
       await this.#drive(read);
     } finally {
@@ -175,6 +181,8 @@ export class Driver {
     switch (message.type) {
       case 'online':
         return this.#put((core) => core.online(message.online));
+      case 'refresh':
+        return this.#renew();
       case 'open':
         return this.#command(message.id, (core) => core.openConversation(message.id, message.topic, message.language, message.notice));
       case 'send':
@@ -321,6 +329,7 @@ export class Driver {
           break;
         case 'event':
           this.#finish(output.event);
+          if (output.event.type === 'problem' && OUTDATED.includes(output.event.problem.code)) this.#renew();
           if ('id' in output.event && (output.event.id === UNASKED || output.event.id === REFRESH)) break;
           events.push(output.event);
           break;
@@ -370,8 +379,10 @@ export class Driver {
 
   /** Only what the engine took is opened with again: an older org.json from some cache would be a roll-back. */
   #refreshed(event: Extract<CoreEvent, { type: 'done' | 'failed' }>): void {
-    if (event.type === 'done' && this.#offered) this.#organisation = this.#offered;
-    else if (event.type === 'failed') this.#event({ type: 'problem', conversation: null, problem: event.problem });
+    if (event.type === 'done' && this.#offered) {
+      this.#organisation = this.#offered;
+      this.#post({ type: 'org', org: orgView(this.#organisation) });
+    } else if (event.type === 'failed') this.#event({ type: 'problem', conversation: null, problem: event.problem });
     this.#offered = null;
   }
 

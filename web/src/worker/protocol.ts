@@ -139,6 +139,8 @@ export type ToWorker =
   /** Another tab holds the chat: take it over. */
   | { type: 'takeOver' }
   | { type: 'online'; online: boolean }
+  /** Another chat is about to begin: org.json is asked for. */
+  | { type: 'refresh' }
   | { type: 'open'; id: number; topic: string; language: string; notice: Hex }
   | { type: 'send'; id: number; conversation: Hex; text: string }
   /** `transfer`: 16 random bytes. */
@@ -159,6 +161,8 @@ export type ToWorker =
 /** Worker to page. */
 export type ToPage =
   | { type: 'ready'; org: Org; demo: boolean; kept: boolean; notes: string; conversations: Conversation[] }
+  /** A newer org.json is in force. */
+  | { type: 'org'; org: Org }
   /** The organisation, the vault or the browser stands in the way: nothing runs. */
   | { type: 'refused'; problem: Problem }
   /** Another tab holds the chat (from the start, or since it took over). */
