@@ -2,8 +2,9 @@
 //!
 //! `warp::ws()` keeps 128 KiB of read buffer for each connection; 2 KiB are enough here.
 
+use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::{Arc, Once};
+use std::sync::{Arc, Mutex, Once, PoisonError};
 
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
@@ -45,10 +46,19 @@ fn check_origin(config: &Config, headers: &HeaderMap) -> Result<(), String> {
     let origin = origin.to_str().ok().and_then(normal_origin);
     match origin {
         Some(origin) if config.allowed_origins.contains(&origin) => Ok(()),
-        Some(origin) => Err(format!(
-            "pages of the origin {origin} may not connect to this relay.\n\
-             The relay's operator allows them by allowed_origins = [\"{origin}\"] in its configuration.\n"
-        )),
+        Some(origin) => {
+            // Browsers show nobody why a connection was refused.
+            if is_new(&origin) {
+                tracing::warn!(
+                    origin,
+                    "a page was refused: if it is yours, add its origin to allowed_origins"
+                );
+            }
+            Err(format!(
+                "pages of the origin {origin} may not connect to this relay.\n\
+                 The relay's operator allows them by allowed_origins = [\"{origin}\"] in its configuration.\n"
+            ))
+        }
         None => Err("the Origin header is no web origin; pages opened from a file cannot connect.\n".into()),
     }
 }
@@ -78,6 +88,14 @@ fn hop_address(hop: &str) -> Option<IpAddr> {
     let with_port = || hop.parse::<SocketAddr>().ok().map(|address| address.ip());
     let in_brackets = || hop.strip_prefix('[')?.strip_suffix(']')?.parse().ok();
     hop.parse().ok().or_else(with_port).or_else(in_brackets)
+}
+
+/// Whether it was not asked before: strangers name what they like, so that a few are remembered and no more are told.
+fn is_new(origin: &str) -> bool {
+    const MOST: usize = 32;
+    static TOLD: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
+    let mut told = TOLD.lock().unwrap_or_else(PoisonError::into_inner);
+    told.len() < MOST && told.insert(origin.chars().take(256).collect())
 }
 
 fn warn_once() {
@@ -178,6 +196,13 @@ mod tests {
         }
         let told = check("https://evil.test").unwrap_err();
         assert!(told.contains("allowed_origins = [\"https://evil.test\"]"), "{told}");
+    }
+
+    #[test]
+    fn each_refused_origin_is_told_once_and_few_of_them() {
+        assert!(is_new("https://one.example") && !is_new("https://one.example"));
+        let told = (0..100).filter(|n| is_new(&format!("https://{n}.example"))).count();
+        assert!((1..32).contains(&told), "{told}");
     }
 
     #[test]

@@ -189,14 +189,19 @@ fn unreachable(url: &RelayUrl, error: Option<Error>) -> Problem {
                 Fault::Relay,
             )
         }
-        Some(Error::Io(error)) if error.kind() == std::io::ErrorKind::InvalidData => (
-            format!("its TLS certificate is refused: {error}"),
-            "Check the address; a company's own certificate authority is named with --ca FILE.",
-            Fault::Relay,
-        ),
+        Some(Error::Io(error)) if error.kind() == std::io::ErrorKind::InvalidData => {
+            let cause = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
+            let (what, hint) = tls::refusal(cause);
+            (format!("{what}: {error}"), hint, Fault::Relay)
+        }
         Some(Error::Io(error)) => {
             (error.to_string(), "Check the network, the address, and that the relay runs.", Fault::Network)
         }
+        Some(Error::Protocol(error)) => (
+            format!("it does not answer as a relay: {error}"),
+            "Check that the address is the relay's; one that speaks TLS begins with wss://.",
+            Fault::Relay,
+        ),
         Some(error) => (error.to_string(), "Check that the address is the relay's.", Fault::Relay),
     };
     Problem {

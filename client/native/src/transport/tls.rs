@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
-use rustls::{ClientConfig, RootCertStore};
+use rustls::{CertificateError, ClientConfig, RootCertStore};
 
 use crate::private_file::{self, FileError};
 
@@ -25,6 +25,32 @@ pub enum TlsError {
     /// The library refuses the combination.
     #[error("TLS cannot be set up: {0}")]
     Library(#[from] rustls::Error),
+}
+
+/// What is wrong with a relay's TLS, and what to do.
+pub(super) fn refusal(cause: Option<&rustls::Error>) -> (&'static str, &'static str) {
+    const REFUSED: &str = "its TLS certificate is refused";
+    match cause {
+        Some(rustls::Error::InvalidCertificate(error)) => match error {
+            CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
+                (REFUSED, "The relay's operator has to renew it; check this machine's clock as well.")
+            }
+            CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
+                (REFUSED, "Check this machine's clock; otherwise tell the relay's operator.")
+            }
+            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+                (REFUSED, "Check the address: the certificate is that of another name.")
+            }
+            _ => {
+                (REFUSED, "Check the address; a company's own certificate authority is named with --ca FILE.")
+            }
+        },
+        Some(rustls::Error::InvalidMessage(_)) => (
+            "it does not speak TLS",
+            "Check the address; a relay without TLS is reached by ws://, on this machine only.",
+        ),
+        _ => ("TLS failed", "Check the address, and tell the relay's operator."),
+    }
 }
 
 /// Trusts Mozilla's roots and those of `ca`.
@@ -63,5 +89,17 @@ mod tests {
             assert!(matches!(config(Some(&path)), Err(TlsError::NoAuthority(_))), "{nonsense}");
         }
         assert!(config(None).is_ok());
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_certificate_is_told_apart() {
+        let hint = |error| refusal(Some(&rustls::Error::InvalidCertificate(error))).1;
+        assert!(hint(CertificateError::Expired).contains("renew"));
+        assert!(hint(CertificateError::NotValidYet).contains("clock"));
+        assert!(hint(CertificateError::NotValidForName).contains("another name"));
+        assert!(hint(CertificateError::UnknownIssuer).contains("--ca FILE"));
+        let plain = rustls::Error::InvalidMessage(rustls::InvalidMessage::InvalidContentType);
+        assert_eq!(refusal(Some(&plain)).0, "it does not speak TLS");
+        assert!(refusal(None).0.contains("failed"));
     }
 }
