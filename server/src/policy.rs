@@ -21,7 +21,9 @@ use crate::stamp::Stamp;
 #[derive(Debug, thiserror::Error)]
 pub enum PolicyError {
     /// Cannot be read.
-    #[error("cannot read org.json at {path}: {source}; set `org` to the file that `sealdesk org init` wrote")]
+    #[error(
+        "cannot read org.json at {path}: {source}; set `org` to the file that `sealdesk org init` wrote, and let the relay's user read it"
+    )]
     Read {
         /// Which file.
         path: PathBuf,
@@ -29,7 +31,7 @@ pub enum PolicyError {
         source: std::io::Error,
     },
     /// Not JSON of the right form.
-    #[error("{path} is no org.json: {reason}")]
+    #[error("{path} is no org.json: {reason}; copy the administrator's file again")]
     Form {
         /// Which file.
         path: PathBuf,

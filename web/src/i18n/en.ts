@@ -6,7 +6,7 @@ export const en = {
   demo: 'Demo: hosted by the relay, not protected against its operator.',
 
   consentTitle: 'Chat with {org}',
-  consentLead: 'Sealed on this device. Only you and the people whom the chat lists under “{readers}” can read it.',
+  consentLead: 'Sealed on this device. Only you and the people listed under “{readers}” can read it.',
   topic: 'What is it about?',
   notice: 'Privacy notice',
   agree: 'I agree, start the chat',

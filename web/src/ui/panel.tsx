@@ -56,14 +56,14 @@ export function Panel({ store, conversation, org, over, onClose }: Props) {
 
       <section aria-labelledby="readers-now">
         <h3 id="readers-now">{t('readersNow')}</h3>
-        <ul class="readers">{now.map((reader) => <ReaderRow key={reader.device} reader={reader} />)}</ul>
+        <ul class="readers">{now.map((reader) => <ReaderRow key={reader.device} reader={reader} ended={ended} />)}</ul>
         {name === '' && <p class="muted">{t('readersNobody', { org: plain(org.name) })}</p>}
       </section>
 
       {before.length > 0 && (
         <section aria-labelledby="readers-before">
           <h3 id="readers-before">{t('readersBefore')}</h3>
-          <ul class="readers">{before.map((reader) => <ReaderRow key={reader.device} reader={reader} />)}</ul>
+          <ul class="readers">{before.map((reader) => <ReaderRow key={reader.device} reader={reader} ended={ended} />)}</ul>
         </section>
       )}
 
@@ -96,8 +96,9 @@ export function Panel({ store, conversation, org, over, onClose }: Props) {
   );
 }
 
-function ReaderRow({ reader }: { reader: Reader }) {
+function ReaderRow({ reader, ended }: { reader: Reader; ended: boolean }) {
   const name = plain(reader.name ?? '');
+  const answers = reader.current && !ended;
   return (
     <li class="reader">
       <div class={reader.me ? 'face small me' : 'face small'} aria-hidden="true">
@@ -111,8 +112,8 @@ function ReaderRow({ reader }: { reader: Reader }) {
         {!reader.me && (
           <p class="muted">
             {reader.agent && <bdi>@{reader.agent}</bdi>}
-            {reader.agent && reader.current && ' · '}
-            {reader.current && t(reader.role === 'supervisor' ? 'supervisorRole' : 'agentRole')}
+            {reader.agent && answers && ' · '}
+            {answers && t(reader.role === 'supervisor' ? 'supervisorRole' : 'agentRole')}
           </p>
         )}
         {reader.newDevice && <p class="caution">{t('newDevice')}</p>}

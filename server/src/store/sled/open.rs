@@ -114,7 +114,7 @@ fn made(folder: &Path) -> PathBuf {
 }
 
 /// Notes durably that the store exists, once.
-fn note_made(folder: &Path) -> std::io::Result<()> {
+pub(super) fn note_made(folder: &Path) -> std::io::Result<()> {
     let path = made(folder);
     if path.exists() {
         return Ok(());

@@ -117,6 +117,11 @@ async fn restore_raises_the_epoch_and_voids_one_time_pairs() {
     assert!(matches!(restore(&copy, &path), Err(BackupError::NotEmpty(_))), "nothing is overwritten");
     let restored = folder.path().join("restored");
     let (_, epoch) = restore(&copy, &restored).unwrap();
+    std::fs::rename(&restored, folder.path().join("lost")).unwrap();
+    let error = SledStore::open(&options(&restored, QUOTA)).unwrap_err().to_string();
+    assert!(error.contains("damaged or missing"), "{error}");
+    std::fs::remove_dir_all(&restored).ok();
+    std::fs::rename(folder.path().join("lost"), &restored).unwrap();
     let store = open(&restored, QUOTA);
     assert_eq!(u64::from(store.epoch()), epoch);
     assert!(store.epoch() > before);

@@ -12,7 +12,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use sha2::{Digest, Sha256};
 
 use super::keys::{self, prefix};
-use super::open::{FORMAT, database, lock, meta};
+use super::open::{FORMAT, database, lock, meta, note_made};
 use super::prekeys;
 use super::value::split_number;
 use crate::store::StoreError;
@@ -151,6 +151,8 @@ pub fn restore(from: &Path, folder: &Path) -> Result<(u64, u64), BackupError> {
     let data = unfinished.join("db");
     File::open(&data).and_then(|file| file.sync_all()).map_err(at(&data))?;
     std::fs::rename(&unfinished, folder).map_err(at(folder))?;
+    // From now on an empty folder in its place is a loss, and no new store.
+    note_made(folder).map_err(at(folder))?;
     Ok((records, epoch))
 }
 
