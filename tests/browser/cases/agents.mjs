@@ -158,3 +158,12 @@ test('a notice that changed since the page was loaded: nothing was opened, and t
     await team.notice(before);
   }
 });
+
+test('whoever answers is told what language the customer reads', { agents: true, browser: { locale: 'fi-FI' } }, async (visitor, demo) => {
+  const team = await Team.found(demo, 'suomi', 'Suomi');
+  const aino = await team.hire('aino', 'Aino Laine');
+  await aino.start();
+  await ask(visitor, team);
+  const { assigned } = await aino.hear((line) => line.assigned?.topic === 'suomi');
+  assert.equal(assigned.language, 'fi-FI');
+});

@@ -40,6 +40,9 @@ export async function chooseLanguage(languages: readonly string[]): Promise<void
 
 export const language = () => tag;
 
+/** What the person reads best, also where the page does not speak it: whoever answers may. */
+export const spoken = () => navigator.languages[0] ?? tag;
+
 export function t(key: Key, values?: Record<string, string>): string {
   const text = texts[key];
   return values ? text.replace(/\{(\w+)\}/g, (whole, name: string) => values[name] ?? whole) : text;

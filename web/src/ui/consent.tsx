@@ -3,7 +3,7 @@
 
 import { useLayoutEffect, useRef, useState } from 'preact/hooks';
 import { plain } from '../display';
-import { pick, t } from '../i18n';
+import { pick, spoken, t } from '../i18n';
 import type { State } from '../state';
 import type { Store } from '../store';
 import type { Org } from '../worker/protocol';
@@ -45,7 +45,7 @@ export function Consent({ store, state, org }: { store: Store; state: State; org
         aria-labelledby={returning ? 'new-title' : undefined}
         onSubmit={(event) => {
           event.preventDefault();
-          if (notice) store.open(topic, notice.language, notice.hash);
+          if (notice) store.open(topic, spoken(), notice.hash);
         }}
       >
         {returning && <h2 id="new-title">{t('startNew')}</h2>}
