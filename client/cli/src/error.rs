@@ -9,6 +9,7 @@ use sealdesk_native::random::NoRandomness;
 use sealdesk_native::vault::VaultError;
 use sealdesk_protocol::crypto::certificate::CertificateError;
 use sealdesk_protocol::enrolment::EnrolmentError;
+use sealdesk_protocol::ids::Handle;
 use sealdesk_protocol::org::OrgError;
 
 /// Exit codes, a stable interface.
@@ -95,6 +96,9 @@ pub enum Error {
     /// An invitation or request.
     #[error(transparent)]
     Enrolment(#[from] EnrolmentError),
+    /// A request for this organisation and agent, by an invitation that is not the newest. At fault: whoever invited again.
+    #[error("the request was made with another invitation than the newest of '{0}': a newer invitation replaced this one")]
+    NewerInvitation(Handle),
     /// A certificate.
     #[error(transparent)]
     Certificate(#[from] CertificateError),
@@ -144,6 +148,7 @@ impl Error {
             Self::Org { .. }
             | Self::ForeignKey(_)
             | Self::Enrolment(_)
+            | Self::NewerInvitation(_)
             | Self::Certificate(_)
             | Self::CodeMismatch => Exit::Untrusted,
             Self::NoRandomness(_) | Self::Terminal(_) => Exit::Machine,
@@ -194,6 +199,9 @@ impl Error {
             Self::Org { source, .. } => org_hint(source).into(),
             Self::ForeignKey(_) => "Use the folder that `sealdesk org init` made, whole.".into(),
             Self::Enrolment(EnrolmentError::Expired) => "Ask an administrator for a new invitation.".into(),
+            Self::NewerInvitation(_) => {
+                "The agent enrols with the newest invitation, into the same home; if it is lost, run `sealdesk agent invite` again.".into()
+            }
             Self::Enrolment(_) => "Ask for the file again, by a channel that you trust.".into(),
             Self::Certificate(CertificateError::Expired | CertificateError::NotYetValid) => {
                 "Check this machine's clock; an administrator renews with `sealdesk org renew-issuer` or `agent approve --renew`.".into()

@@ -76,11 +76,12 @@ fn from_request(
     let record = dir.record(&request.agent)?;
     let signed = record.invitation().ok_or(EnrolmentError::Foreign)?;
     let invitation = signed.verify(issuer.org.pins(), issuer.org.revocations(), now)?;
-    let belongs = request.root == issuer.key.root
-        && request.agent == invitation.agent
-        && request.invitation == signed.hash();
-    if !belongs {
+    if request.root != issuer.key.root || request.agent != invitation.agent {
         return Err(EnrolmentError::Foreign.into());
+    }
+    // The record keeps the newest invitation only.
+    if request.invitation != signed.hash() {
+        return Err(Error::NewerInvitation(request.agent.clone()));
     }
     let ask = "Ask the agent in person or by telephone for the code on the new device's screen.";
     compare(request, &Compared { code: args.code.as_deref(), unchecked: args.unchecked, ask })?;

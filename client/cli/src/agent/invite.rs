@@ -3,12 +3,14 @@
 use rand_core::Rng;
 use sealdesk_native::private_file::FileError;
 use sealdesk_native::{clock, random};
-use sealdesk_protocol::crypto::certificate::{AgentRole, DAY};
+use sealdesk_protocol::crypto::certificate::{AgentRole, CertificateError, DAY};
 use sealdesk_protocol::enrolment::{Invitation, SignedInvitation};
+use sealdesk_protocol::org::VerifiedOrg;
 
 use crate::admin::AdminDir;
-use crate::admin::record::AgentRecord;
+use crate::admin::record::{AgentRecord, Device};
 use crate::args::AgentInvite;
+use crate::display::line;
 use crate::error::Error;
 use crate::files::{self, InvitationFile};
 use crate::{terminal, time};
@@ -48,7 +50,9 @@ pub(super) fn run(args: &AgentInvite) -> Result<(), Error> {
     };
     let signed =
         SignedInvitation { issuer: issuer.certificate.clone(), invitation: body.sign(&issuer.key.secret) };
-    let record = match dir.find_record(&args.agent)? {
+    let known = dir.find_record(&args.agent)?;
+    let standing = known.as_ref().map(|record| standing(record, &issuer.org, &body)).unwrap_or_default();
+    let record = match known {
         Some(mut record) => {
             record.invite(&signed);
             record
@@ -58,10 +62,40 @@ pub(super) fn run(args: &AgentInvite) -> Result<(), Error> {
     files::write_new(&args.out, &InvitationFile::new(args.agent.clone(), &signed, issuer.file))?;
     dir.write_record(&record)?;
     terminal::out(&format!(
-        "Invitation for {} written to {}, good until {}.\nHand it over by a channel that you trust: it says which organisation {} will believe.",
+        "Invitation for {} written to {}, good until {}.\nHand it over by a channel that you trust: it says which organisation {} will believe.{standing}",
         args.agent,
         args.out.display(),
         time::full(body.expires),
         args.agent,
     ))
+}
+
+/// What this folder holds of the agent already, and what becomes of it: nobody takes another's id, or makes an invitation
+/// void, without being told.
+fn standing(record: &AgentRecord, org: &VerifiedOrg, new: &Invitation) -> String {
+    let mut out = String::new();
+    if let Some(before) = record.invited().filter(|before| new.issued < before.expires) {
+        out += &format!(
+            "\n  The invitation as \"{}\", good until {}, is void: a request that was made with it is refused.",
+            line(&before.display_name),
+            time::date(before.expires),
+        );
+    }
+    for Device { chain, body } in record.devices(org) {
+        let state = match chain.verify(org.pins(), org.revocations(), new.issued) {
+            Ok(_) => "is",
+            Err(CertificateError::Revoked) => "was (revoked)",
+            Err(_) => "was",
+        };
+        out += &format!(
+            "\n  Device {} {state} certified as \"{}\" until {}; this invitation changes nothing of it.",
+            body.device_number,
+            line(&body.display_name),
+            time::date(body.not_after),
+        );
+        if body.display_name != new.display_name {
+            out += &format!(" A device that is approved by it is shown as \"{}\".", line(&new.display_name));
+        }
+    }
+    if out.is_empty() { out } else { format!("\n\n{} is known in this folder:{out}", record.agent) }
 }

@@ -63,6 +63,35 @@ fn a_second_device_gets_the_next_number() {
 }
 
 #[test]
+fn inviting_again_says_what_stands_and_what_becomes_void() {
+    let desk = Desk::with_request();
+    let invite = |name: &str, out: &str| {
+        let line = format!(
+            "agent invite --dir admin --agent mira --name {name} --team support --out {out} --passphrase-file admin.pass"
+        );
+        desk.run(&line).good().out
+    };
+    let told = invite("Mirabel", "second.invitation");
+    assert!(told.contains("mira is known in this folder") && told.contains("as \"Mira\""), "{told}");
+    assert!(told.contains("is void") && !told.contains("certified"), "{told}");
+    // The first invitation's request: not the organisation's fault, and what to do.
+    let approve = |request: &str| {
+        desk.run(&format!(
+            "agent approve --dir admin --request {request} --unchecked --out c --passphrase-file admin.pass"
+        ))
+    };
+    let refused = approve("mira.request").refused(6, "a newer invitation replaced this one");
+    assert!(refused.err.contains("(on this side)") && refused.err.contains("newest invitation"), "{}", refused.err);
+    desk.run("agent enroll --invitation second.invitation --home mira --out again.request --passphrase-file mira.pass").good();
+    approve("again.request").good();
+    let told = invite("Else", "third.invitation");
+    assert!(told.contains("Device 1 is certified as \"Mirabel\"") && told.contains("shown as \"Else\""), "{told}");
+    desk.run("agent revoke --dir admin --agent mira --passphrase-file admin.pass").good();
+    let told = invite("Mirabel", "fourth.invitation");
+    assert!(told.contains("Device 1 was (revoked)") && !told.contains("shown as"), "{told}");
+}
+
+#[test]
 fn what_is_not_there_is_not_taken_out() {
     let desk = Desk::with_agent();
     for (what, id) in
@@ -272,7 +301,8 @@ fn another_organisations_files_are_refused() {
         "agent approve --dir theirs --request mira.request --unchecked --out c --passphrase-file admin.pass",
     )
     .refused(2, "no agent 'mira'");
-    desk.run("agent invite --dir theirs --agent mira --name Mira --team support --out theirs.invitation --passphrase-file admin.pass").good();
+    let theirs = desk.run("agent invite --dir theirs --agent mira --name Mira --team support --out theirs.invitation --passphrase-file admin.pass");
+    assert!(!theirs.good().out.contains("known in this folder"));
     desk.run(
         "agent approve --dir theirs --request mira.request --unchecked --out c --passphrase-file admin.pass",
     )
