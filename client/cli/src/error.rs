@@ -97,7 +97,9 @@ pub enum Error {
     #[error(transparent)]
     Enrolment(#[from] EnrolmentError),
     /// A request for this organisation and agent, by an invitation that is not the newest. At fault: whoever invited again.
-    #[error("the request was made with another invitation than the newest of '{0}': a newer invitation replaced this one")]
+    #[error(
+        "the request was made with another invitation than the newest of '{0}': a newer invitation replaced this one"
+    )]
     NewerInvitation(Handle),
     /// A certificate.
     #[error(transparent)]
@@ -114,6 +116,14 @@ pub enum Error {
     /// Said by engine or driver.
     #[error("{}", .0.text)]
     Problem(Problem, Exit),
+    /// It is not known which conversation is meant. At fault: whoever named none, or one that is not there.
+    #[error("{}", .problem.text)]
+    Which {
+        /// What is wrong.
+        problem: Problem,
+        /// The conversations that can be meant, a line for each.
+        here: Vec<String>,
+    },
     /// The end came too early.
     #[error("not everything that was sent reached the other side in time")]
     Undelivered,
@@ -131,7 +141,7 @@ impl Error {
     /// The exit code.
     pub fn exit(&self) -> Exit {
         match self {
-            Self::Usage { .. } => Exit::Usage,
+            Self::Usage { .. } | Self::Which { .. } => Exit::Usage,
             Self::File(error) | Self::Vault(VaultError::File(error)) if error.disk_is_full() => Exit::Machine,
             Self::File(_) | Self::Malformed { .. } | Self::Busy { .. } => Exit::File,
             Self::PassphraseNeeded(_)
@@ -161,7 +171,7 @@ impl Error {
     /// Stable name of the kind of failure, for JSON.
     pub fn code(&self) -> &'static str {
         match (self, self.exit()) {
-            (Self::Problem(problem, _), _) => problem.code,
+            (Self::Problem(problem, _) | Self::Which { problem, .. }, _) => problem.code,
             (_, Exit::Machine) => "machine",
             (_, Exit::Usage) => "usage",
             (_, Exit::File) => "file",
@@ -177,7 +187,7 @@ impl Error {
     /// Who has to act: `you`, `peer`, `relay`, `organisation` or `network`.
     pub fn fault(&self) -> &'static str {
         match self {
-            Self::Problem(problem, _) => problem.fault.as_str(),
+            Self::Problem(problem, _) | Self::Which { problem, .. } => problem.fault.as_str(),
             Self::Org { .. } | Self::Enrolment(_) | Self::Certificate(_) => "organisation",
             Self::Undelivered => "network",
             _ => "you",
@@ -212,9 +222,19 @@ impl Error {
             }
             Self::NoRandomness(_) => "Run it where the system call getrandom is allowed.".into(),
             Self::Terminal(_) => "Check what stdin and stdout are connected to.".into(),
-            Self::Problem(problem, _) => problem.hint.clone(),
+            Self::Problem(problem, _) | Self::Which { problem, .. } => problem.hint.clone(),
             Self::Undelivered => "Nothing is lost: start the chat again with the same --home.".into(),
             Self::Interrupted => "Nothing is lost: start again with the same --home.".into(),
+        }
+    }
+}
+
+impl Error {
+    /// What can be chosen from, a line for each, shown below the hint.
+    pub fn choices(&self) -> &[String] {
+        match self {
+            Self::Which { here, .. } => here,
+            _ => &[],
         }
     }
 }

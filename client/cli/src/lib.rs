@@ -8,7 +8,7 @@
 //! files      invitation, request, endorsement, certificate
 //! home       a vault's folder: open it, find its org.json
 //! chat       customer chat, agent chat: for people, and as JSON lines
-//! own        verify, export, delete
+//! own        list, verify, export, delete
 //! passphrase change the passphrase of a vault or key
 //! display    other people's text on a terminal
 //! terminal   questions and passphrases
@@ -49,6 +49,9 @@ pub fn main() -> ExitCode {
             // Paths, names and a relay's words may stand in it.
             eprintln!("error: {} ({})", display::line(&error.to_string()), fault(&error));
             eprintln!("hint: {}", display::line(&error.hint()));
+            for choice in error.choices() {
+                eprintln!("    {}", display::line(choice));
+            }
             ExitCode::from(error.exit() as u8)
         }
     }
@@ -59,6 +62,7 @@ fn run(command: &Command) -> Result<(), Error> {
         Command::Org(command) => org::run(command),
         Command::Agent(command) => agent::run(command),
         Command::Customer(CustomerCommand::Chat(args)) => chat::customer(args),
+        Command::List(args) => own::list(args),
         Command::Verify(args) => own::verify(args),
         Command::Export(args) => own::export(args),
         Command::Delete(args) => own::delete(args),

@@ -1,8 +1,9 @@
-//! `verify`, `export` and `delete`: one's own vault. All work without the relay, and after certificates have ended.
+//! `list`, `verify`, `export` and `delete`: one's own vault. All work without the relay, and after certificates have ended.
 
 mod delete;
 mod export;
 mod fetch;
+mod list;
 
 use std::collections::BTreeMap;
 
@@ -11,28 +12,51 @@ use sealdesk_native::Desk;
 use sealdesk_native::private_file::{self, Access, FileError};
 
 use crate::args::{ExportArgs, VerifyArgs};
-use crate::chat::book::Book;
+use crate::chat::book::{Book, refused};
 use crate::chat::json as lines;
 use crate::display::line;
-use crate::error::{Error, Exit};
+use crate::error::Error;
 use crate::{home, terminal, time};
 
 pub use delete::delete;
 pub(crate) use export::{Exported, author, document, words};
 pub(crate) use fetch::{file_in, folder_beside};
+pub use list::list;
 
+/// The conversation that a beginning of its id names; without one, the newest.
 fn conversation(desk: &Desk, named: Option<&str>) -> Result<ConversationView, Error> {
     let views = desk.engine().conversations();
     let mut book = Book::default();
     views.iter().for_each(|v| book.put(v.clone()));
     let found = match named {
         Some(prefix) => book.resolve(Some(prefix)).map(|id| book.get(&id).cloned()),
-        None => Ok(views.into_iter().next()),
+        None => Ok(views.first().cloned()),
     };
     match found {
         Ok(Some(view)) => Ok(view),
         Ok(None) => Err(Error::usage("this vault holds no conversation yet", "Start one with a chat.")),
-        Err(problem) => Err(Error::Problem(problem, Exit::Usage)),
+        Err(problem) => Err(which(problem.code, problem.text, &views)),
+    }
+}
+
+/// Which conversation is meant is not known: those of this vault are shown.
+fn which(code: &'static str, text: String, views: &[ConversationView]) -> Error {
+    let hint = match views {
+        [] => "This vault holds no conversation yet.",
+        _ => "Give --conversation with the beginning of one of these ids; `sealdesk list` shows them, too:",
+    };
+    Error::Which { problem: refused(code, text, hint), here: views.iter().map(list::entry).collect() }
+}
+
+/// That the newest was taken, where there are others.
+fn others(desk: &Desk, named: Option<&str>) -> String {
+    match desk.engine().conversations().len() {
+        many if named.is_none() && many > 1 => {
+            format!(
+                "\nThis is the newest of {many} conversations: `sealdesk list` shows them, --conversation names one."
+            )
+        }
+        _ => String::new(),
     }
 }
 
@@ -46,7 +70,7 @@ pub fn verify(args: &VerifyArgs) -> Result<(), Error> {
     if args.json {
         return terminal::out(&lines::line("verified", &lines::verified(&view), Some(&view.id), None));
     }
-    terminal::out(&safety(&view))
+    terminal::out(&(safety(&view) + &others(&desk, args.conversation.as_deref())))
 }
 
 /// Safety number and readers, for people.
@@ -101,13 +125,14 @@ pub fn export(args: &ExportArgs) -> Result<(), Error> {
         messages = page;
     }
     let name = desk.engine().org().settings().name.clone();
+    let others = others(&desk, args.conversation.as_deref());
     let saved = if args.attachments { fetch::attachments(desk, args, &messages)? } else { BTreeMap::new() };
     let files = |message: &Message| saved.get(&message.place).cloned();
     let exported = Exported { organisation: &name, view: &view, messages: &messages, files: &files };
     let text = document(&exported, args.format);
     private_file::create(&args.out, text.as_bytes(), Access::Owner)?;
     terminal::out(&format!(
-        "{} messages of {} written to {}.",
+        "{} messages of {} written to {}.{others}",
         messages.len(),
         time::date(view.opened),
         args.out.display()

@@ -1,4 +1,4 @@
-//! `.. chat`, `verify`, `export`, `delete`.
+//! `.. chat`, `list`, `verify`, `export`, `delete`.
 
 use std::path::PathBuf;
 
@@ -110,6 +110,20 @@ pub struct AgentChat {
     pub leave: LeaveArgs,
 }
 
+/// `list`.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  sealdesk list --home customer
+  sealdesk list --home mira --passphrase-file mira.pass --json")]
+pub struct ListArgs {
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "described at its type")]
+    pub home: HomeArgs,
+    /// One JSON object a line on stdout
+    #[arg(long)]
+    pub json: bool,
+}
+
 /// `verify`.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
@@ -119,7 +133,7 @@ pub struct VerifyArgs {
     #[command(flatten)]
     #[expect(missing_docs, reason = "described at its type")]
     pub home: HomeArgs,
-    /// Beginning of a conversation's id; the newest without it
+    /// Beginning of a conversation's id, as `list` shows it; the newest without it
     #[arg(long, value_name = "ID")]
     pub conversation: Option<String>,
     /// One JSON object on stdout
@@ -137,7 +151,7 @@ pub struct ExportArgs {
     #[command(flatten)]
     #[expect(missing_docs, reason = "described at its type")]
     pub home: HomeArgs,
-    /// Beginning of a conversation's id; the newest without it
+    /// Beginning of a conversation's id, as `list` shows it; the newest without it
     #[arg(long, value_name = "ID")]
     pub conversation: Option<String>,
     /// Form of the transcript
@@ -163,9 +177,9 @@ pub struct DeleteArgs {
     #[command(flatten)]
     #[expect(missing_docs, reason = "described at its type")]
     pub home: HomeArgs,
-    /// Beginning of a conversation's id
+    /// Beginning of a conversation's id, as `list` shows it
     #[arg(long, value_name = "ID")]
-    pub conversation: String,
+    pub conversation: Option<String>,
     /// Do not ask
     #[arg(long)]
     pub yes: bool,

@@ -43,6 +43,8 @@ pub enum Command {
     /// A customer's chat
     #[command(subcommand)]
     Customer(CustomerCommand),
+    /// Conversations of a vault, with the ids by which the next three name them
+    List(ListArgs),
     /// Safety number of a conversation, and everyone who can read it
     Verify(VerifyArgs),
     /// Own transcript of a conversation

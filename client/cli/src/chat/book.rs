@@ -43,7 +43,7 @@ pub(crate) fn named<'a>(
         return Err(refused(
             "unknown_conversation",
             "A conversation is named by the beginning of its id, in hexadecimal digits.",
-            "Ids stand in every line of output.",
+            "Take it from a line of output, or from what `list` answers.",
         ));
     }
     let prefix = prefix.to_ascii_lowercase();

@@ -12,7 +12,11 @@ use crate::{home, terminal, time};
 /// [`Error`].
 pub fn delete(args: &DeleteArgs) -> Result<(), Error> {
     let mut desk = home::any_desk(&args.home)?;
-    let view = super::conversation(&desk, Some(&args.conversation))?;
+    let Some(named) = &args.conversation else {
+        let text = "`delete` is told which conversation is meant.".into();
+        return Err(super::which("conversation_needed", text, &desk.engine().conversations()));
+    };
+    let view = super::conversation(&desk, Some(named))?;
     let what = format!(
         "conversation {} about {}, {}",
         &view.id.to_string()[..16],

@@ -81,11 +81,18 @@ fn inviting_again_says_what_stands_and_what_becomes_void() {
         ))
     };
     let refused = approve("mira.request").refused(6, "a newer invitation replaced this one");
-    assert!(refused.err.contains("(on this side)") && refused.err.contains("newest invitation"), "{}", refused.err);
+    assert!(
+        refused.err.contains("(on this side)") && refused.err.contains("newest invitation"),
+        "{}",
+        refused.err
+    );
     desk.run("agent enroll --invitation second.invitation --home mira --out again.request --passphrase-file mira.pass").good();
     approve("again.request").good();
     let told = invite("Else", "third.invitation");
-    assert!(told.contains("Device 1 is certified as \"Mirabel\"") && told.contains("shown as \"Else\""), "{told}");
+    assert!(
+        told.contains("Device 1 is certified as \"Mirabel\"") && told.contains("shown as \"Else\""),
+        "{told}"
+    );
     desk.run("agent revoke --dir admin --agent mira --passphrase-file admin.pass").good();
     let told = invite("Mirabel", "fourth.invitation");
     assert!(told.contains("Device 1 was (revoked)") && !told.contains("shown as"), "{told}");

@@ -221,13 +221,39 @@ fn a_conversation_is_deleted_when_it_is_confirmed() {
     let begin = &id[..8];
     // A spool that a crash left behind goes along.
     std::fs::write(desk.path("carla/spool/00112233445566778899aabbccddeeff"), "x").unwrap();
-    desk.run("delete --home carla --conversation ffffffffff --yes").refused(2, "no such conversation");
+    // Whoever names none, or a wrong one, is shown what there is.
+    let entry = format!("\n    {}  20", &id[..16]);
+    for (wrong, words) in [
+        (" --conversation ffffffffff", "no such conversation"),
+        (" --conversation zz", "hexadecimal"),
+        ("", "which"),
+    ] {
+        let refused = desk.run(&format!("delete --home carla{wrong} --yes")).refused(2, words);
+        assert!(refused.err.contains(&entry) && refused.err.contains("sealdesk list"), "{}", refused.err);
+    }
+    for command in ["verify", "export --out t"] {
+        let refused = desk.run(&format!("{command} --home carla --conversation ff")).refused(2, "no such");
+        assert!(refused.err.contains(&entry), "{}", refused.err);
+    }
+    let listed = desk.run("list --home carla").good().out;
+    assert!(listed.starts_with(&id[..16]) && listed.contains("general  with nobody yet  queued"), "{listed}");
+    assert!(!desk.run("verify --home carla").good().out.contains("newest of"));
+    desk.run_with(chat, b"{\"open\":{\"topic\":\"billing\"}}\n").refused(8, "");
+    assert!(desk.run("verify --home carla").good().out.contains("newest of 2 conversations"));
+    assert!(desk.run("export --home carla --out t").good().out.contains("newest of 2 conversations"));
+    let rows = desk.run("list --home carla --json").good().out;
+    assert_eq!(rows.lines().map(json).filter(|row| row["state"]["phase"] == "queued").count(), 2);
+    let second = json(rows.lines().next().unwrap())["conversation"].as_str().unwrap().to_owned();
+    assert_ne!(second, id, "newest first");
+    desk.run(&format!("delete --home carla --conversation {second} --yes")).good();
     desk.run(&format!("delete --home carla --conversation {begin}")).refused(2, "no terminal");
     assert!(desk.run("verify --home carla --json").good().out.contains(id), "still there");
     assert!(
         desk.run(&format!("delete --home carla --conversation {begin} --yes")).good().out.contains("Deleted")
     );
     desk.run("verify --home carla").refused(2, "holds no conversation");
+    desk.run("delete --home carla --conversation ff").refused(2, "holds no conversation");
+    assert!(desk.run("list --home carla").good().out.contains("holds no conversation"));
     assert_eq!(std::fs::read_dir(desk.path("carla/spool")).unwrap().count(), 0);
     assert!(desk.run(chat).good().out.contains("\"conversations\":[]"));
 }

@@ -8,5 +8,5 @@ mod stdin;
 mod tell;
 
 pub use input::{Line, MAX_LINE, Request, parse};
-pub(crate) use output::{error, line, message, notices, phase, receipt, role, topics, verified};
+pub(crate) use output::{error, line, message, notices, phase, receipt, role, state, topics, verified};
 pub(crate) use run::run;
