@@ -3,6 +3,7 @@
 pub(crate) mod book;
 mod interactive;
 pub mod json;
+mod refusal;
 mod signals;
 mod transcript;
 mod watch;

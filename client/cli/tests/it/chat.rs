@@ -44,6 +44,35 @@ fn without_a_relay_everything_is_kept_and_said() {
     assert_eq!(lines(&verified)[0]["verified"]["safety_number"], Value::Null);
 }
 
+/// A network that is away passes by itself; what the relay refuses does not.
+#[test]
+fn a_relay_that_refuses_is_the_relay_s_fault_also_with_a_message_pending() {
+    let desk = Desk::with_organisation();
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let _ = std::io::Read::read(&mut stream, &mut [0; 4096]);
+            let _ = stream.write_all(b"HTTP/1.1 403 Forbidden\r\ncontent-length: 0\r\n\r\n");
+        }
+    });
+    let input = b"{\"open\":{\"topic\":\"general\"}}\n{\"send\":{\"text\":\"hello\"}}\n";
+    // No TLS there, and no WebSocket.
+    for scheme in ["wss", "ws"] {
+        let ran = desk.run_with(
+            &format!("customer chat --json --org admin/org.json --home {scheme} --drain 2 --relay {scheme}://127.0.0.1:{port}/"),
+            input,
+        );
+        let ran = ran.refused(7, "(the relay's fault)");
+        let last = lines(&ran.out).pop().unwrap();
+        assert_eq!(
+            (&last["error"]["code"], &last["error"]["fault"]),
+            (&"relay_unreachable".into(), &"relay".into())
+        );
+    }
+}
+
 #[test]
 fn no_input_line_panics_and_each_bad_one_is_answered() {
     let desk = Desk::with_organisation();

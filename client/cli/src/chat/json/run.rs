@@ -19,6 +19,7 @@ use super::input::MAX_LINE;
 use super::output;
 use super::stdin::{Came, lines};
 use crate::chat::book::{Book, message_name, refused};
+use crate::chat::refusal::Refusal;
 use crate::chat::signals::stopped;
 use crate::chat::{Session, transcript};
 use crate::error::{Error, Exit};
@@ -43,6 +44,7 @@ pub(super) struct Runner {
     pub(super) waiting: Vec<ConversationId>,
     /// What stopped the client, when it stopped by itself.
     pub(super) last: Option<Problem>,
+    pub(super) refusal: Refusal,
 }
 
 /// Runs until the end of input, or until the client stops.
@@ -58,6 +60,7 @@ pub(crate) async fn run(session: Session) -> Result<(), Error> {
         assigned: BTreeMap::new(),
         waiting: Vec::new(),
         last: None,
+        refusal: Refusal::default(),
     };
     let stop = stopped();
     runner.ready().await?;
@@ -163,7 +166,7 @@ impl Runner {
         while let Some(answered) = self.answering.next().await {
             self.answer(&answered)?;
         }
-        if drained { Ok(()) } else { Err(Error::Undelivered) }
+        if drained { Ok(()) } else { Err(self.refusal.end()) }
     }
 
     pub(super) fn answer(&mut self, answered: &Answered) -> Result<(), Error> {

@@ -13,6 +13,7 @@ use crate::terminal::out;
 
 impl Runner {
     pub(super) async fn event(&mut self, event: Event) -> Result<(), Error> {
+        self.refusal.heard(&event);
         match event {
             Event::Conversation(view) => self.conversation(*view),
             Event::Gone(id) => self.gone(&id),
