@@ -104,6 +104,17 @@ pub enum Error {
     /// A certificate.
     #[error(transparent)]
     Certificate(#[from] CertificateError),
+    /// A file with a certificate that does not count.
+    #[error("{path}: {source}")]
+    CertificateFile {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: CertificateError,
+    },
+    /// No certificate helps it. At fault: nobody; it was revoked by an administrator.
+    #[error("{0} is revoked: no certificate counts for it any more")]
+    DeviceRevoked(String),
     /// The comparison codes differ: somebody may have changed the request on its way.
     #[error("the code does not match: this request was not made by the device in front of that person")]
     CodeMismatch,
@@ -160,6 +171,8 @@ impl Error {
             | Self::Enrolment(_)
             | Self::NewerInvitation(_)
             | Self::Certificate(_)
+            | Self::CertificateFile { .. }
+            | Self::DeviceRevoked(_)
             | Self::CodeMismatch => Exit::Untrusted,
             Self::NoRandomness(_) | Self::Terminal(_) => Exit::Machine,
             Self::Problem(_, exit) => *exit,
@@ -188,7 +201,9 @@ impl Error {
     pub fn fault(&self) -> &'static str {
         match self {
             Self::Problem(problem, _) | Self::Which { problem, .. } => problem.fault.as_str(),
-            Self::Org { .. } | Self::Enrolment(_) | Self::Certificate(_) => "organisation",
+            Self::Org { .. } | Self::Enrolment(_) | Self::Certificate(_) | Self::CertificateFile { .. } => {
+                "organisation"
+            }
             Self::Undelivered => "network",
             _ => "you",
         }
@@ -213,10 +228,10 @@ impl Error {
                 "The agent enrols with the newest invitation, into the same home; if it is lost, run `sealdesk agent invite` again.".into()
             }
             Self::Enrolment(_) => "Ask for the file again, by a channel that you trust.".into(),
-            Self::Certificate(CertificateError::Expired | CertificateError::NotYetValid) => {
-                "Check this machine's clock; an administrator renews with `sealdesk org renew-issuer` or `agent approve --renew`.".into()
+            Self::Certificate(source) | Self::CertificateFile { source, .. } => certificate_hint(source).into(),
+            Self::DeviceRevoked(_) => {
+                "Enrol it anew: `sealdesk agent invite`, then `agent enroll` with an empty home, then `agent approve`.".into()
             }
-            Self::Certificate(_) => "Ask an administrator to approve this device for this organisation.".into(),
             Self::CodeMismatch => {
                 "Have the code read out again; if it still differs, discard the request and invite anew by another channel.".into()
             }
@@ -236,6 +251,17 @@ impl Error {
             Self::Which { here, .. } => here,
             _ => &[],
         }
+    }
+}
+
+fn certificate_hint(error: &CertificateError) -> &'static str {
+    match error {
+        CertificateError::Expired | CertificateError::NotYetValid => {
+            "Check this machine's clock; an administrator renews with `sealdesk org renew-issuer` or `agent approve --renew`."
+        }
+        // A device that was revoked itself is told apart before.
+        CertificateError::Revoked => "An administrator renews it with `sealdesk agent approve --renew`.",
+        _ => "Ask an administrator to approve this device for this organisation.",
     }
 }
 

@@ -207,7 +207,7 @@ pub(crate) fn own_certificate(error: CertificateError) -> Problem {
         "own_certificate",
         Fault::Organisation,
         format!("This device's certificate is not usable: {error}."),
-        "Ask an administrator to approve or renew this device, then install the new certificate.",
+        "Ask an administrator to renew it (agent approve --renew), then install the new certificate.",
     )
 }
 
@@ -217,7 +217,7 @@ pub(crate) fn device_revoked() -> Problem {
         "device_revoked",
         Fault::Organisation,
         "This device is revoked: no certificate counts for it any more.",
-        "Ask an administrator for a new invitation, and enrol anew with an empty home folder.",
+        "Enrol it anew: agent invite, then agent enroll with an empty home folder, then agent approve.",
     )
 }
 

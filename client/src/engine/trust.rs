@@ -65,6 +65,7 @@ impl Engine {
         };
         let verified = match self.verify_agent(&chain, cx.now.wall_ms) {
             Ok(verified) => verified,
+            Err(_) if self.revocations.revokes_device(&hash) => return cx.failed(id, say::device_revoked()),
             Err(error) => return cx.failed(id, say::own_certificate(error)),
         };
         let Some(device) = self.devices.get_mut(&hash) else { return };

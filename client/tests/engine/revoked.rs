@@ -253,6 +253,13 @@ fn only_a_device_that_was_revoked_itself_is_refused_for_good() {
     push(&mut world, vec![Revoked::Device(device.hash())]);
     let state = last_link(&world, agent);
     assert!(matches!(&state, LinkState::Refused(why) if why.code == "device_revoked"), "{state:?}");
+    // Neither does another one help it, and whoever installs one is told so.
+    let told = |world: &World| world.problems(agent).iter().filter(|code| **code == "device_revoked").count();
+    let before = told(&world);
+    let chain = world.org.agent_chain("mira", "Mira", device);
+    world.clients[agent].command(Command::InstallCertificate { chain });
+    world.pass(1_000);
+    assert_eq!(told(&world), before + 1);
 }
 
 /// The certificate has ended, and a newer one is waited for; then org.json says that none counts any more.

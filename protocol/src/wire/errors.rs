@@ -82,8 +82,8 @@ codes! {
     CertificateRefused, "certificate_refused", Organisation, "Ask an administrator to approve this device for this organisation.";
     /// Certificate outside its validity.
     CertificateExpired, "certificate_expired", Organisation, "Ask an administrator to renew this device's certificate; check this machine's clock.";
-    /// The device was revoked.
-    Revoked, "revoked", Organisation, "This device was revoked; enrol it anew with an administrator.";
+    /// The device or the issuer of its certificate was revoked.
+    Revoked, "revoked", Organisation, "Ask an administrator: a revoked device enrols anew (agent invite, enroll, approve); after org renew-issuer --revoke-old its certificate is renewed.";
     /// Too many frames; try again after the time given.
     RateLimited, "rate_limited", You, "Wait and try again; the client does this by itself.";
     /// The recipient's mailbox holds its maximum count of items.

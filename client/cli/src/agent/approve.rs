@@ -41,7 +41,10 @@ pub(super) fn run(args: &AgentApprove) -> Result<(), Error> {
     body.not_after = now + args.days * DAY;
     let chain =
         CertificateChain { issuer: issuer.certificate.clone(), device: body.sign(&issuer.key.secret) };
-    // What clients will check is checked here first: a revoked device, a name that is not allowed.
+    if issuer.org.revocations().revokes_device(&body.device.hash()) {
+        return Err(Error::DeviceRevoked(format!("device {} of '{}'", body.device_number, body.agent)));
+    }
+    // What clients will check is checked here first: a name that is not allowed.
     let verified = chain.verify(issuer.org.pins(), issuer.org.revocations(), now)?;
     record.put(&issuer.org, &chain, &body);
     dir.write_record(&record)?;

@@ -4,7 +4,10 @@ use std::path::Path;
 
 use sealdesk_client::{Command, Event, Owner};
 use sealdesk_native::{Desk, clock};
-use sealdesk_protocol::crypto::certificate::{CertificateChain, VerifiedCertificate};
+use sealdesk_protocol::crypto::certificate::{
+    CertificateChain, CertificateError, DeviceCertificate, VerifiedCertificate,
+};
+use sealdesk_protocol::crypto::identity::DevicePublic;
 use sealdesk_protocol::ids::RootHash;
 use sealdesk_protocol::org::{Floor, VerifiedOrg};
 
@@ -22,7 +25,7 @@ pub(super) fn run(args: &AgentInstall) -> Result<(), Error> {
     let open = home::open(&folder, args.home.passphrase_file.as_deref())?;
     let org = newest_org(&folder, &open.root, &file, &args.certificate)?;
     let mut desk = home::desk(open, org, Owner::Agent)?;
-    install(&mut desk, chain)?;
+    install(&mut desk, chain, &args.certificate)?;
     let Some(certificate) = desk.engine().certificate() else {
         return terminal::out(
             "Certificate installed; it is not valid at this time, check this machine's clock.",
@@ -62,20 +65,40 @@ fn newest_org(
     }
 }
 
-fn install(desk: &mut Desk, chain: CertificateChain) -> Result<(), Error> {
+fn install(desk: &mut Desk, chain: CertificateChain, path: &Path) -> Result<(), Error> {
     // Said here, with the reason, before the engine is asked.
-    let org = desk.engine().org();
-    let verified = chain.verify(org.pins(), org.revocations(), clock::wall_ms())?;
-    if Some(*verified.device()) != desk.engine().agent_public() {
-        return Err(Error::usage(
-            "the certificate is for another device than this home's",
-            "Install it on the machine that made the enrolment request.",
-        ));
-    }
+    verify(&chain, desk.engine().org(), desk.engine().agent_public().as_ref(), path)?;
     match desk.command(Command::InstallCertificate { chain })? {
         Some(Event::Failed { problem, .. }) => Err(Error::Problem(problem, Exit::Untrusted)),
         _ => Ok(()),
     }
+}
+
+/// Verifies the certificate in a file for the device of a home. Whose it is comes first: another device's certificate is of no
+/// use here, whether it counts or not.
+///
+/// # Errors
+/// [`Error::Usage`] for another device, [`Error::DeviceRevoked`], [`Error::CertificateFile`].
+pub(crate) fn verify(
+    chain: &CertificateChain,
+    org: &VerifiedOrg,
+    device: Option<&DevicePublic>,
+    path: &Path,
+) -> Result<VerifiedCertificate, Error> {
+    let at = |source| Error::CertificateFile { path: path.into(), source };
+    let claimed: DeviceCertificate = chain.device.peek(4096).map_err(|e| at(e.into()))?;
+    if Some(&claimed.device) != device {
+        return Err(Error::usage(
+            format!("{} is the certificate of another device than this home's", path.display()),
+            "Install it on the machine that made the enrolment request.",
+        ));
+    }
+    chain.verify(org.pins(), org.revocations(), clock::wall_ms()).map_err(|source| match source {
+        CertificateError::Revoked if org.revocations().revokes_device(&claimed.device.hash()) => {
+            Error::DeviceRevoked("this device".into())
+        }
+        source => at(source),
+    })
 }
 
 /// By what certificates of a device follow each other: serial, and beginning.
@@ -102,11 +125,10 @@ pub(crate) fn pick_up(desk: &mut Desk) -> Result<(), Error> {
         return Ok(());
     }
     let installed = CertificateFile::read(&path).and_then(|(_, chain)| {
-        let org = desk.engine().org();
-        let verified = chain.verify(org.pins(), org.revocations(), clock::wall_ms())?;
+        let verified = verify(&chain, desk.engine().org(), desk.engine().agent_public().as_ref(), &path)?;
         let known = desk.engine().certificate().map(made);
         if is_later(made(&verified), known) {
-            return install(desk, chain);
+            return install(desk, chain, &path);
         }
         if known != Some(made(&verified)) {
             eprintln!("warning: {} is not installed: this home has a later certificate", path.display());
@@ -116,7 +138,12 @@ pub(crate) fn pick_up(desk: &mut Desk) -> Result<(), Error> {
     match installed {
         Err(error @ Error::Vault(_)) => Err(error),
         Err(error) => {
-            let said = format!("{} is not installed: {error}", path.display());
+            let said = match error {
+                Error::CertificateFile { source, .. } => {
+                    format!("{} is not installed: {source}", path.display())
+                }
+                error => format!("{} is not installed: {error}", path.display()),
+            };
             eprintln!("warning: {}", line(&said));
             Ok(())
         }

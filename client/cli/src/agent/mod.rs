@@ -8,7 +8,7 @@ mod invite;
 mod list;
 mod revoke;
 
-pub(crate) use install::{Made, is_later, made, pick_up};
+pub(crate) use install::{Made, is_later, made, pick_up, verify};
 
 use crate::args::AgentCommand;
 use crate::error::Error;

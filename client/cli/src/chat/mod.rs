@@ -187,8 +187,9 @@ fn start(
     drain: u64,
     given: Option<&Path>,
 ) -> Result<Session, Error> {
-    let certified = (owner == Owner::Agent).then(|| desk.engine().certificate().map(made));
-    let watch = watch::Watch::new(desk.home(), given, certified);
+    let made = desk.engine().certificate().map(made);
+    let agent = desk.engine().agent_public().map(|device| (device, made));
+    let watch = watch::Watch::new(desk.home(), given, agent);
     let org = desk.engine().org().clone();
     let network = network(&org, relay);
     let name = network.urls.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
@@ -229,9 +230,28 @@ pub(crate) fn start_error(error: StartError) -> Error {
 
 /// What an agent is told whose certificate does not count now.
 pub(crate) const AWAITED: &str = "This chat waits for a newer certificate and goes on by itself then: an administrator makes \
-    it with `sealdesk agent approve --renew`; put it into this home as `certificate`, after org.json if that changed.";
+    it with `sealdesk agent approve --renew`; put it into this home as `certificate`, after org.json if that changed. No certificate \
+    helps a device that was revoked itself: it is enrolled anew (agent invite, enroll, approve).";
 
 /// Whether people see colours.
 pub(crate) fn colours() -> bool {
     std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use sealdesk_protocol::wire::Code;
+
+    /// The relay alone cannot say whether device or issuer was revoked: whoever hears it is told both, everywhere.
+    #[test]
+    fn advice_for_what_was_revoked_agrees() {
+        for advice in [AWAITED, Code::Revoked.hint()] {
+            assert!(advice.contains("enrolled anew") || advice.contains("enrols anew"), "{advice}");
+            assert!(
+                advice.contains("(agent invite, enroll, approve)") && advice.contains("renew"),
+                "{advice}"
+            );
+        }
+    }
 }

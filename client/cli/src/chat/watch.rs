@@ -10,14 +10,14 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use sealdesk_client::{Command, Problem};
-use sealdesk_native::clock;
 use sealdesk_protocol::crypto::certificate::CertificateChain;
+use sealdesk_protocol::crypto::identity::DevicePublic;
 use sealdesk_protocol::org::{OrgFile, VerifiedOrg};
 use tokio::time::{Interval, MissedTickBehavior};
 
 use super::Session;
 use crate::admin::{org_text, read_org};
-use crate::agent::{Made, is_later, made};
+use crate::agent::{Made, is_later, made, verify};
 use crate::error::Error;
 use crate::files::CertificateFile;
 use crate::home::{self, When};
@@ -51,7 +51,8 @@ pub(crate) struct Watch {
     files: Vec<Watched>,
     /// What the home held at the start, or was taken since, as text.
     org: Vec<u8>,
-    /// The certificate in the vault.
+    /// An agent's device, and the certificate in its vault.
+    device: Option<DevicePublic>,
     made: Option<Made>,
     look: Interval,
 }
@@ -77,18 +78,23 @@ pub(crate) enum Renewed {
 }
 
 impl Watch {
-    /// `certified`: whether the vault is an agent's, and the certificate in it.
-    pub(crate) fn new(home: &Path, given: Option<&Path>, certified: Option<Option<Made>>) -> Self {
+    /// `agent`: an agent's device, and the certificate in its vault.
+    pub(crate) fn new(
+        home: &Path,
+        given: Option<&Path>,
+        agent: Option<(DevicePublic, Option<Made>)>,
+    ) -> Self {
         let own = home::org_path(home);
         let orgs = given.map(Path::to_path_buf).filter(|path| *path != own).into_iter().chain([own.clone()]);
-        let certificate = certified.map(|_| home.join("certificate"));
+        let certificate = agent.map(|_| home.join("certificate"));
         let watched = |path: PathBuf, what| Watched { path, what, seen: None, read: None };
         let files = orgs.map(|path| watched(path, What::Org));
         let files = files.chain(certificate.map(|path| watched(path, What::Certificate))).collect();
         let org = read_org(&own).map(|file| org_text(&file)).unwrap_or_default();
         let mut look = tokio::time::interval(EVERY);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        Self { home: home.into(), files, org, made: certified.flatten(), look }
+        let (device, made) = agent.unzip();
+        Self { home: home.into(), files, org, device, made: made.flatten(), look }
     }
 
     /// The next file that changed, under the organisation in force. Nothing is lost when the future is dropped.
@@ -139,12 +145,12 @@ impl Watch {
     /// A certificate may have been signed by an issuer that only the org.json beside it names.
     fn newer_certificate(&self, path: &Path, org: &VerifiedOrg) -> Result<Option<Renewal>, Error> {
         let (file, chain) = CertificateFile::read(path)?;
-        let verified = match chain.verify(org.pins(), org.revocations(), clock::wall_ms()) {
+        let verified = match verify(&chain, org, self.device.as_ref(), path) {
             Ok(verified) => verified,
             Err(error) => {
                 return match self.newer_org(file.org, path, org) {
                     Ok(Some(renewal)) => Ok(Some(renewal)),
-                    _ => Err(error.into()),
+                    _ => Err(error),
                 };
             }
         };
@@ -212,6 +218,9 @@ impl Session {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use sealdesk_native::clock;
+    use sealdesk_protocol::crypto::certificate::{Revoked, certificate_id};
+    use sealdesk_protocol::crypto::identity::DeviceSecret;
     use sealdesk_protocol::testing::TestOrg;
 
     /// A file that is exchanged after the session read it and before anybody watches is as new as any.
@@ -228,5 +237,39 @@ mod tests {
         assert_eq!(newer.0.settings().version, org.settings.version);
         // And nothing more is, once it holds.
         assert!(tokio::time::timeout(3 * EVERY, watch.next(&newer.0)).await.is_err());
+    }
+
+    /// A device's own file, or not, and what was revoked: three reasons, and a remedy for each.
+    #[test]
+    fn a_certificate_that_is_of_no_use_is_named_with_the_remedy() {
+        let home = tempfile::tempdir().unwrap();
+        let path = home.path().join("certificate");
+        let mut rng = sealdesk_native::random::system().unwrap();
+        let [own, other] = [(); 2].map(|()| DeviceSecret::generate(&mut rng).public());
+        let mut org = TestOrg::new(1, clock::wall_ms());
+        let chains = [own, other].map(|device| org.agent_chain("mira", "Mira", device));
+        let told = |org: &TestOrg, chain: &CertificateChain| {
+            let file = CertificateFile::new("mira".parse().unwrap(), chain, org.file());
+            std::fs::write(&path, crate::files::text(&file)).unwrap();
+            let verified = org.verified();
+            match verify(chain, &verified, Some(&own), &path) {
+                Err(error) => (error.to_string(), error.hint()),
+                Ok(_) => ("good".into(), String::new()),
+            }
+        };
+        assert_eq!(told(&org, &chains[0]).0, "good");
+        let now = org.now;
+        org.revoke(1, now, vec![Revoked::Device(own.hash()), Revoked::Device(other.hash())]);
+        let (text, hint) = told(&org, &chains[0]);
+        assert!(text.contains("this device is revoked") && hint.contains("agent invite"), "{text} {hint}");
+        let (text, hint) = told(&org, &chains[1]);
+        assert!(text.contains(path.to_str().unwrap()) && text.contains("another device"), "{text}");
+        assert!(hint.contains("the machine that made"), "{hint}");
+        let old = certificate_id(&org.issuer_certificate);
+        org.next_issuer(9);
+        org.revoke(2, now, vec![Revoked::Issuer(old)]);
+        let (text, hint) = told(&org, &chains[0]);
+        assert!(text.contains(path.to_str().unwrap()) && text.contains("revoked"), "{text}");
+        assert!(hint.contains("agent approve --renew") && !hint.contains("invite"), "{hint}");
     }
 }

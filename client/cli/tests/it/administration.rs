@@ -35,8 +35,18 @@ fn from_the_first_key_to_a_revocation() {
     assert!(revoked.good().out.contains("list number 1"));
     let listed = json(&desk.run("agent list --dir admin --json").good().out);
     assert_eq!(listed["devices"][0]["state"], "revoked");
-    desk.run("agent approve --dir admin --renew mira --out mira.certificate --passphrase-file admin.pass")
-        .refused(6, "revoked");
+    // To an administrator, and to the agent: what helps, and nothing that does not.
+    for command in [
+        "agent approve --dir admin --renew mira --out mira.certificate --passphrase-file admin.pass",
+        "agent approve --dir admin --request again.request --unchecked --out c --passphrase-file admin.pass",
+    ] {
+        let refused = desk.run(command).refused(6, "device 1 of 'mira' is revoked");
+        assert!(
+            refused.err.contains("(on this side)") && refused.err.contains("agent invite"),
+            "{}",
+            refused.err
+        );
+    }
     assert!(
         desk.run("agent revoke --dir admin --agent mira --passphrase-file admin.pass")
             .good()
