@@ -90,11 +90,14 @@ impl Settings {
 
     /// The notice for a language: exact tag, else same primary language, else the first.
     pub fn notice(&self, language: &str) -> Option<&Notice> {
+        self.notice_in(language).or_else(|| self.notices.first())
+    }
+
+    /// The notice in a language: exact, or with the same primary subtag.
+    pub fn notice_in(&self, language: &str) -> Option<&Notice> {
         let primary = |tag: &str| tag.split('-').next().unwrap_or_default().to_ascii_lowercase();
         let exact = self.notices.iter().find(|n| n.language.eq_ignore_ascii_case(language));
-        exact
-            .or_else(|| self.notices.iter().find(|n| primary(&n.language) == primary(language)))
-            .or_else(|| self.notices.first())
+        exact.or_else(|| self.notices.iter().find(|n| primary(&n.language) == primary(language)))
     }
 
     /// Whether the hash names a current notice.

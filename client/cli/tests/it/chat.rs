@@ -145,6 +145,21 @@ fn an_outdated_notice_is_no_consent() {
     };
     assert_eq!(find(&open(&"0".repeat(64)), "error")["code"], "consent_outdated");
     find(&open(current), "done");
+    // Nobody agreed to a notice that there is not; to one in another language, by naming it.
+    let open = |more: &str| {
+        let line = format!("{{\"open\":{{\"topic\":\"general\",\"language\":{more}}},\"id\":1}}\n");
+        lines(&desk.run_with(CUSTOMER, line.as_bytes()).out)
+    };
+    let refused = open("\"de\"");
+    let why = &refused.iter().find(|l| l["id"] == 1).unwrap()["error"];
+    assert_eq!(why["code"], "no_notice");
+    assert!(
+        why["text"].as_str().unwrap().contains("'de'") && why["hint"].as_str().unwrap().contains("en, ar"),
+        "{why}"
+    );
+    let named = open(&format!("\"de\",\"notice\":\"{current}\""));
+    assert_eq!(find(&named, "state")["language"], "de");
+    find(&open("\"AR-eg\""), "done");
 }
 
 /// A chat that stays, holding its vault.

@@ -81,7 +81,7 @@ struct Send {
     name: Option<String>,
     #[serde(rename = "type")]
     media_type: Option<String>,
-    rating: Option<u8>,
+    rating: Option<i64>,
 }
 
 #[derive(Deserialize)]
@@ -179,7 +179,12 @@ fn sending(send: Send) -> Result<Request, Problem> {
             Ok(Request::File { path, name, media_type })
         }
         Send { text, file: None, name: None, media_type: None, rating: Some(stars) } => {
-            Ok(Request::Rating { stars, text: text.unwrap_or_default() })
+            match u8::try_from(stars) {
+                Ok(stars @ 1..=5) => Ok(Request::Rating { stars, text: text.unwrap_or_default() }),
+                _ => {
+                    Err(refused("bad_input", "A rating is a whole number from 1 to 5.", "Give one of these."))
+                }
+            }
         }
         _ => Err(refused(
             "bad_input",
@@ -240,10 +245,15 @@ mod tests {
             r#"{"id":"a","send":{"text":"x","file":"y"}}"#,
             r#"{"id":"a","send":{"text":"x","name":"y"}}"#,
             r#"{"id":"a","send":{"rating":256}}"#,
+            r#"{"id":"a","send":{"rating":0}}"#,
+            r#"{"id":"a","send":{"rating":6}}"#,
+            r#"{"id":"a","send":{"rating":-3}}"#,
             r#"{"id":"a","conversation":5,"close":{}}"#,
         ] {
             assert_eq!(code(line), (Some(json!("a")), "bad_input"), "{line}");
         }
+        let (_, problem) = parse(br#"{"send":{"rating":7}}"#).unwrap_err();
+        assert!(problem.text.contains("from 1 to 5"), "{}", problem.text);
         assert_eq!(parse(&[0xff, 0xfe]).unwrap_err().1.code, "bad_input");
         let deep = "[".repeat(100_000);
         assert_eq!(code(&deep), (None, "bad_input"));

@@ -177,7 +177,7 @@ impl Runner {
         self.answering.push(Box::pin(async move { Answered { id, result: answer.await } }));
     }
 
-    /// The current notice in a language; a program that names one has to name that one.
+    /// The current notice in this language; a program that names one has to name that one.
     fn notice(&self, language: &str, named: Option<NoticeHash>) -> Result<NoticeHash, Problem> {
         let settings = self.session.settings();
         match named {
@@ -187,8 +187,14 @@ impl Runner {
                 "That privacy notice is not the current one.",
                 "Show the current notice of `ready` and ask again.",
             )),
-            None => settings.notice(language).map(|n| n.hash()).ok_or_else(|| {
-                refused("no_notice", "The organisation has no privacy notice.", "Fetch its current org.json.")
+            // Nobody agreed to a notice in a language in which there is none.
+            None => settings.notice_in(language).map(|n| n.hash()).ok_or_else(|| {
+                let others: Vec<_> = settings.notices.iter().map(|n| n.language.as_str()).collect();
+                refused(
+                    "no_notice",
+                    format!("The organisation has no privacy notice in '{language}'."),
+                    format!("Show one of `ready` ({}), and name its hash as `notice`.", others.join(", ")),
+                )
             }),
         }
     }
