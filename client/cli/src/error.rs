@@ -68,8 +68,13 @@ pub enum Error {
         holder: String,
     },
     /// Passphrase needed, and nobody to ask.
-    #[error("a passphrase is needed for {0}, and there is no terminal to ask for it")]
-    PassphraseNeeded(String),
+    #[error("a passphrase is needed for {what}, and there is no terminal to ask for it")]
+    PassphraseNeeded {
+        /// For what, as in "the root key".
+        what: String,
+        /// The flag that names its file.
+        flag: &'static str,
+    },
     /// Passphrases differ when typed twice.
     #[error("the two passphrases differ")]
     PassphraseTwice,
@@ -91,8 +96,11 @@ pub enum Error {
         source: OrgError,
     },
     /// org.json belongs to other keys than the folder's. At fault: whoever mixed them.
-    #[error("{0} does not belong to the org.json beside it")]
+    #[error("{0} does not belong to the org.json beside it: they are of different organisations or issuers")]
     ForeignKey(PathBuf),
+    /// The root key is kept elsewhere, as `org init` advises, and this command needs it.
+    #[error("{0} is not here, and this command signs with the root key")]
+    RootKeyAway(PathBuf),
     /// An invitation or request.
     #[error(transparent)]
     Enrolment(#[from] EnrolmentError),
@@ -154,8 +162,8 @@ impl Error {
         match self {
             Self::Usage { .. } | Self::Which { .. } => Exit::Usage,
             Self::File(error) | Self::Vault(VaultError::File(error)) if error.disk_is_full() => Exit::Machine,
-            Self::File(_) | Self::Malformed { .. } | Self::Busy { .. } => Exit::File,
-            Self::PassphraseNeeded(_)
+            Self::File(_) | Self::Malformed { .. } | Self::Busy { .. } | Self::RootKeyAway(_) => Exit::File,
+            Self::PassphraseNeeded { .. }
             | Self::PassphraseTwice
             | Self::PassphraseWrong(_)
             | Self::PassphraseBad(_)
@@ -216,13 +224,16 @@ impl Error {
             Self::File(error) => error.hint().into(),
             Self::Malformed { .. } => "Check that it is the right file, whole, and not of a later version.".into(),
             Self::Busy { .. } => "Let the other command come to its end (it may be asking for a passphrase), then run this one again.".into(),
-            Self::PassphraseNeeded(_) => "Run it in a terminal, or give --passphrase-file FILE.".into(),
+            Self::PassphraseNeeded { flag, .. } => format!("Run it in a terminal, or give {flag} FILE."),
             Self::PassphraseTwice => "Start again and type the same passphrase twice.".into(),
             Self::PassphraseWrong(_) => "Try again; without its passphrase a key cannot be opened by anybody.".into(),
             Self::PassphraseBad(_) => "Choose a longer one: several unrelated words are good.".into(),
             Self::Vault(error) => error.hint().into(),
             Self::Org { source, .. } => org_hint(source).into(),
-            Self::ForeignKey(_) => "Use the folder that `sealdesk org init` made, whole.".into(),
+            Self::RootKeyAway(_) => {
+                "Copy root.key back from where it was put when the organisation was made, and take it off this machine again afterwards.".into()
+            }
+            Self::ForeignKey(_) => "Put back the key, or the org.json, that was here before: the folder that `sealdesk org init` made is used whole.".into(),
             Self::Enrolment(EnrolmentError::Expired) => "Ask an administrator for a new invitation.".into(),
             Self::NewerInvitation(_) => {
                 "The agent enrols with the newest invitation, into the same home; if it is lost, run `sealdesk agent invite` again.".into()

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use sealdesk_native::passphrase::Passphrase;
 use sealdesk_native::private_file::{self, Access};
 use sealdesk_native::random;
 use sealdesk_native::vault::{self, KeyKept};
@@ -32,15 +33,19 @@ fn of_vault(home: &Path, args: &PassphraseArgs) -> Result<(), Error> {
         (KeyKept::KeyFile, None) => None,
         (_, file) => Some(terminal::passphrase(file, &what)?),
     };
-    let new = || terminal::new_passphrase(args.new_passphrase_file.as_deref(), &what);
+    let new = || new_passphrase(args, &what);
     vault::change_passphrase(home, old.as_ref(), new, &mut random::system()?)
+}
+
+fn new_passphrase(args: &PassphraseArgs, what: &str) -> Result<Passphrase, Error> {
+    terminal::new_passphrase(args.new_passphrase_file.as_deref(), what, "--new-passphrase-file")
 }
 
 fn of_key(path: &Path, args: &PassphraseArgs) -> Result<(), Error> {
     let what = path.display().to_string();
     let kind = AdminKey::kind_of(path)?;
     let key = AdminKey::open(path, kind, || terminal::passphrase(args.passphrase_file.as_deref(), &what))?;
-    let new = terminal::new_passphrase(args.new_passphrase_file.as_deref(), &what)?;
+    let new = new_passphrase(args, &what)?;
     let text = key.seal(&new, &mut random::system()?)?;
     Ok(private_file::replace(path, &text, Access::Owner)?)
 }

@@ -24,20 +24,20 @@ pub fn is_interactive() -> bool {
 pub fn passphrase(file: Option<&Path>, what: &str) -> Result<Passphrase, Error> {
     match file {
         Some(path) => from_file(path),
-        None => ask_hidden(&format!("Passphrase of {what}: "), what),
+        None => ask_hidden(&format!("Passphrase of {what}: "), what, "--passphrase-file"),
     }
 }
 
-/// As [`passphrase`], for a new one: asked twice.
+/// As [`passphrase`], for a new one: asked twice. `flag` names its file.
 ///
 /// # Errors
 /// As [`passphrase`], and [`Error::PassphraseTwice`].
-pub fn new_passphrase(file: Option<&Path>, what: &str) -> Result<Passphrase, Error> {
+pub fn new_passphrase(file: Option<&Path>, what: &str, flag: &'static str) -> Result<Passphrase, Error> {
     if let Some(path) = file {
         return from_file(path);
     }
-    let first = ask_hidden(&format!("New passphrase of {what}: "), what)?;
-    let second = ask_hidden("The same again: ", what)?;
+    let first = ask_hidden(&format!("New passphrase of {what}: "), what, flag)?;
+    let second = ask_hidden("The same again: ", what, flag)?;
     if first == second { Ok(first) } else { Err(Error::PassphraseTwice) }
 }
 
@@ -50,9 +50,9 @@ fn from_file(path: &Path) -> Result<Passphrase, Error> {
     Ok(Passphrase::new(Zeroizing::new(first.into()))?)
 }
 
-fn ask_hidden(prompt: &str, what: &str) -> Result<Passphrase, Error> {
+fn ask_hidden(prompt: &str, what: &str, flag: &'static str) -> Result<Passphrase, Error> {
     if !is_interactive() {
-        return Err(Error::PassphraseNeeded(what.into()));
+        return Err(Error::PassphraseNeeded { what: what.into(), flag });
     }
     let typed = rpassword::prompt_password(prompt).map_err(Error::Terminal)?;
     Ok(Passphrase::new(Zeroizing::new(typed))?)

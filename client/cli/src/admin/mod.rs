@@ -91,23 +91,35 @@ impl AdminDir {
     /// # Errors
     /// [`Error`].
     pub fn open_root(&self, passphrases: &AdminPassphrases) -> Result<AdminKey, Error> {
-        AdminKey::open(&self.root_key(), KeyKind::Root, || {
+        AdminKey::open(&self.here(self.root_key())?, KeyKind::Root, || {
             terminal::passphrase(passphrases.root(), "the root key")
         })
+    }
+
+    /// The path of a root key that has to be here; it is mostly kept elsewhere.
+    ///
+    /// # Errors
+    /// [`Error::RootKeyAway`].
+    pub fn here(&self, key: PathBuf) -> Result<PathBuf, Error> {
+        if key.exists() { Ok(key) } else { Err(Error::RootKeyAway(key)) }
     }
 
     /// Opens the issuer key and verifies the org.json beside it.
     ///
     /// # Errors
-    /// [`Error::Org`] when org.json was altered or is another organisation's; [`Error::ForeignKey`] when it was signed by
-    /// another issuer.
+    /// [`Error::Org`] when org.json was altered; [`Error::ForeignKey`] when it is another organisation's than the key, or was
+    /// signed by another issuer.
     pub fn open_issuer(&self, passphrases: &AdminPassphrases) -> Result<Issuer, Error> {
         let file = self.read_org()?;
         let key = AdminKey::open(&self.issuer_key(), KeyKind::Issuer, || {
             terminal::passphrase(passphrases.issuer(), "the issuer key")
         })?;
         let at = |source: OrgError| Error::Org { path: self.org(), source };
-        let org = file.verify(&key.root, &Floor::default(), clock::wall_ms()).map_err(at)?;
+        let org = match file.verify(&key.root, &Floor::default(), clock::wall_ms()) {
+            // org.json is sound by itself or not; beside this key it is a stranger's either way.
+            Err(OrgError::WrongRoot) => return Err(Error::ForeignKey(self.issuer_key())),
+            other => other.map_err(at)?,
+        };
         if org.issuer().key != key.secret.verify_key() {
             return Err(Error::ForeignKey(self.issuer_key()));
         }

@@ -31,7 +31,11 @@ pub(super) fn run(args: &AgentEnroll) -> Result<(), Error> {
         }
         open
     } else {
-        let passphrase = terminal::new_passphrase(args.home.passphrase_file.as_deref(), "the agent's vault")?;
+        let passphrase = terminal::new_passphrase(
+            args.home.passphrase_file.as_deref(),
+            "the agent's vault",
+            "--passphrase-file",
+        )?;
         let (vault, key) = vault::create(&folder, &root, Some(&passphrase), &mut random::system()?)?;
         OpenVault { vault, key, root }
     };

@@ -31,12 +31,14 @@ pub(super) fn run(args: &OrgInit) -> Result<(), Error> {
     } else if terminal::is_interactive() {
         settings::fill_by_asking(&mut settings)?;
     }
-    settings::check(&settings)?;
+    settings::check(&settings, settings::OR_DEMO)?;
     settings.version = 1;
     settings.issued = now;
 
-    let root_passphrase = terminal::new_passphrase(args.passphrases.root(), "the root key")?;
-    let issuer_passphrase = terminal::new_passphrase(args.passphrases.issuer(), "the issuer key")?;
+    let root_passphrase =
+        terminal::new_passphrase(args.passphrases.root(), "the root key", "--root-passphrase-file")?;
+    let issuer_passphrase =
+        terminal::new_passphrase(args.passphrases.issuer(), "the issuer key", "--issuer-passphrase-file")?;
     let issuer = SigningSecret::generate(&mut rng);
     let certificate = IssuerCertificate {
         root: hash,

@@ -22,7 +22,10 @@ pub(super) fn run(args: &OrgRenewIssuer) -> Result<(), Error> {
     let old_certificate = file.issuer().map_err(at)?;
     // The old issuer may have ended: its settings are judged at the time of its certificate's beginning.
     let claimed: IssuerCertificate = old_certificate.peek(4096).map_err(|e| at(e.into()))?;
-    let org = file.verify(&root.root, &Floor::default(), claimed.not_before).map_err(at)?;
+    let org = match file.verify(&root.root, &Floor::default(), claimed.not_before) {
+        Err(OrgError::WrongRoot) => return Err(Error::ForeignKey(dir.root_key())),
+        other => other.map_err(at)?,
+    };
     let newest = u32::try_from(org.pins().pins().roots.len()).unwrap_or(u32::MAX);
     if org.pins().root_key(newest) != Some(&root.secret.verify_key()) {
         return Err(Error::ForeignKey(dir.root_key()));
@@ -30,7 +33,11 @@ pub(super) fn run(args: &OrgRenewIssuer) -> Result<(), Error> {
 
     let mut rng = random::system()?;
     let now = clock::wall_ms();
-    let passphrase = terminal::new_passphrase(args.passphrases.issuer(), "the new issuer key")?;
+    let passphrase = terminal::new_passphrase(
+        args.passphrases.issuer(),
+        "the new issuer key",
+        "--issuer-passphrase-file",
+    )?;
     let secret = SigningSecret::generate(&mut rng);
     let serial = claimed.serial.saturating_add(1);
     let certificate = IssuerCertificate {

@@ -91,15 +91,15 @@ pub(super) fn run(args: &OrgRotateRoot) -> Result<(), Error> {
 fn roots(dir: &AdminDir, args: &OrgRotateRoot, newest: u32) -> Result<Roots, Error> {
     let old_pass = || terminal::passphrase(args.passphrases.root(), "the root key");
     let new_file = args.new_root_passphrase_file.as_deref().or(args.passphrases.root());
-    if AdminKey::serial_of(&dir.root_key(), KeyKind::Root)? == u64::from(newest) + 1 {
-        let old = AdminKey::open(&dir.old_root_key(newest), KeyKind::Root, old_pass)?;
+    if AdminKey::serial_of(&dir.here(dir.root_key())?, KeyKind::Root)? == u64::from(newest) + 1 {
+        let old = AdminKey::open(&dir.here(dir.old_root_key(newest))?, KeyKind::Root, old_pass)?;
         let new = AdminKey::open(&dir.root_key(), KeyKind::Root, || {
             terminal::passphrase(new_file, "the new root key")
         })?;
         return Ok(Roots { old, new, text: None });
     }
     let old = AdminKey::open(&dir.root_key(), KeyKind::Root, old_pass)?;
-    let passphrase = terminal::new_passphrase(new_file, "the new root key")?;
+    let passphrase = terminal::new_passphrase(new_file, "the new root key", "--new-root-passphrase-file")?;
     let mut rng = random::system()?;
     let secret = SigningSecret::generate(&mut rng);
     let new = AdminKey { kind: KeyKind::Root, root: old.root, serial: u64::from(newest) + 1, secret };

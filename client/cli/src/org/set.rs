@@ -31,7 +31,17 @@ pub(super) fn run(args: &OrgSet) -> Result<(), Error> {
     changed.topics.retain(|t| !args.remove_topic.contains(&t.id));
     changed.teams.retain(|t| !args.remove_team.contains(&t.id));
     changed.notices.retain(|n| !args.remove_notice.iter().any(|l| l.eq_ignore_ascii_case(&n.language)));
-    settings::check(&changed)?;
+    // A topic goes, or gets another team, before its team does.
+    if let Some(topic) = changed.topics.iter().find(|t| args.remove_team.contains(&t.team)) {
+        return Err(Error::usage(
+            format!("topic '{}' belongs to team '{}', which is taken out", topic.id, topic.team),
+            format!(
+                "Take it out as well, --remove-topic {0}, or give it another team: --topic {0}=TEAM:NAME.",
+                topic.id
+            ),
+        ));
+    }
+    settings::check(&changed, "")?;
     if changed == *issuer.org.settings() {
         return terminal::out("Nothing to change: org.json says this already.");
     }

@@ -170,10 +170,13 @@ pub(super) fn fill_by_asking(settings: &mut Settings) -> Result<(), Error> {
     Ok(())
 }
 
-/// Refuses settings with which no conversation could be opened.
-pub(super) fn check(settings: &Settings) -> Result<(), Error> {
+/// What else helps where something is missing.
+pub(super) const OR_DEMO: &str = ", or --demo for a demonstration";
+
+/// Refuses settings with which no conversation could be opened. `otherwise` is what the command offers beside the flag.
+pub(super) fn check(settings: &Settings, otherwise: &str) -> Result<(), Error> {
     let missing = |what: &str, flag: &str| {
-        Error::usage(format!("{what} is missing"), format!("Give {flag}, or --demo for a demonstration."))
+        Error::usage(format!("{what} is missing"), format!("Give {flag}{otherwise}."))
     };
     if settings.name.is_empty() {
         return Err(missing("the organisation's name", "--name NAME"));
@@ -204,7 +207,7 @@ pub(super) fn check(settings: &Settings) -> Result<(), Error> {
         if !settings.teams.iter().any(|t| t.id == topic.team) {
             return Err(Error::usage(
                 format!("topic '{}' belongs to team '{}', which does not exist", topic.id, topic.team),
-                "Name the team with --team ID=NAME.",
+                "Name the team with --team ID=NAME, or the topic with another one: --topic ID=TEAM:NAME.",
             ));
         }
     }

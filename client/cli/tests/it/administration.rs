@@ -310,8 +310,12 @@ fn another_organisations_files_are_refused() {
     // Their org.json beside our keys.
     let ours = std::fs::read(desk.path("admin/org.json")).unwrap();
     std::fs::copy(desk.path("theirs/org.json"), desk.path("admin/org.json")).unwrap();
-    desk.run("org set --dir admin --name X --passphrase-file admin.pass").refused(6, "another organisation");
-    desk.run("org renew-issuer --dir admin --passphrase-file admin.pass").refused(6, "another organisation");
+    for (command, key) in [("org set --name X", "issuer.key"), ("org renew-issuer", "root.key")] {
+        let refused = desk.run(&format!("{command} --dir admin --passphrase-file admin.pass"));
+        let refused = refused.refused(6, "does not belong to the org.json beside it");
+        assert!(refused.err.contains(key) && refused.err.contains("(on this side)"), "{}", refused.err);
+        assert!(!refused.err.contains("Fetch org.json"), "{}", refused.err);
+    }
     std::fs::write(desk.path("admin/org.json"), ours).unwrap();
     // A request for us, brought to them; an invitation of theirs, accepted by a vault of ours.
     desk.run(
@@ -334,6 +338,20 @@ fn another_organisations_files_are_refused() {
     desk.run("agent enroll --invitation mira.invitation --home new --out r --passphrase-file mira.pass")
         .refused(6, "another organisation");
     assert!(!desk.path("new").exists());
+}
+
+#[test]
+fn a_root_key_that_was_taken_away_is_asked_back() {
+    let desk = Desk::with_organisation();
+    std::fs::rename(desk.path("admin/root.key"), desk.path("stick")).unwrap();
+    for command in ["renew-issuer", "rotate-root"] {
+        let refused = desk.run(&format!("org {command} --dir admin --passphrase-file admin.pass"));
+        let refused = refused.refused(3, "admin/root.key is not here");
+        assert!(refused.err.contains("Copy root.key back"), "{}", refused.err);
+    }
+    desk.run("org set --dir admin --name X --passphrase-file admin.pass").good();
+    std::fs::rename(desk.path("stick"), desk.path("admin/root.key")).unwrap();
+    desk.run("org renew-issuer --dir admin --passphrase-file admin.pass").good();
 }
 
 #[test]
@@ -382,9 +400,12 @@ fn settings_change_and_stay_sound() {
             .contains("Nothing to change")
     );
     let set = |how: &str| desk.run(&format!("org set --dir admin {how} --passphrase-file admin.pass"));
-    set("--remove-team billing").refused(2, "does not exist");
+    set("--remove-team billing").refused(2, "topic 'billing' belongs to team 'billing', which is taken out");
+    let all = set("--remove-team billing --remove-team support").refused(2, "--remove-topic general");
+    assert!(!all.err.contains("--demo"), "{}", all.err);
     set("--topic a=nowhere:A").refused(2, "does not exist");
-    set("--remove-topic general --remove-topic billing").refused(2, "topic is missing");
+    let none = set("--remove-topic general --remove-topic billing").refused(2, "topic is missing");
+    assert!(none.err.contains("--topic ID=TEAM:NAME.") && !none.err.contains("--demo"), "{}", none.err);
     set("--relay-url ws://relay.example/").refused(2, "no TLS");
     set("--notice en=absent.txt").refused(3, "absent.txt");
     std::fs::write(desk.path("notice.txt"), [0xff, 0xfe]).unwrap();

@@ -184,6 +184,11 @@ fn passphrases_of_vaults_and_keys_change() {
         desk.run(&format!("{opens} {old}")).refused(4, "passphrase");
         desk.run(&format!("{opens} new.pass")).good();
     }
+    // The passphrase of now was given: the new one is missing.
+    for what in ["--home mira", "--key admin/issuer.key"] {
+        desk.run(&format!("passphrase {what} --passphrase-file new.pass"))
+            .refused(4, "or give --new-passphrase-file FILE");
+    }
     desk.secret("short.pass", "1234567");
     desk.run("passphrase --home mira --passphrase-file new.pass --new-passphrase-file short.pass")
         .refused(4, "at least 8");
