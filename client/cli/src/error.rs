@@ -98,6 +98,17 @@ pub enum Error {
     /// org.json belongs to other keys than the folder's. At fault: whoever mixed them.
     #[error("{0} does not belong to the org.json beside it: they are of different organisations or issuers")]
     ForeignKey(PathBuf),
+    /// An invitation whose org.json does not verify.
+    #[error("{path}: {source}")]
+    InvitationOrg {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: OrgError,
+    },
+    /// An endorsement that was made for another request, or altered.
+    #[error("{0} does not vouch for this request: its signature does not verify")]
+    Endorsement(PathBuf),
     /// The root key is kept elsewhere, as `org init` advises, and this command needs it.
     #[error("{0} is not here, and this command signs with the root key")]
     RootKeyAway(PathBuf),
@@ -171,10 +182,16 @@ impl Error {
                 VaultError::WrongPassphrase | VaultError::PassphraseNeeded | VaultError::NoPassphrase,
             ) => Exit::Passphrase,
             Self::Vault(VaultError::File(_) | VaultError::Missing(_) | VaultError::Exists(_)) => Exit::File,
+            Self::Vault(VaultError::Disk(error)) if error.kind() == std::io::ErrorKind::PermissionDenied => {
+                Exit::File
+            }
             Self::Vault(VaultError::Disk(_)) => Exit::Machine,
             Self::Vault(_) => Exit::Vault,
-            Self::Org { source: OrgError::Malformed, .. } => Exit::File,
+            Self::Org { source: OrgError::Malformed, .. }
+            | Self::InvitationOrg { source: OrgError::Malformed, .. } => Exit::File,
             Self::Org { .. }
+            | Self::InvitationOrg { .. }
+            | Self::Endorsement(_)
             | Self::ForeignKey(_)
             | Self::Enrolment(_)
             | Self::NewerInvitation(_)
@@ -209,9 +226,11 @@ impl Error {
     pub fn fault(&self) -> &'static str {
         match self {
             Self::Problem(problem, _) | Self::Which { problem, .. } => problem.fault.as_str(),
-            Self::Org { .. } | Self::Enrolment(_) | Self::Certificate(_) | Self::CertificateFile { .. } => {
-                "organisation"
-            }
+            Self::Org { .. }
+            | Self::InvitationOrg { .. }
+            | Self::Enrolment(_)
+            | Self::Certificate(_)
+            | Self::CertificateFile { .. } => "organisation",
             Self::Undelivered => "network",
             _ => "you",
         }
@@ -230,6 +249,14 @@ impl Error {
             Self::PassphraseBad(_) => "Choose a longer one: several unrelated words are good.".into(),
             Self::Vault(error) => error.hint().into(),
             Self::Org { source, .. } => org_hint(source).into(),
+            Self::InvitationOrg { source: OrgError::Issuer(source), .. } => certificate_hint(source).into(),
+            Self::InvitationOrg { source: OrgError::WrongRoot, .. } => {
+                "Ask for the invitation again, by a channel that you trust; another organisation needs another --home.".into()
+            }
+            Self::InvitationOrg { .. } => "Ask for the invitation again, by a channel that you trust.".into(),
+            Self::Endorsement(_) => {
+                "Endorse this request on the earlier device, with `sealdesk agent endorse`, and take that file.".into()
+            }
             Self::RootKeyAway(_) => {
                 "Copy root.key back from where it was put when the organisation was made, and take it off this machine again afterwards.".into()
             }
@@ -304,5 +331,9 @@ mod tests {
         }
         assert_eq!(Error::from(at(io::ErrorKind::PermissionDenied)).exit(), Exit::File);
         assert_eq!(Error::from(FileError::Missing("x".into())).exit(), Exit::File);
+        // Also when the database says so.
+        let disk = |kind: io::ErrorKind| Error::from(VaultError::Disk(kind.into())).exit();
+        assert_eq!(disk(io::ErrorKind::PermissionDenied), Exit::File);
+        assert_eq!(disk(io::ErrorKind::StorageFull), Exit::Machine);
     }
 }

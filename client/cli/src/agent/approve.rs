@@ -163,7 +163,7 @@ fn endorsement(
         agent: request.agent.clone(),
         device: request.device.hash(),
     };
-    endorsement.verify(&body)?;
+    endorsement.verify(&body).map_err(|_| Error::Endorsement(path.into()))?;
     Ok(endorsement)
 }
 

@@ -10,14 +10,14 @@ use crate::args::AgentEnroll;
 use crate::display::line;
 use crate::error::Error;
 use crate::files::{self, InvitationFile, RequestFile};
-use crate::home::{self, OpenVault, When};
+use crate::home::{self, OpenVault};
 use crate::terminal;
 
 pub(super) fn run(args: &AgentEnroll) -> Result<(), Error> {
     let (file, signed) = InvitationFile::read(&args.invitation)?;
-    let at = |source: OrgError| Error::Org { path: args.invitation.clone(), source };
+    let at = |source: OrgError| Error::InvitationOrg { path: args.invitation.clone(), source };
     let root = file.root.parse().map_err(|_| at(OrgError::Malformed))?;
-    let org = home::verify(&file.org, &root, &Floor::default(), When::Now, &args.invitation)?;
+    let org = file.org.verify(&root, &Floor::default(), clock::wall_ms()).map_err(at)?;
     let invitation = signed.verify(org.pins(), org.revocations(), clock::wall_ms())?;
     if args.out.exists() {
         return Err(FileError::Exists(args.out.clone()).into());

@@ -335,8 +335,10 @@ fn another_organisations_files_are_refused() {
         let root = json(&t)["root"].as_str().unwrap().to_string();
         t.replace(&root, &root.replace(['0', '1'], "2"))
     });
-    desk.run("agent enroll --invitation mira.invitation --home new --out r --passphrase-file mira.pass")
+    let altered = desk
+        .run("agent enroll --invitation mira.invitation --home new --out r --passphrase-file mira.pass")
         .refused(6, "another organisation");
+    assert!(altered.err.contains("Ask for the invitation again"), "{}", altered.err);
     assert!(!desk.path("new").exists());
 }
 

@@ -77,7 +77,7 @@ fn only_a_device_of_the_same_agent_vouches_and_only_for_another() {
     // An endorsement of another request.
     desk.run("agent enroll --invitation mira.invitation --home tablet --out tablet.request --passphrase-file mira.pass").good();
     endorse("mira", "tablet.request").good();
-    desk.run(&format!("{APPROVE} --endorsement e")).refused(6, "signature");
+    desk.run(&format!("{APPROVE} --endorsement e")).refused(6, "e does not vouch for this request");
     edit(&desk.path("e"), |text| text.replace("\"sealdesk_endorsement\": 1", "\"sealdesk_endorsement\": 2"));
     desk.run(&format!("{APPROVE} --endorsement e")).refused(3, "no endorsement");
 }

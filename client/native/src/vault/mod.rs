@@ -142,8 +142,10 @@ pub fn change_passphrase<E: From<VaultError>>(
 /// [`VaultError`].
 pub fn key_kept(home: &Path) -> Result<KeyKept, VaultError> {
     // The key file is there exactly when no passphrase is needed; the header decides at opening.
-    if !exists(home) {
-        return Err(VaultError::Missing(database_path(home)));
+    let path = database_path(home);
+    // A folder that may not be looked into is not an empty one.
+    if !path.try_exists().map_err(FileError::at(&path))? {
+        return Err(VaultError::Missing(path));
     }
     Ok(if key_path(home).exists() { KeyKept::KeyFile } else { KeyKept::Passphrase })
 }

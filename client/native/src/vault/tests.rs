@@ -49,6 +49,16 @@ fn what_was_committed_is_there_again_hot_rows_first() {
 }
 
 #[test]
+fn a_folder_that_cannot_be_looked_into_is_not_an_empty_one() {
+    let home = tempfile::tempdir().unwrap();
+    assert!(matches!(key_kept(home.path()), Err(VaultError::Missing(_))));
+    // What fails for everybody, whatever the user's rights.
+    let file = home.path().join("file");
+    std::fs::write(&file, "x").unwrap();
+    assert!(matches!(key_kept(&file), Err(VaultError::File(FileError::Io { .. }))));
+}
+
+#[test]
 fn the_passphrase_opens_and_nothing_else_does() {
     let home = tempfile::tempdir().unwrap();
     let (vault, key) = create(home.path(), &ROOT, Some(&passphrase("correct horse")), &mut rng()).unwrap();
