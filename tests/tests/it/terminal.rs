@@ -1,5 +1,6 @@
 //! An agent at a terminal, as a person sits there.
 
+use sealdesk_tests::Site;
 use sealdesk_tests::client::Client;
 use sealdesk_tests::office::Office;
 use sealdesk_tests::relay::{Door, Relay};
@@ -27,6 +28,7 @@ async fn a_line_begun_for_a_conversation_that_ended_goes_to_nobody_else() {
 
     // The prompt names to whom the next line goes; what was typed goes there, and there only.
     agent.types("/switch 1\r");
+    agent.shows("Now in conversation 1 with").await;
     agent.shows("[1] > ").await;
     agent.types("Hello Carla.\r");
     assert_eq!(carla.hear().await.1, "Hello Carla.");
@@ -35,9 +37,10 @@ async fn a_line_begun_for_a_conversation_that_ended_goes_to_nobody_else() {
     carla.command(json!({"close": {}})).await;
     carla.kind("closed").await;
     agent.shows("[1] The conversation is closed.").await;
-    // The next to write is selected, below the line that is being typed.
-    dora.say("Anybody there?").await;
-    agent.shows("Anybody there?").await;
+    // Another is selected, below which the line keeps the name of the one that it was begun for.
+    agent.shows("Now in conversation 2 with a customer; last words: ").await;
+    agent.shows("I am Dora.").await;
+    agent.shows("[1] > Your number is 4711").await;
     agent.types(", keep it secret.\r");
     agent.shows("nothing was sent").await;
     agent.shows("[2] > ").await;
@@ -51,6 +54,142 @@ async fn a_line_begun_for_a_conversation_that_ended_goes_to_nobody_else() {
     let texts: Vec<_> = dora.seen.iter().filter_map(|line| line.get("message")?.get("text")).collect();
     assert_eq!(texts, ["Hello Dora."]);
     assert!(!carla.seen.iter().any(|line| line.to_string().contains("4711")));
+}
+
+#[tokio::test]
+async fn the_prompt_follows_to_the_next_conversation_as_long_as_nothing_is_typed() {
+    let office = Office::with_agents(&["mira"]).await;
+    let relay = Relay::start(&office, |_| {}).await;
+    let mut agent = Terminal::agent(&office, &relay.url(), "mira");
+    agent.shows("Waiting for customers.").await;
+    agent.shows("[ ] > ").await;
+    let mut customers = Vec::new();
+    for (name, number) in [("carla", 1), ("dora", 2), ("emil", 3)] {
+        let mut customer = Client::customer(&office, &relay.url(), name, &[]);
+        customer.open().await;
+        customer.say(&format!("I am {name}.")).await;
+        agent.shows(&format!("I am {name}.")).await;
+        agent.shows("[1] > ").await;
+        customers.push((customer, number));
+    }
+    let [(mut carla, _), (mut dora, _), (mut emil, _)] = <[_; 3]>::try_from(customers).unwrap();
+
+    // Nothing is typed when hers ends: who waited longest comes next, and the line typed then goes there.
+    carla.command(json!({"close": {}})).await;
+    agent.shows("Now in conversation 2 with").await;
+    agent.shows("[2] > ").await;
+    agent.types("Hello Dora.\r");
+    assert_eq!(dora.hear().await.1, "Hello Dora.");
+    agent.shows("[2] > ").await;
+    // A line that was taken back belongs to nobody.
+    agent.types("Hello Do");
+    agent.shows("Hello Do").await;
+    dora.command(json!({"close": {}})).await;
+    agent.shows("Now in conversation 3 with").await;
+    agent.shows("[2] > Hello Do").await;
+    agent.types("\u{15}");
+    agent.shows("[3] > ").await;
+    agent.types("Hello Emil.\r");
+    assert_eq!(emil.hear().await.1, "Hello Emil.");
+
+    // The last one ends, by the agent's own word: there is no other, and an agent opens none.
+    agent.types("/close\r");
+    agent.shows("[3] The conversation is closed.").await;
+    agent.types("Are you there?\r");
+    agent.shows("This conversation has ended; nothing was sent. /list shows those that are open").await;
+    agent.types("/quit\r");
+    assert_eq!(agent.ended().await, Some(0), "{}", agent.drawn());
+    for customer in [&mut carla, &mut dora, &mut emil] {
+        assert_eq!(customer.leave().await, Some(0));
+    }
+}
+
+#[tokio::test]
+async fn the_list_tells_who_waits_with_what() {
+    let office = Office::with_agents(&["mira"]).await;
+    let relay = Relay::start(&office, |_| {}).await;
+    let mut agent = Terminal::agent(&office, &relay.url(), "mira");
+    agent.shows("Waiting for customers.").await;
+    let mut customers = Vec::new();
+    for name in ["carla", "dora", "emil"] {
+        let mut customer = Client::customer(&office, &relay.url(), name, &[]);
+        customer.open().await;
+        customer.say(&format!("I am {name}.")).await;
+        agent.shows(&format!("I am {name}.")).await;
+        customers.push(customer);
+    }
+    // Dora wrote first, but was answered; after the closing Emil is next.
+    agent.types("/switch 2\r");
+    agent.shows("[2] > ").await;
+    agent.types("Hello Dora.\r");
+    assert_eq!(customers[1].hear().await.1, "Hello Dora.");
+    agent.types("/switch 1\r");
+    agent.shows("[1] > ").await;
+    customers[2].say("Where is my order, and when will it come, and who pays for that?").await;
+    agent.shows("and who pays for").await;
+    agent.types("/list\r");
+    agent.shows("* 1  ").await;
+    agent.shows("  active  general  en  a customer\r\n").await;
+    agent.shows("customer: I am carla.").await;
+    agent.shows("  2  ").await;
+    agent.shows("  active  general  en  a customer\r\n").await;
+    agent.shows("you: Hello Dora.").await;
+    agent.shows("  3  ").await;
+    agent.shows("  active  general  en  a customer  2 new\r\n").await;
+    agent.shows("customer: Where is my order, and when will it come…").await;
+    agent.types("/close\r");
+    agent.shows("Now in conversation 3 with").await;
+    agent.shows("[3] > ").await;
+    // What ended stands only in the whole list.
+    agent.types("/list\r");
+    agent.shows("* 3  ").await;
+    agent.shows("  active  general  en  a customer\r\n").await;
+    agent.shows("1 that ended: /list all").await;
+    agent.types("/list all\r");
+    agent.shows("  1  ").await;
+    agent.shows("  closed  general  en  ").await;
+    agent.types("/quit\r");
+    assert_eq!(agent.ended().await, Some(0), "{}", agent.drawn());
+    for mut customer in customers {
+        assert_eq!(customer.leave().await, Some(0));
+    }
+}
+
+#[tokio::test]
+async fn a_customer_of_several_conversations_sees_to_which_a_line_goes() {
+    let office = Office::with_agents(&["mira"]).await;
+    let relay = Relay::start(&office, |_| {}).await;
+    let mut mira = Client::agent(&office, &relay.url(), "mira", &[]);
+    let (org, home, url) = (office.org_json().display().to_string(), office.text("carla"), relay.url());
+    let chat = ["customer", "chat", "--relay", &url, "--org", &org, "--home", &home, "--topic", "general"];
+    let mut customer = Terminal::start(&chat);
+    customer.shows("/agree agrees to it").await;
+    customer.shows("\r\u{1b}[K> ").await;
+    customer.types("/agree\r");
+    customer.shows("Agent mira is here.").await;
+    customer.shows("\r\n> ").await;
+    customer.types("/new general\r");
+    customer.shows("/agree agrees to it").await;
+    customer.types("/agree\r");
+    customer.shows("[2] Agent mira is here.").await;
+    customer.shows("[2] > ").await;
+    customer.types("This is the second.\r");
+    let (second, said) = mira.hear().await;
+    assert_eq!(said, "This is the second.");
+    mira.command(json!({"close": {}, "conversation": second})).await;
+    customer.shows("[2] The conversation is closed.").await;
+    customer.shows("Now in conversation 1 with Agent mira").await;
+    customer.shows("[1] > ").await;
+    customer.types("This is the first.\r");
+    let (first, said) = mira.hear().await;
+    assert_eq!(said, "This is the first.");
+    assert_ne!(first, second);
+    customer.shows("read: This is the first.").await;
+    customer.shows("[1] > ").await;
+    // Ctrl-C leaves in order, as /quit does.
+    customer.types("\u{3}");
+    assert_eq!(customer.ended().await, Some(0), "{}", customer.drawn());
+    assert_eq!(mira.leave().await, Some(0));
 }
 
 #[tokio::test]

@@ -10,21 +10,27 @@ use sealdesk_protocol::conversation::Kind;
 use sealdesk_protocol::conversation::content::Text;
 use sealdesk_protocol::ids::{ConversationId, Handle as Id};
 
+use super::prompt::Begun;
 use super::typed::{self, Typed};
 use super::{Chat, Finished, Flow, Style};
 use crate::args::Format;
-use crate::chat::book::refused;
+use crate::chat::book::{is_open, refused};
 use crate::chat::{Availability, find_attachment, transcript};
 use crate::display::{file_name, line, media_type, text};
 use crate::error::Error;
 use crate::own::{Exported, document, file_in, folder_beside, safety};
 
 impl Chat {
-    pub(super) async fn typed(&mut self, typed: &str) -> Result<Flow, Error> {
+    pub(super) async fn typed(&mut self, typed: &str, begun: Begun) -> Result<Flow, Error> {
         let parsed = typed::parse(typed);
-        let directed = matches!(parsed, Typed::Text(_) | Typed::File(_) | Typed::Close | Typed::Accept);
-        if directed && self.prompted.is_some() && self.prompted != self.current {
-            // The selected conversation ended while the line was typed: nothing goes to somebody else unseen.
+        let directed = matches!(
+            parsed,
+            Typed::Text(_) | Typed::File(_) | Typed::Close | Typed::Accept | Typed::Reassign
+        );
+        // Where no prompt is drawn, a line was begun after the one before.
+        let begun = begun.unwrap_or_else(|| self.prompted.or(self.current));
+        if directed && begun != self.current {
+            // Another was selected while the line was typed: nothing goes to somebody else unseen.
             let said = "Another conversation is selected since this line was begun, so nothing was sent. \
                         The arrow up brings the line back; the prompt names to whom it would go.";
             return self.screen.say(said, Style::Warning).map(|()| Flow::On);
@@ -34,7 +40,7 @@ impl Chat {
             Typed::Empty => Ok(()),
             Typed::Wrong(why) => return self.screen.say(&why, Style::Warning).map(|()| Flow::On),
             Typed::Help => return self.help().map(|()| Flow::On),
-            Typed::List { all } => return self.print_list(all).map(|()| Flow::On),
+            Typed::List { all } => self.print_list(all).await?,
             Typed::Text(text) => self.send_text(text).await,
             Typed::Verify => self.verify()?,
             Typed::Export(path) => self.export(&path).await,
@@ -81,8 +87,23 @@ impl Chat {
         })
     }
 
+    /// The selected conversation, when something can be said in it.
+    fn open_here(&self) -> Result<ConversationId, Problem> {
+        let id = self.here()?;
+        if self.book.get(&id).is_none_or(is_open) {
+            return Ok(id);
+        }
+        let hint = match self.session.owner {
+            Owner::Customer => "/new opens another.",
+            Owner::Agent => {
+                "/list shows those that are open, /switch N goes to one; new customers come by themselves."
+            }
+        };
+        Err(refused("closed", "This conversation has ended; nothing was sent.", hint))
+    }
+
     async fn send_text(&mut self, text: String) -> Result<(), Problem> {
-        let conversation = match self.here() {
+        let conversation = match self.open_here() {
             Ok(id) => id,
             Err(_) if self.consent.is_some() => {
                 return Err(refused(
@@ -126,7 +147,7 @@ impl Chat {
     }
 
     async fn send_file(&mut self, path: &Path) -> Result<(), Problem> {
-        let conversation = self.here()?;
+        let conversation = self.open_here()?;
         let name = path.file_name().map_or_else(|| "file".into(), |n| n.to_string_lossy().into_owned());
         let said = format!("{} is on its way.", line(&name));
         let answer = self.session.handle.send_file(conversation, path, name, media_type(path).into()).await?;
@@ -253,7 +274,7 @@ impl Chat {
         };
         let language = self.session.language.clone();
         let done = self.session.handle.command(Command::Open { topic, language, notice }).await?;
-        self.current = done.conversation;
+        self.select(done.conversation);
         let views = self.session.handle.conversations().await?;
         for view in views {
             self.number(view.id);

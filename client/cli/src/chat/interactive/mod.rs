@@ -4,10 +4,13 @@
 //! typed    what a person typed            screen   the terminal
 //! show     events -> lines on the screen  act      commands -> engine
 //! past     what was before               ticks    what became of own messages
+//! prompt   to whom a line goes            list     the conversations, and which is selected
 //! ```
 
 mod act;
+mod list;
 mod past;
+mod prompt;
 mod screen;
 mod show;
 mod ticks;
@@ -28,6 +31,7 @@ use super::signals::{stopped, terminated};
 use super::transcript;
 use crate::display::line;
 use crate::error::{Error, Exit};
+use list::News;
 use past::RECALLED;
 use screen::{Key, Screen, Style};
 use ticks::Ticks;
@@ -53,6 +57,7 @@ struct Shown {
     closed: bool,
     lost: bool,
     reassignment: bool,
+    news: News,
 }
 
 struct Chat {
@@ -64,7 +69,7 @@ struct Chat {
     /// Conversations in the order of their numbers.
     numbers: Vec<ConversationId>,
     current: Option<ConversationId>,
-    /// The one that the prompt names, below which a line is being typed.
+    /// The one that was selected when the last line was read.
     prompted: Option<ConversationId>,
     /// A notice that was shown and waits for /agree, and what it is for.
     consent: Option<(Handle, NoticeHash)>,
@@ -107,8 +112,7 @@ pub(crate) async fn run(session: Session) -> Result<(), Error> {
     };
     let mut end = Box::pin(terminated());
     chat.greet().await?;
-    let prompt = chat.prompt();
-    chat.screen.next(prompt);
+    chat.next();
     loop {
         tokio::select! {
             biased;
@@ -128,12 +132,11 @@ pub(crate) async fn run(session: Session) -> Result<(), Error> {
                 chat.renewed(&renewed)?;
             }
             key = keys.recv() => match key {
-                Some(Key::Line(typed)) => {
-                    if let Flow::Quit = chat.typed(&typed).await? {
+                Some(Key::Line { text, begun }) => {
+                    if let Flow::Quit = chat.typed(&text, begun).await? {
                         break;
                     }
-                    let prompt = chat.prompt();
-                    chat.screen.next(prompt);
+                    chat.next();
                 }
                 Some(Key::End) | None => break,
             },
@@ -164,7 +167,7 @@ impl Chat {
             (shown.closed, shown.lost) = (!is_open(view), !is_open(view));
             self.book.put(view.clone());
         }
-        self.current = latest;
+        self.select(latest);
         for view in views {
             let (id, unread) = (view.id, view.unread);
             if is_open(&view) {
@@ -187,14 +190,21 @@ impl Chat {
         }
     }
 
-    /// An agent sees to whom the next line goes.
-    fn prompt(&mut self) -> String {
+    /// The next line may be typed. An agent sees to whom it goes, and so does a customer who has several conversations.
+    fn next(&mut self) {
         self.prompted = self.current;
-        let at = self.current.and_then(|id| self.numbers.iter().position(|n| *n == id));
-        match (self.session.owner, at) {
-            (Owner::Agent, Some(at)) => format!("[{}] > ", at + 1),
-            _ => "> ".into(),
+        let named = self.session.owner == Owner::Agent || self.numbers.len() > 1;
+        self.screen.next(named.then(|| self.numbers.len().max(1).to_string().len()));
+    }
+
+    /// What is typed from now on goes there. The prompt says so with the next that is printed.
+    fn select(&mut self, id: Option<ConversationId>) {
+        self.current = id;
+        if let Some(shown) = id.and_then(|id| self.shown.get_mut(&id)) {
+            shown.news = News::default();
         }
+        let selected = id.map(|id| (id, self.number(id)));
+        self.screen.select(selected);
     }
 
     /// The number of a conversation, from 1.

@@ -3,16 +3,21 @@
 use std::io::{self, BufRead, IsTerminal, Write};
 
 use rustyline::error::ReadlineError;
-use rustyline::{Config, DefaultEditor, ExternalPrinter};
+use rustyline::history::DefaultHistory;
+use rustyline::{ColorMode, Config, Editor, ExternalPrinter};
 use tokio::sync::mpsc;
 
+use super::prompt::{Begun, Prompt, Selected};
 use crate::display::wrap;
 use crate::error::Error;
 
 /// What came from the keyboard.
 #[derive(Debug)]
 pub(super) enum Key {
-    Line(String),
+    Line {
+        text: String,
+        begun: Begun,
+    },
     /// Ctrl-C or Ctrl-D, or the end of a pipe.
     End,
 }
@@ -27,7 +32,8 @@ pub(super) struct Screen {
     printer: Printer,
     colours: bool,
     /// The editor reads its next line when it is told to: a line that ends the chat leaves the terminal as it was.
-    go: std::sync::mpsc::Sender<String>,
+    go: std::sync::mpsc::Sender<Option<usize>>,
+    prompt: Prompt,
     #[cfg(unix)]
     _before: Option<restore::Before>,
 }
@@ -70,13 +76,14 @@ impl Screen {
     pub(super) fn open() -> Result<(Self, mpsc::Receiver<Key>), Error> {
         let (keys, receiver) = mpsc::channel(16);
         let (go, next) = std::sync::mpsc::channel();
-        let colours = crate::chat::colours();
+        let (colours, prompt) = (crate::chat::colours(), Prompt::default());
         if !(io::stdin().is_terminal() && io::stdout().is_terminal()) {
             spawn(move || plain(&keys))?;
             let plain = Self {
                 printer: Printer::Plain,
                 colours,
                 go,
+                prompt,
                 #[cfg(unix)]
                 _before: None,
             };
@@ -85,14 +92,17 @@ impl Screen {
         #[cfg(unix)]
         let before = restore::Before::now();
         let failed = |error: ReadlineError| Error::Terminal(io::Error::other(error));
-        let config = Config::builder().auto_add_history(true).max_history_size(100).map_err(failed)?.build();
-        let mut editor = DefaultEditor::with_config(config).map_err(failed)?;
+        let config = Config::builder().auto_add_history(true).max_history_size(100).map_err(failed)?;
+        // Not for colours: without it the editor would draw the prompt that it was given at first.
+        let config = config.color_mode(ColorMode::Forced).build();
+        let mut editor = Editor::<Prompt, DefaultHistory>::with_config(config).map_err(failed)?;
+        editor.set_helper(Some(prompt.clone()));
+        let drawn = prompt.clone();
         let printer = editor.create_external_printer().map_err(failed)?;
         spawn(move || {
-            while let Ok(prompt) = next.recv() {
-                let prompt: String = prompt;
-                let key = match editor.readline(&prompt) {
-                    Ok(line) => Key::Line(line),
+            while let Ok(digits) = next.recv() {
+                let key = match editor.readline(&drawn.begin(digits)) {
+                    Ok(text) => Key::Line { text, begun: drawn.take() },
                     Err(_) => Key::End,
                 };
                 let end = matches!(key, Key::End);
@@ -105,15 +115,21 @@ impl Screen {
             printer: Printer::Editor(Box::new(printer)),
             colours,
             go,
+            prompt,
             #[cfg(unix)]
             _before: before,
         };
         Ok((screen, receiver))
     }
 
-    /// The next line may be typed, after this prompt.
-    pub(super) fn next(&self, prompt: String) {
-        let _ = self.go.send(prompt);
+    /// The next line may be typed, after a prompt that names the selected conversation by so many digits, or none.
+    pub(super) fn next(&self, digits: Option<usize>) {
+        let _ = self.go.send(digits);
+    }
+
+    /// What the prompt names, from the next that is printed on.
+    pub(super) fn select(&self, selected: Option<Selected>) {
+        self.prompt.select(selected);
     }
 
     /// Text in a style, for a line to print.
@@ -171,7 +187,7 @@ fn plain(keys: &mpsc::Sender<Key>) {
         let mut bytes = Vec::new();
         let key = match stdin.read_until(b'\n', &mut bytes) {
             Ok(0) | Err(_) => Key::End,
-            Ok(_) => Key::Line(String::from_utf8_lossy(&bytes).into_owned()),
+            Ok(_) => Key::Line { text: String::from_utf8_lossy(&bytes).into_owned(), begun: None },
         };
         let end = matches!(key, Key::End);
         if keys.blocking_send(key).is_err() || end {

@@ -5,19 +5,27 @@ use sealdesk_client::{
 };
 use sealdesk_protocol::ids::ConversationId;
 
+use super::list::short;
 use super::{Chat, Style};
 use crate::chat::book::{is_open, peer};
 use crate::chat::{AWAITED, Renewed};
 use crate::display::line;
 use crate::error::{Error, Exit};
-use crate::own::words;
 use crate::time;
 
 impl Chat {
     pub(super) async fn event(&mut self, event: Event) -> Result<(), Error> {
         match event {
-            Event::Conversation(view) => self.view(*view),
-            Event::Gone(id) => self.gone(id),
+            Event::Conversation(view) => {
+                let talked = self.talks();
+                self.view(*view)?;
+                if talked && !self.talks() { self.go_on().await } else { Ok(()) }
+            }
+            Event::Gone(id) => {
+                let talked = self.talks();
+                self.gone(id)?;
+                if talked && !self.talks() { self.go_on().await } else { Ok(()) }
+            }
             Event::Message(message) if message.mine => self.own(&message),
             Event::Message(message) => self.message(&message).await,
             Event::Link { state, .. } => self.link(&state),
@@ -111,9 +119,9 @@ impl Chat {
             shown.lost = true;
             said.push((format!("{tag}Conversation {number} went to somebody else."), Style::Faint));
         }
-        let current = self.current.and_then(|c| self.book.get(&c)).is_some_and(is_open);
-        if !current && is_open(&view) {
-            self.current = Some(id);
+        let is_new = is_open(&view) && !self.book.get(&id).is_some_and(is_open);
+        if is_new && !self.talks() {
+            self.select(Some(id));
         }
         self.book.put(view);
         said.into_iter().try_for_each(|(text, style)| self.screen.say(&text, style))
@@ -123,7 +131,7 @@ impl Chat {
     fn gone(&mut self, id: ConversationId) -> Result<(), Error> {
         self.shown.remove(&id);
         if self.current == Some(id) {
-            self.current = None;
+            self.select(None);
         }
         if !self.book.remove(&id) {
             return Ok(());
@@ -144,6 +152,9 @@ impl Chat {
             return Ok(());
         }
         shown.place = message.place;
+        if self.current != Some(message.conversation) {
+            shown.news.add(message.time);
+        }
         let number = self.number(message.conversation);
         let tag = self.tag(number);
         let text = format!("{tag}{}", self.shown(message));
@@ -161,8 +172,7 @@ impl Chat {
         if shown.states.insert(counter, state) == Some(state) || state == MessageState::Waiting {
             return Ok(());
         }
-        let said: String = words(message).chars().take(40).map(|c| if c == '\n' { ' ' } else { c }).collect();
-        self.ticks.put(id, counter, state, said);
+        self.ticks.put(id, counter, state, short(message));
         if state == MessageState::Undelivered { self.settled() } else { Ok(()) }
     }
 

@@ -44,7 +44,8 @@ Type to write; a line that starts with // is sent with one slash.
   /file PATH       send a file
   /save N [PATH]   save the file of message N
   /export FILE     write the transcript; attachments beside it in FILE.files
-  /list [all]      conversations          /switch N   go to conversation N
+  /list [all]      conversations that are open, or all
+  /switch N        go to conversation N
   /history [N]     the last N messages
   /close           close the conversation
   /quit            leave; what is not delivered yet is kept";
