@@ -38,6 +38,14 @@ impl Terminal {
     /// # Panics
     /// When there is no pseudo-terminal.
     pub fn start(arguments: &[&str]) -> Self {
+        Self::start_in(Path::new("."), arguments)
+    }
+
+    /// Starts it in this folder.
+    ///
+    /// # Panics
+    /// When there is no pseudo-terminal.
+    pub fn start_in(folder: &Path, arguments: &[&str]) -> Self {
         let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
         grantpt(&master).unwrap();
         unlockpt(&master).unwrap();
@@ -49,7 +57,12 @@ impl Terminal {
             Stdio::from(File::options().read(true).write(true).custom_flags(flags).open(path).unwrap())
         };
         let mut command = Command::new(program("client-under-test"));
-        command.args(arguments).kill_on_drop(true).env("TERM", "xterm").env("NO_COLOR", "1");
+        command
+            .args(arguments)
+            .current_dir(folder)
+            .kill_on_drop(true)
+            .env("TERM", "xterm")
+            .env("NO_COLOR", "1");
         let child = command.stdin(slave()).stdout(slave()).stderr(slave()).spawn().unwrap();
         drop(command);
         let keyboard = File::from(master);

@@ -235,3 +235,35 @@ async fn who_comes_back_finds_numbers_and_what_was_said() {
     assert_eq!(carla.leave().await, Some(0));
     assert_eq!(dora.leave().await, Some(0));
 }
+
+#[tokio::test]
+async fn files_are_named_with_where_they_are_and_whole_in_receipts() {
+    let office = Office::with_agents(&["mira"]).await;
+    let relay = Relay::start(&office, |_| {}).await;
+    let (home, pass, url) = (office.text("mira"), office.text("agent.pass"), relay.url());
+    let chat = ["agent", "chat", "--relay", &url, "--home", &home, "--passphrase-file", &pass];
+    let folder = office.path("downloads");
+    std::fs::create_dir(&folder).unwrap();
+    std::fs::write(office.path("bild.png"), b"a picture").unwrap();
+    let mut agent = Terminal::start_in(&folder, &chat);
+    agent.shows("Waiting for customers.").await;
+    let mut carla = Client::customer(&office, &url, "carla", &[]);
+    carla.open().await;
+    carla.say("I am Carla.").await;
+    agent.shows("I am Carla.").await;
+    carla.command(json!({"send": {"file": office.text("bild.png")}})).await;
+    agent.shows("/save ").await;
+    agent.shows("[1] > ").await;
+    let drawn = agent.drawn();
+    let number = drawn.rsplit_once("/save ").unwrap().1.split(' ').next().unwrap();
+    agent.types(&format!("/save {number}\r"));
+    agent.shows(&format!("Saved as {}.", folder.join("bild.png").display())).await;
+    assert_eq!(std::fs::read(folder.join("bild.png")).unwrap(), b"a picture");
+    agent.types("/file bild.png\r");
+    agent.shows("read: [file] bild.png\r\n").await;
+    agent.types("/help\r");
+    agent.shows("\r\n  /accept ").await;
+    agent.types("/quit\r");
+    assert_eq!(agent.ended().await, Some(0), "{}", agent.drawn());
+    assert_eq!(carla.leave().await, Some(0));
+}

@@ -165,7 +165,9 @@ impl Chat {
         })?;
         let attachment = find_attachment(&self.session.handle, conversation, message.id).await?;
         let to = to.unwrap_or_else(|| file_name(&attachment.name).into());
-        let said = format!("Saved as {}.", line(&to.display().to_string()));
+        // Where that is, for whoever does not know in which folder the chat was started.
+        let whole = std::path::absolute(&to).unwrap_or_else(|_| to.clone());
+        let said = format!("Saved as {}.", line(&whole.display().to_string()));
         let answer = self.session.handle.save_file(conversation, message.id, attachment.blob, &to).await?;
         self.working
             .push(Box::pin(async move { Finished { result: answer.await.map(|_| said), text: None } }));

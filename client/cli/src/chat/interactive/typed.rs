@@ -51,14 +51,12 @@ Type to write; a line that starts with // is sent with one slash.
   /quit            leave; what is not delivered yet is kept";
 
 /// The part of `/help` for customers.
-pub(super) const CUSTOMER_HELP: &str = "\
-  /new [TOPIC]     open another conversation
+pub(super) const CUSTOMER_HELP: &str = "  /new [TOPIC]     open another conversation
   /agree           agree to the privacy notice that was shown
   /reassign        let another agent take over when the first did not accept";
 
 /// The part of `/help` for agents.
-pub(super) const AGENT_HELP: &str = "\
-  /accept          accept the conversation (with --manual)
+pub(super) const AGENT_HELP: &str = "  /accept          accept the conversation (with --manual)
   /claim N         claim conversation N of those that wait
   /away, /back     stop or go on taking new conversations";
 
@@ -130,6 +128,13 @@ mod tests {
         assert_eq!(parse("/save 3 /tmp/x y"), Typed::Save(3, Some("/tmp/x y".into())));
         assert_eq!(parse("/new billing"), Typed::New(Some("billing".into())));
         assert_eq!(parse(" \t "), Typed::Empty);
+    }
+
+    #[test]
+    fn every_command_in_the_help_is_indented() {
+        for help in [HELP.split_once('\n').unwrap().1, CUSTOMER_HELP, AGENT_HELP] {
+            assert!(help.lines().all(|line| line.starts_with("  /")), "{help}");
+        }
     }
 
     #[test]
