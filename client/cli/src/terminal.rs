@@ -75,7 +75,7 @@ pub fn ask(question: &str, default: Option<&str>) -> Result<String, Error> {
         }
         match (line.trim(), default) {
             ("", Some(default)) => return Ok(default.into()),
-            ("", None) => {}
+            ("", None) => eprintln!("An answer is needed here; Ctrl-C ends without one."),
             (typed, _) => return Ok(typed.into()),
         }
     }

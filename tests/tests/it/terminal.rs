@@ -2,7 +2,7 @@
 
 use sealdesk_tests::Site;
 use sealdesk_tests::client::Client;
-use sealdesk_tests::office::Office;
+use sealdesk_tests::office::{Office, private, succeed};
 use sealdesk_tests::relay::{Door, Relay};
 use sealdesk_tests::terminal::Terminal;
 use serde_json::json;
@@ -266,4 +266,45 @@ async fn files_are_named_with_where_they_are_and_whole_in_receipts() {
     agent.types("/quit\r");
     assert_eq!(agent.ended().await, Some(0), "{}", agent.drawn());
     assert_eq!(carla.leave().await, Some(0));
+}
+
+#[tokio::test]
+async fn who_makes_an_organisation_is_asked_again_what_does_not_serve() {
+    let folder = tempfile::Builder::new().prefix("sealdesk-it-").tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_string();
+    let (admin, pass, notice, empty) = (path("admin"), path("pass"), path("notice.txt"), path("empty.txt"));
+    private(pass.as_ref(), "correct horse battery");
+    std::fs::write(&notice, "We process what you write.").unwrap();
+    std::fs::write(&empty, "\n").unwrap();
+    let mut init = Terminal::start(&["org", "init", "--dir", &admin, "--passphrase-file", &pass]);
+    for (question, answers) in [
+        ("Name of the organisation", vec![("", "An answer is needed"), ("Example Shop", "")]),
+        ("Name of the relay", vec![(&*"x".repeat(65), "1 to 64 bytes"), ("relay.example", "")]),
+        ("URL of the relay", vec![("ws://relay.example/", "has no TLS"), ("wss://relay.example/", "")]),
+        ("A team", vec![("support", "ID=NAME"), ("help=Help", "")]),
+        ("A topic", vec![("general=support:General", "team 'support', which does not exist"), ("", "")]),
+    ] {
+        for (answer, refused) in answers {
+            init.shows(question).await;
+            init.shows(": ").await;
+            init.types(&format!("{answer}\r"));
+            init.shows(refused).await;
+        }
+    }
+    for (answer, refused) in [
+        ("en", "LANG=FILE"),
+        (&*format!("en={}", path("none.txt")), "none.txt does not exist"),
+        (&*format!("en={empty}"), "there is no text in that file"),
+        (&*format!("en={notice}"), "Organisation \"Example Shop\" made in"),
+    ] {
+        init.shows("Privacy notice, as LANG=FILE: ").await;
+        init.types(&format!("{answer}\r"));
+        init.shows(refused).await;
+    }
+    assert_eq!(init.ended().await, Some(0), "{}", init.drawn());
+    let shown = succeed(&["org", "show", "--json", "--dir", &admin]).await;
+    let shown: serde_json::Value = serde_json::from_str(&shown).unwrap();
+    assert_eq!(shown["topics"][0]["team"], "help");
+    assert_eq!(shown["relay_urls"], json!(["wss://relay.example/"]));
+    assert_eq!(shown["notices"][0]["text"], "We process what you write.");
 }

@@ -6,7 +6,7 @@ use sealdesk_protocol::crypto::certificate::{ISSUER_LIFE, IssuerCertificate};
 use sealdesk_protocol::crypto::identity::SigningSecret;
 use sealdesk_protocol::org::{OrgFile, Pins, RootVersion, root_hash};
 
-use super::settings;
+use super::{questions, settings};
 use crate::admin::key_file::{AdminKey, KeyKind};
 use crate::admin::{AdminDir, org_text};
 use crate::args::OrgInit;
@@ -29,7 +29,7 @@ pub(super) fn run(args: &OrgInit) -> Result<(), Error> {
     if args.demo {
         settings::fill_demo(&mut settings)?;
     } else if terminal::is_interactive() {
-        settings::fill_by_asking(&mut settings)?;
+        questions::fill(&mut settings)?;
     }
     settings::check(&settings, settings::OR_DEMO)?;
     settings.version = 1;

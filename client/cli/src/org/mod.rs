@@ -1,6 +1,7 @@
 //! `sealdesk org ..`: keys and org.json.
 
 mod init;
+mod questions;
 mod renew;
 mod rotate;
 mod set;

@@ -1,4 +1,4 @@
-//! Flags -> settings: merging, defaults of the demonstration, questions, checks.
+//! Flags -> settings: merging, defaults of the demonstration, checks.
 
 use std::collections::BTreeMap;
 
@@ -7,16 +7,17 @@ use sealdesk_native::transport::RelayUrl;
 use sealdesk_protocol::ids::{Handle, RootHash};
 use sealdesk_protocol::org::{AssignmentMode, Notice, Settings, Team, Topic};
 
-use crate::args::{NoticeArg, SettingsArgs, TeamArg, TopicArg, public_name};
+use crate::args::{NoticeArg, SettingsArgs, TeamArg, TopicArg};
 use crate::error::Error;
-use crate::terminal;
 
 /// Largest notice, bytes.
 const MAX_NOTICE: u64 = 32 * 1024;
 /// Largest settings once encoded, with room below the protocol's limit for a signed part.
 const MAX_SETTINGS: usize = 200 * 1024;
 
-const DEMO_URL: &str = "ws://127.0.0.1:7443/";
+/// Longest name of a relay, bytes.
+pub(super) const MAX_RELAY_NAME: usize = 64;
+pub(super) const DEMO_URL: &str = "ws://127.0.0.1:7443/";
 const DEMO_NOTICES: [(&str, &str); 2] = [
     (
         "en",
@@ -131,45 +132,6 @@ fn handle(text: &str) -> Result<Handle, Error> {
     text.parse().map_err(|e| Error::usage(format!("'{text}': {e}"), "Choose another id."))
 }
 
-fn invalid(text: String) -> Error {
-    Error::usage(text, "Try again with another value.")
-}
-
-/// Asks for what is missing.
-pub(super) fn fill_by_asking(settings: &mut Settings) -> Result<(), Error> {
-    if settings.name.is_empty() {
-        settings.name = public_name(&terminal::ask("Name of the organisation, as customers see it", None)?)
-            .map_err(invalid)?;
-    }
-    if settings.relay_name.is_empty() {
-        settings.relay_name =
-            terminal::ask("Name of the relay (the same stands in its configuration)", None)?;
-    }
-    if settings.relay_urls.is_empty() {
-        let url: RelayUrl = terminal::ask("URL of the relay", Some(DEMO_URL))?
-            .parse()
-            .map_err(|e| invalid(format!("{e}")))?;
-        settings.relay_urls.push(url.to_string());
-    }
-    if settings.teams.is_empty() {
-        let team: TeamArg =
-            terminal::ask("A team, as ID=NAME", Some("support=Support"))?.parse().map_err(invalid)?;
-        settings.teams.push(Team { id: team.id, name: team.name });
-    }
-    if settings.topics.is_empty() {
-        let default = format!("general={}:General", settings.teams[0].id);
-        let topic: TopicArg =
-            terminal::ask("A topic, as ID=TEAM:NAME", Some(&default))?.parse().map_err(invalid)?;
-        merge(settings, &SettingsArgs { topic: vec![topic], ..SettingsArgs::default() })?;
-    }
-    if settings.notices.is_empty() {
-        let notice: NoticeArg =
-            terminal::ask("Privacy notice, as LANG=FILE", None)?.parse().map_err(invalid)?;
-        merge(settings, &SettingsArgs { notice: vec![notice], ..SettingsArgs::default() })?;
-    }
-    Ok(())
-}
-
 /// What else helps where something is missing.
 pub(super) const OR_DEMO: &str = ", or --demo for a demonstration";
 
@@ -181,7 +143,7 @@ pub(super) fn check(settings: &Settings, otherwise: &str) -> Result<(), Error> {
     if settings.name.is_empty() {
         return Err(missing("the organisation's name", "--name NAME"));
     }
-    if settings.relay_name.is_empty() || settings.relay_name.len() > 64 {
+    if settings.relay_name.is_empty() || settings.relay_name.len() > MAX_RELAY_NAME {
         return Err(missing("the relay's name (1 to 64 bytes)", "--relay-name NAME"));
     }
     if settings.relay_urls.is_empty() {
@@ -190,12 +152,7 @@ pub(super) fn check(settings: &Settings, otherwise: &str) -> Result<(), Error> {
     for url in &settings.relay_urls {
         let url: RelayUrl =
             url.parse().map_err(|e| Error::usage(format!("{e}"), "Give --relay-url wss://HOST/."))?;
-        if !url.is_secure() && !url.is_loopback() {
-            return Err(Error::usage(
-                format!("{url} has no TLS, and is not on this machine"),
-                "Give a wss:// URL; ws:// is for a loopback relay only.",
-            ));
-        }
+        check_url(&url)?;
     }
     if settings.teams.is_empty() {
         return Err(missing("a team", "--team ID=NAME"));
@@ -204,12 +161,7 @@ pub(super) fn check(settings: &Settings, otherwise: &str) -> Result<(), Error> {
         return Err(missing("a topic", "--topic ID=TEAM:NAME"));
     }
     for topic in &settings.topics {
-        if !settings.teams.iter().any(|t| t.id == topic.team) {
-            return Err(Error::usage(
-                format!("topic '{}' belongs to team '{}', which does not exist", topic.id, topic.team),
-                "Name the team with --team ID=NAME, or the topic with another one: --topic ID=TEAM:NAME.",
-            ));
-        }
+        check_team(settings, &topic.id, &topic.team)?;
     }
     if settings.notices.is_empty() || settings.notices.iter().any(|n| n.text.is_empty()) {
         return Err(missing("a privacy notice with text", "--notice LANG=FILE"));
@@ -218,4 +170,26 @@ pub(super) fn check(settings: &Settings, otherwise: &str) -> Result<(), Error> {
         return Err(Error::usage("the settings are too large", "Shorten the notices."));
     }
     Ok(())
+}
+
+/// Without TLS only on this machine.
+pub(super) fn check_url(url: &RelayUrl) -> Result<(), Error> {
+    if url.is_secure() || url.is_loopback() {
+        return Ok(());
+    }
+    Err(Error::usage(
+        format!("{url} has no TLS, and is not on this machine"),
+        "Give a wss:// URL; ws:// is for a loopback relay only.",
+    ))
+}
+
+/// A topic belongs to a team that there is.
+pub(super) fn check_team(settings: &Settings, topic: &Handle, team: &Handle) -> Result<(), Error> {
+    if settings.teams.iter().any(|t| t.id == *team) {
+        return Ok(());
+    }
+    Err(Error::usage(
+        format!("topic '{topic}' belongs to team '{team}', which does not exist"),
+        "Name the team with --team ID=NAME, or the topic with another one: --topic ID=TEAM:NAME.",
+    ))
 }
