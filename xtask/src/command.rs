@@ -63,6 +63,11 @@ impl Program {
         self.finish()
     }
 
+    /// Runs to the end; what it says on stdout is for somebody else.
+    pub(crate) fn run_quietly(self) -> Result<()> {
+        self.output().map(drop)
+    }
+
     /// Runs to the end with the terminal's own stdin and stdout.
     pub(crate) fn run_in_terminal(mut self) -> Result<()> {
         self.command.stdin(Stdio::inherit()).stdout(Stdio::inherit());

@@ -1,5 +1,6 @@
 //! The demo's organisation, made with the same commands that an administrator and an agent use (docs/cli.md). Every
-//! step looks first whether it has been done, so that an interrupted start goes on where it stopped.
+//! step looks first whether it has been done, so that an interrupted start goes on where it stopped. What the commands
+//! tell an administrator and an agent to do next is done here, and not shown.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -86,7 +87,7 @@ impl<'a> Organisation<'a> {
     fn create(&self, relay_url: &str) -> Result<()> {
         self.as_admin(["org", "init"])
             .args(["--demo", "--relay-name", super::relay::NAME, "--relay-url", relay_url])
-            .run()
+            .run_quietly()
     }
 
     fn refresh(&self, relay_url: &str) -> Result<()> {
@@ -96,10 +97,10 @@ impl<'a> Organisation<'a> {
         let renew_issuer = ends_soon(issuer_ends, now);
         if renew_issuer {
             eprintln!("the demo's issuer key has expired or will soon: renewing it");
-            self.as_admin(["org", "renew-issuer"]).run()?;
+            self.as_admin(["org", "renew-issuer"]).run_quietly()?;
         }
         if !has_only_url(&self.shown()?, relay_url) {
-            self.as_admin(["org", "set"]).args(["--relay-url", relay_url]).run()?;
+            self.as_admin(["org", "set"]).args(["--relay-url", relay_url]).run_quietly()?;
         }
         if self.certificate().exists() && (renew_issuer || ends_soon(self.certificate_ends()?, now)) {
             eprintln!("the demo agent's certificate has expired or will soon: renewing it");
@@ -133,7 +134,7 @@ impl<'a> Organisation<'a> {
         self.as_admin(["agent", "invite"])
             .args(["--agent", AGENT, "--name", AGENT_NAME, "--team", "support", "--out"])
             .arg(&invitation)
-            .run()?;
+            .run_quietly()?;
         Program::new(&self.sealdesk, self.folder.path())
             .args(["agent", "enroll", "--invitation"])
             .arg(&invitation)
@@ -143,7 +144,7 @@ impl<'a> Organisation<'a> {
             .arg(&self.agent_passphrase)
             .arg("--out")
             .arg(&request)
-            .run()?;
+            .run_quietly()?;
         self.replace_certificate(|program| program.arg("--unchecked").arg("--request").arg(&request))
     }
 
@@ -151,7 +152,7 @@ impl<'a> Organisation<'a> {
     fn replace_certificate(&self, how: impl FnOnce(Program) -> Program) -> Result<()> {
         let new = self.folder.join("agent.certificate");
         remove(&new)?;
-        how(self.as_admin(["agent", "approve"])).arg("--out").arg(&new).run()?;
+        how(self.as_admin(["agent", "approve"])).arg("--out").arg(&new).run_quietly()?;
         fs::rename(&new, self.certificate()).map_err(Error::file("move", &new))
     }
 }
