@@ -130,8 +130,8 @@ test('a message below the screen counts as read once it is scrolled to', { agent
 
 test('a notice that changed since the page was loaded: nothing was opened, and the next chat shows the new one', { agents: true }, async (visitor, demo) => {
   const team = await Team.found(demo, 'legal', 'Legal');
-  const nora = await team.hire('lena', 'Lena Ott');
-  await nora.start();
+  const ida = await team.hire('ida', 'Ida Ott');
+  await ida.start();
   const { page } = visitor;
   await team.introduce(visitor);
   await visitor.visit();
