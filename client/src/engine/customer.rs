@@ -142,7 +142,8 @@ impl Engine {
         c.waits.assignment_at = if super::requests::is_passing(code) { at } else { at + ASK_AGAIN };
         // What the person agreed to, or asked about, does not exist any more: nobody will ever be named for it.
         let dead = matches!(code, Code::ConsentOutdated | Code::ConsentMissing | Code::UnknownTopic);
-        if dead && c.record.governance.is_none() && !c.is_closed() {
+        let unopened = c.record.governance.is_none() && c.record.pending.is_empty();
+        if dead && unopened && !c.is_closed() {
             c.record.closed_here = Some(cx.now.wall_ms);
             c.waits.changed = true;
             self.mark(Key::Conversation(id));
