@@ -7,4 +7,5 @@ mod chat;
 mod codes;
 mod desk;
 mod docs;
+mod enrolment;
 mod keys;
