@@ -4,12 +4,13 @@
 
 use std::io::{IsTerminal, Write};
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::{Duration, Instant};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
 
@@ -19,9 +20,13 @@ use crate::control::{self, Answer, BLOBS_FOLDER, Request, STORE_FILE, Stats, Wri
 use crate::folder;
 use crate::lifecycle::{self, Listeners, RunError};
 use crate::policy::Policy;
-use crate::store::sled::{BackupError, restore};
+use crate::store::sled::{BackupError, SledStore, restore};
 use crate::store::{Store, StoreError};
 use crate::tls::Tls;
+
+/// How long a relay that is starting or stopping is waited for.
+const PATIENCE: Duration = Duration::from_secs(10);
+const PAUSE: Duration = Duration::from_millis(50);
 
 /// The Sealdesk relay: durable mailboxes, routing and limits over ciphertext.
 #[derive(Debug, Parser)]
@@ -131,6 +136,11 @@ enum CliError {
     Relay(String),
     #[error("the control socket of the running relay does not answer: {0}")]
     Control(std::io::Error),
+    #[error(
+        "process {0} has the store and does not answer: it is still starting or stopping, or it could not make its \
+         control socket (its log says why); try again"
+    )]
+    Silent(String),
     #[error("{0}")]
     Failed(String),
 }
@@ -256,26 +266,52 @@ fn answer(answer: Answer) -> Result<Answer, CliError> {
     }
 }
 
+/// Who answers a command: the running relay, or its store when none runs.
+enum Reached {
+    Relay(Answer),
+    Store(SledStore),
+}
+
+/// Asks the running relay, or opens the store. A relay that is starting or stopping holds the store and does not answer:
+/// it is waited for.
+async fn reach(config: &Config, request: &Request) -> Result<Reached, CliError> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let asked = control::ask(&config.data, request).await.map_err(CliError::Control)?;
+        if let Some(answered) = asked {
+            return Ok(Reached::Relay(answer(answered)?));
+        }
+        match existing_store(config) {
+            Ok(store) => return Ok(Reached::Store(store)),
+            Err(CliError::Run(RunError::Store(StoreError::InUse { holder, .. }))) => {
+                if Instant::now() >= deadline {
+                    return Err(CliError::Silent(holder));
+                }
+            }
+            Err(error) => return Err(error),
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+}
+
 async fn backup(config: &Config, to: PathBuf) -> Result<(), CliError> {
     let to = std::path::absolute(&to).map_err(|error| CliError::Failed(error.to_string()))?;
-    let asked = control::ask(&config.data, &Request::Backup { to: to.clone() }).await;
-    let written = match asked.map_err(CliError::Control)?.map(answer).transpose()? {
-        Some(Answer::Backup(written)) => written,
-        Some(other) => return Err(CliError::Failed(format!("an unexpected answer: {other:?}"))),
-        None => offline_backup(config, &to).await?,
+    let written = match reach(config, &Request::Backup { to: to.clone() }).await? {
+        Reached::Relay(Answer::Backup(written)) => written,
+        Reached::Relay(other) => return Err(CliError::Failed(format!("an unexpected answer: {other:?}"))),
+        Reached::Store(store) => offline_backup(config, &store, &to).await?,
     };
     print(&json!({"backup": to, "records": written.records, "attachments": written.attachments}));
     Ok(())
 }
 
-async fn offline_backup(config: &Config, to: &std::path::Path) -> Result<Written, CliError> {
-    let store = existing_store(config)?;
+async fn offline_backup(config: &Config, store: &SledStore, to: &Path) -> Result<Written, CliError> {
     let blobs = Blobs::open(config.data.join("blobs")).map_err(|e| CliError::Failed(e.to_string()))?;
-    control::write_backup(&store, &blobs, to).await.map_err(CliError::Failed)
+    control::write_backup(store, &blobs, to).await.map_err(CliError::Failed)
 }
 
 /// Opens the store, but makes none.
-fn existing_store(config: &Config) -> Result<crate::store::sled::SledStore, CliError> {
+fn existing_store(config: &Config) -> Result<SledStore, CliError> {
     let folder = config.data.join("store");
     if !folder.exists() {
         let text = format!("there is no store at {}; is `data` right?", folder.display());
@@ -286,7 +322,7 @@ fn existing_store(config: &Config) -> Result<crate::store::sled::SledStore, CliE
 
 /// Store and attachments, or nothing that a relay would take for a store: what an earlier restore left half done is
 /// begun anew.
-fn restore_backup(config: &Config, from: &std::path::Path) -> Result<(), CliError> {
+fn restore_backup(config: &Config, from: &Path) -> Result<(), CliError> {
     let data = &config.data;
     let failed = |source| RunError::Data { path: data.clone(), source };
     let (store, blobs) = (data.join("store"), data.join("blobs"));
@@ -312,12 +348,10 @@ fn restore_backup(config: &Config, from: &std::path::Path) -> Result<(), CliErro
 }
 
 async fn stats(config: &Config) -> Result<(), CliError> {
-    let asked = control::ask(&config.data, &Request::Stats).await.map_err(CliError::Control)?;
-    let stats = match asked.map(answer).transpose()? {
-        Some(Answer::Stats(stats)) => stats,
-        Some(other) => return Err(CliError::Failed(format!("an unexpected answer: {other:?}"))),
-        None => {
-            let store = existing_store(config)?;
+    let stats = match reach(config, &Request::Stats).await? {
+        Reached::Relay(Answer::Stats(stats)) => stats,
+        Reached::Relay(other) => return Err(CliError::Failed(format!("an unexpected answer: {other:?}"))),
+        Reached::Store(store) => {
             Stats { devices: None, store_epoch: store.epoch(), store: store.stats().await? }
         }
     };

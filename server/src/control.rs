@@ -100,13 +100,21 @@ fn explain(to: &Path, error: &io::Error) -> String {
 /// As text, saying what failed.
 pub async fn write_backup(store: &dyn Store, blobs: &Blobs, to: &Path) -> Result<Written, String> {
     DirBuilder::new().mode(0o700).create(to).map_err(|error| explain(to, &error))?;
-    let written = fill(store, blobs, to).await;
-    if written.is_err()
-        && let Err(error) = std::fs::remove_dir_all(to)
-    {
-        tracing::warn!(%error, "what a failed backup wrote is still there");
+    let unfinished = Unfinished(to);
+    let written = fill(store, blobs, to).await?;
+    core::mem::forget(unfinished);
+    Ok(written)
+}
+
+/// Removes a backup that failed, or whose relay stops meanwhile.
+struct Unfinished<'a>(&'a Path);
+
+impl Drop for Unfinished<'_> {
+    fn drop(&mut self) {
+        if let Err(error) = std::fs::remove_dir_all(self.0) {
+            tracing::warn!(%error, "what a failed backup wrote is still there");
+        }
     }
-    written
 }
 
 async fn fill(store: &dyn Store, blobs: &Blobs, to: &Path) -> Result<Written, String> {
@@ -118,19 +126,27 @@ async fn fill(store: &dyn Store, blobs: &Blobs, to: &Path) -> Result<Written, St
     Ok(Written { records, attachments })
 }
 
-/// Serves the socket until the relay stops.
-pub async fn run(relay: Arc<Relay>) {
-    let path = path(&relay.config.data);
+/// Makes the socket, for whoever has the store; what is asked meanwhile waits for [`run`]. None: it cannot be made, which
+/// is logged.
+pub fn bind(data: &Path) -> Option<UnixListener> {
+    let path = path(data);
     // Left behind by a relay that was killed; the store's lock says that none is running.
     let _ = std::fs::remove_file(&path);
-    let listener = match UnixListener::bind(&path) {
-        Ok(listener) => listener,
+    match UnixListener::bind(&path) {
+        Ok(listener) => {
+            let _ = std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600));
+            Some(listener)
+        }
         Err(error) => {
             tracing::error!(%error, "no control socket: `backup` and `stats` do not work while the relay runs");
-            return relay.stopped().await;
+            None
         }
-    };
-    let _ = std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600));
+    }
+}
+
+/// Serves the socket until the relay stops.
+pub async fn run(relay: Arc<Relay>, listener: Option<UnixListener>) {
+    let Some(listener) = listener else { return relay.stopped().await };
     loop {
         tokio::select! {
             accepted = listener.accept() => {
@@ -142,7 +158,7 @@ pub async fn run(relay: Arc<Relay>) {
             () = relay.stopped() => break,
         }
     }
-    let _ = std::fs::remove_file(&path);
+    let _ = std::fs::remove_file(path(&relay.config.data));
 }
 
 async fn attend(relay: Arc<Relay>, stream: UnixStream) {
@@ -200,13 +216,33 @@ pub async fn ask(data: &Path, request: &Request) -> io::Result<Option<Answer>> {
     line.push(b'\n');
     stream.write_all(&line).await?;
     let mut answer = String::new();
-    BufReader::new(stream.take(MAX_LINE)).read_line(&mut answer).await?;
+    if BufReader::new(stream.take(MAX_LINE)).read_line(&mut answer).await? == 0 {
+        return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "it stopped meanwhile; ask again"));
+    }
     Ok(Some(serde_json::from_str(&answer)?))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn it_can_be_asked_before_the_relay_is_said_to_be_ready() {
+        let running = crate::testing::Running::start().await;
+        UnixStream::connect(path(&running.relay.config.data)).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_backup_that_is_given_up_leaves_nothing_behind() {
+        let running = crate::testing::Running::start().await;
+        let to = running.relay.config.data.join("copy");
+        let backup = write_backup(running.relay.store.as_ref(), &running.relay.blobs, &to);
+        tokio::time::timeout(Duration::ZERO, backup).await.unwrap_err();
+        assert!(!to.exists());
+        let backup = write_backup(running.relay.store.as_ref(), &running.relay.blobs, &to);
+        backup.await.unwrap();
+        assert!(to.join(STORE_FILE).exists());
+    }
 
     #[test]
     fn a_backup_that_cannot_be_written_says_what_to_do() {

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use sealdesk_protocol::wire::Reason;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Duration, Instant};
@@ -207,6 +207,7 @@ async fn open(config: Config, shutdown: watch::Receiver<bool>) -> Result<Relay, 
 pub struct Prepared {
     relay: Arc<Relay>,
     stop: watch::Sender<bool>,
+    control: Option<UnixListener>,
 }
 
 /// Opens what the configuration names.
@@ -217,7 +218,9 @@ pub async fn prepare(config: Config) -> Result<Prepared, RunError> {
     let (stop, stopping) = watch::channel(false);
     let relay = Arc::new(open(config, stopping).await?);
     upkeep::check_space(&relay);
-    Ok(Prepared { relay, stop })
+    // Here, so that `stats` and `backup` find it as soon as the relay is said to be ready.
+    let control = control::bind(&relay.config.data);
+    Ok(Prepared { relay, stop, control })
 }
 
 /// Runs a relay until `shutdown` resolves. May be called any number of times in one process.
@@ -243,7 +246,7 @@ impl Prepared {
     /// # Errors
     /// The store failed.
     pub async fn run(self, listeners: Listeners, shutdown: impl Future<Output = ()>) -> Result<(), RunError> {
-        let Self { relay, stop } = self;
+        let Self { relay, stop, control } = self;
         let mut tasks = Tasks::default();
         tasks.spawn("accept loop", listen::accept_loop(Arc::clone(&relay), listeners.public));
         if let Some(admin) = listeners.admin {
@@ -251,7 +254,7 @@ impl Prepared {
         }
         tasks.spawn("router", routing::task::run(Arc::clone(&relay)));
         tasks.spawn("upkeep", upkeep::run(Arc::clone(&relay)));
-        tasks.spawn("control socket", control::run(Arc::clone(&relay)));
+        tasks.spawn("control socket", control::run(Arc::clone(&relay), control));
         tracing::info!(name = relay.config.name, "the relay runs");
         let failed = async {
             loop {

@@ -161,7 +161,7 @@ impl Relay {
                 }
             }
             StoreError::Conflict { .. } => Code::Conflict,
-            StoreError::Busy | StoreError::Failed(_) | StoreError::Open(_) => {
+            StoreError::Busy | StoreError::Failed(_) | StoreError::Open(_) | StoreError::InUse { .. } => {
                 self.metrics.unavailable.up();
                 Code::Unavailable
             }

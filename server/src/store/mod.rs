@@ -12,7 +12,7 @@ pub(crate) mod conformance;
 mod device;
 
 use core::fmt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
@@ -69,6 +69,18 @@ pub enum StoreError {
     /// A write or disk flush failed: nothing more is written until the relay is started again. At fault: the machine.
     #[error("the store failed: {0}")]
     Failed(String),
+    /// Another process has the store. At fault: the operator, unless it is starting or stopping.
+    #[error(
+        "the store {} is in use by process {holder}; stop that relay first, or use `backup` and `stats`, which ask the \
+         running relay",
+        folder.display()
+    )]
+    InUse {
+        /// The store's folder.
+        folder: PathBuf,
+        /// Number of that process, as it wrote it.
+        holder: String,
+    },
     /// The store cannot be opened. At fault: the operator; the text says what to do.
     #[error("{0}")]
     Open(String),

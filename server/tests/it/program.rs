@@ -141,6 +141,21 @@ async fn kill_9_and_sigterm_lose_nothing_that_was_accepted() {
 }
 
 #[test]
+fn a_relay_that_is_starting_or_stopping_is_waited_for() {
+    let program = Program::new("");
+    assert!(terminate(&mut program.serve()));
+    let held =
+        std::fs::File::options().write(true).open(program.folder.path().join("data/store.lock")).unwrap();
+    held.lock().unwrap();
+    let released = std::thread::spawn(move || {
+        std::thread::sleep(std::time::Duration::from_millis(300));
+        drop(held);
+    });
+    assert!(program.output(&["stats"]).unwrap()["devices"].is_null(), "the store itself was read");
+    released.join().unwrap();
+}
+
+#[test]
 fn errors_name_cause_and_remedy() {
     let program = Program::new("");
     assert_eq!(program.output(&["check-config"]).unwrap()["organisation"], "Example");

@@ -66,12 +66,7 @@ pub(super) fn lock(folder: &Path) -> Result<File, StoreError> {
         Err(TryLockError::WouldBlock) => {
             let mut holder = String::new();
             file.read_to_string(&mut holder).map_err(unusable)?;
-            return Err(StoreError::Open(format!(
-                "the store {} is in use by process {}; stop that relay first, or use `backup` and `stats`, which ask \
-                 the running relay",
-                folder.display(),
-                holder.trim()
-            )));
+            return Err(StoreError::InUse { folder: folder.to_owned(), holder: holder.trim().to_owned() });
         }
         Err(TryLockError::Error(error)) => return Err(unusable(error)),
     }
