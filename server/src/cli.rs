@@ -15,6 +15,7 @@ use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
 
 use crate::blobs::{Blobs, copy_folder};
+use crate::clock::{DAY_MS, now_ms};
 use crate::config::{Config, ConfigError, RawConfig};
 use crate::control::{self, Answer, BLOBS_FOLDER, Request, STORE_FILE, Stats, Written};
 use crate::folder;
@@ -244,6 +245,13 @@ fn raise_file_limit() {
 fn check(config: Config) -> Result<(), CliError> {
     let policy = Policy::open(&config, None).map_err(RunError::from)?;
     let tls = config.tls.clone().map(Tls::open).transpose().map_err(RunError::from)?;
+    let tls_ends_ms = tls.as_ref().map(Tls::ends_ms);
+    let now = now_ms();
+    if tls_ends_ms.is_some_and(|end| end <= now) {
+        let text = "the TLS certificate has ended: nobody could connect; put a renewed one in its place";
+        return Err(CliError::Failed(text.into()));
+    }
+    folder::usable(&config.data).map_err(|source| RunError::Data { path: config.data.clone(), source })?;
     let org = policy.org();
     let settings = org.verified.settings();
     print(&json!({
@@ -253,6 +261,7 @@ fn check(config: Config) -> Result<(), CliError> {
         "root": org.verified.root().to_string(),
         "listen": config.listen.to_string(),
         "tls": tls.is_some(),
+        "tls_days_left": tls_ends_ms.map(|end| (end - now) / DAY_MS),
         "topics": settings.topics.len(),
         "data": config.data,
     }));

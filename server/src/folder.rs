@@ -5,7 +5,7 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::Mode;
+use rustix::fs::{Access, Mode};
 
 /// What others may not.
 const OTHERS: u32 = 0o077;
@@ -22,6 +22,20 @@ pub fn private_files() {
 pub fn make_private(path: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(path)?;
     keep_private(path)
+}
+
+/// Whether this process could make and use the folder, as far as that can be told without making anything.
+///
+/// # Errors
+/// What is not a folder, or may not be written.
+pub fn usable(path: &Path) -> io::Result<()> {
+    let path = std::path::absolute(path)?;
+    let there = path.ancestors().find(|folder| folder.symlink_metadata().is_ok()).unwrap_or(&path);
+    let explain = |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", there.display()));
+    if !std::fs::metadata(there).map_err(explain)?.is_dir() {
+        return Err(explain(io::ErrorKind::NotADirectory.into()));
+    }
+    rustix::fs::access(there, Access::WRITE_OK | Access::EXEC_OK).map_err(|error| explain(error.into()))
 }
 
 /// Takes away what others may do in a folder, if it is there.

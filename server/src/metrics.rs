@@ -111,6 +111,8 @@ metrics! {
     organisation_refused, "counter", "Changed org.json files that were refused, the one before stays in force";
     /// How long the issuer's certificate still holds.
     issuer_ends_seconds, "gauge", "Seconds until the certificate of org.json's issuer ends";
+    /// How long the TLS certificate still holds; zero without TLS.
+    tls_ends_seconds, "gauge", "Seconds until the TLS certificate in force ends; zero also when the relay has none";
     /// Newer TLS files.
     tls_taken, "counter", "Changed TLS files that came into force";
     /// TLS files that do not do.

@@ -3,9 +3,12 @@
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
-use rustls::ServerConfig;
+use rustls::client::verify_server_cert_signed_by_trust_anchor;
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
+use rustls::server::ParsedCertificate;
+use rustls::{CertificateError, RootCertStore, ServerConfig};
+use tokio::time::Duration;
 use tokio_rustls::TlsAcceptor;
 
 use crate::config::RawTls;
@@ -33,11 +36,33 @@ pub enum TlsError {
 #[derive(Debug)]
 pub struct Tls {
     files: RawTls,
-    current: RwLock<Arc<ServerConfig>>,
+    current: RwLock<Pair>,
     seen: Mutex<[Stamp; 2]>,
 }
 
-fn load(files: &RawTls) -> Result<ServerConfig, TlsError> {
+#[derive(Clone, Debug)]
+struct Pair {
+    config: Arc<ServerConfig>,
+    ends_ms: u64,
+}
+
+/// The last second of the year 9999, the end of a certificate that has none (RFC 5280 §4.1.2.5).
+const NO_END: Duration = Duration::from_secs(253_402_300_799);
+
+/// When a certificate ends, milliseconds since the Unix epoch. rustls tells it of one that is judged after its end; who
+/// signed it does not matter to that.
+fn ends_ms(certificate: &CertificateDer<'_>) -> Result<u64, rustls::Error> {
+    let parsed = ParsedCertificate::try_from(certificate)?;
+    let then = UnixTime::since_unix_epoch(NO_END);
+    match verify_server_cert_signed_by_trust_anchor(&parsed, &RootCertStore::empty(), &[], then, &[]) {
+        Err(rustls::Error::InvalidCertificate(CertificateError::ExpiredContext { not_after, .. })) => {
+            Ok(not_after.as_secs() * 1_000)
+        }
+        _ => Ok(NO_END.as_secs() * 1_000),
+    }
+}
+
+fn load(files: &RawTls) -> Result<Pair, TlsError> {
     let at = |key, path: &Path, error: rustls::pki_types::pem::Error| TlsError::File {
         key,
         path: path.to_path_buf(),
@@ -47,13 +72,14 @@ fn load(files: &RawTls) -> Result<ServerConfig, TlsError> {
         .and_then(Iterator::collect::<Result<Vec<_>, _>>)
         .map_err(|error| at("certificate", &files.certificate, error))?;
     let key = PrivateKeyDer::from_pem_file(&files.key).map_err(|error| at("key", &files.key, error))?;
+    let ends_ms = chain.first().map_or(Ok(0), ends_ms)?;
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let mut config = ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()?
         .with_no_client_auth()
         .with_single_cert(chain, key)?;
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    Ok(config)
+    Ok(Pair { config: Arc::new(config), ends_ms })
 }
 
 fn stamps(files: &RawTls) -> [Stamp; 2] {
@@ -67,13 +93,22 @@ impl Tls {
     /// [`TlsError`].
     pub fn open(files: RawTls) -> Result<Self, TlsError> {
         let seen = stamps(&files);
-        let config = load(&files)?;
-        Ok(Self { files, current: RwLock::new(Arc::new(config)), seen: Mutex::new(seen) })
+        let pair = load(&files)?;
+        Ok(Self { files, current: RwLock::new(pair), seen: Mutex::new(seen) })
+    }
+
+    fn current(&self) -> Pair {
+        self.current.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// When the certificate in force ends, milliseconds since the Unix epoch.
+    pub fn ends_ms(&self) -> u64 {
+        self.current().ends_ms
     }
 
     /// For the next handshake.
     pub fn acceptor(&self) -> TlsAcceptor {
-        TlsAcceptor::from(Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner)))
+        TlsAcceptor::from(self.current().config)
     }
 
     /// Reads the files again if they changed. Answers true when a new pair is in force.
@@ -89,8 +124,27 @@ impl Tls {
             }
             *seen = found;
         }
-        let config = load(&self.files)?;
-        *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(config);
+        let pair = load(&self.files)?;
+        *self.current.write().unwrap_or_else(PoisonError::into_inner) = pair;
         Ok(true)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_end_of_a_certificate_is_read() {
+        let key = rcgen::KeyPair::generate().unwrap();
+        let end = |year| {
+            let mut params = rcgen::CertificateParams::new(vec!["relay.test".to_owned()]).unwrap();
+            params.not_after = rcgen::date_time_ymd(year, 1, 1);
+            ends_ms(params.self_signed(&key).unwrap().der()).unwrap()
+        };
+        assert_eq!(end(2020), 1_577_836_800_000);
+        assert_eq!(end(2030), 1_893_456_000_000);
+        assert_eq!(end(2100), 4_102_444_800_000);
+        ends_ms(&CertificateDer::from(vec![0x30, 0])).unwrap_err();
     }
 }

@@ -16,7 +16,7 @@ use crate::store::{Store, StoreError};
 
 /// Between two looks at free space and changed files.
 const LOOK: Duration = Duration::from_secs(2);
-/// From when on the issuer's end is told, once a day.
+/// From when on the end of the issuer's and of the TLS certificate is told, once a day.
 const SOON: Duration = Duration::from_secs(14 * 86_400);
 const DAY: Duration = Duration::from_secs(86_400);
 /// Looks between two sweeps: one a minute.
@@ -27,7 +27,7 @@ pub async fn run(relay: Arc<Relay>) {
     let mut ticks = tokio::time::interval(LOOK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut count = 0u32;
-    let mut told: Option<Instant> = None;
+    let (mut issuer, mut tls) = (Daily::default(), Daily::default());
     loop {
         tokio::select! {
             _ = ticks.tick() => {}
@@ -41,11 +41,19 @@ pub async fn run(relay: Arc<Relay>) {
         }
         relay.metrics.attachment_bytes.set(relay.uploads.held());
         let left = issuer_ends(&relay, now_ms());
-        if left < SOON && told.is_none_or(|at| at.elapsed() >= DAY) {
-            told = Some(Instant::now());
+        if left < SOON && issuer.due() {
             tracing::warn!(
                 days = left.as_secs() / DAY.as_secs(),
                 "the issuer's certificate ends soon, and every chat with it: `sealdesk org renew-issuer`, then give out org.json"
+            );
+        }
+        if let Some(left) = tls_ends(&relay, now_ms())
+            && left < SOON
+            && tls.due()
+        {
+            tracing::warn!(
+                days = left.as_secs() / DAY.as_secs(),
+                "the TLS certificate ends soon, and nobody connects after that: put a renewed one in its place"
             );
         }
         expel(&relay, now_ms()).await;
@@ -59,6 +67,28 @@ fn issuer_ends(relay: &Relay, now: u64) -> Duration {
     let left = Duration::from_millis(end.saturating_sub(now));
     relay.metrics.issuer_ends_seconds.set(left.as_secs());
     left
+}
+
+/// How long the TLS certificate in force still holds, if there is one; it goes into the metrics.
+fn tls_ends(relay: &Relay, now: u64) -> Option<Duration> {
+    let left = Duration::from_millis(relay.tls.as_ref()?.ends_ms().saturating_sub(now));
+    relay.metrics.tls_ends_seconds.set(left.as_secs());
+    Some(left)
+}
+
+/// What is said at most once a day.
+#[derive(Debug, Default)]
+struct Daily(Option<Instant>);
+
+impl Daily {
+    /// Whether it is to be said now.
+    fn due(&mut self) -> bool {
+        let due = self.0.is_none_or(|at| at.elapsed() >= DAY);
+        if due {
+            self.0 = Some(Instant::now());
+        }
+        due
+    }
 }
 
 /// Notes whether the disk has room.
@@ -208,6 +238,7 @@ mod tests {
     use sealdesk_protocol::ids::{BlobId, ConversationId, DeviceKeyHash};
 
     use super::*;
+    use crate::config::RawTls;
     use crate::store::BlobRecord;
     use crate::testing::Running;
 
@@ -220,6 +251,33 @@ mod tests {
         assert_eq!(relay.metrics.issuer_ends_seconds.get(), SOON.as_secs());
         assert_eq!(issuer_ends(relay, end - 5_000).as_secs(), 5);
         assert_eq!(issuer_ends(relay, end + 1), Duration::ZERO);
+    }
+
+    #[tokio::test]
+    async fn the_end_of_the_tls_certificate_is_told_before_it_comes() {
+        let folder = tempfile::tempdir().unwrap();
+        let key = rcgen::KeyPair::generate().unwrap();
+        let mut certificate = rcgen::CertificateParams::new(vec!["relay.test".to_owned()]).unwrap();
+        certificate.not_after = rcgen::date_time_ymd(2100, 1, 1);
+        let files =
+            RawTls { certificate: folder.path().join("cert.pem"), key: folder.path().join("key.pem") };
+        std::fs::write(&files.certificate, certificate.self_signed(&key).unwrap().pem()).unwrap();
+        std::fs::write(&files.key, key.serialize_pem()).unwrap();
+        let running = Running::with(|raw| raw.tls = Some(files)).await;
+        let (relay, end) = (&running.relay, 4_102_444_800_000);
+        assert_eq!(tls_ends(relay, end - 14 * DAY_MS), Some(SOON));
+        assert_eq!(relay.metrics.tls_ends_seconds.get(), SOON.as_secs());
+        assert_eq!(tls_ends(relay, end + 1), Some(Duration::ZERO));
+        assert_eq!(tls_ends(&Running::start().await.relay, end), None);
+    }
+
+    #[test]
+    fn a_warning_is_due_once_a_day() {
+        let mut daily = Daily::default();
+        assert!(daily.due());
+        assert!(!daily.due());
+        let yesterday = Instant::now().checked_sub(DAY).unwrap();
+        assert!(Daily(Some(yesterday)).due());
     }
 
     #[tokio::test]

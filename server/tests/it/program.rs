@@ -173,6 +173,8 @@ fn errors_name_cause_and_remedy() {
     assert!(outside.contains("plaintext = true"), "{outside}");
     let not_a_folder = program.output(&["serve", "--data", "/dev/null/data"]).unwrap_err();
     assert!(not_a_folder.contains("/dev/null/data"), "{not_a_folder}");
+    let not_a_folder = program.output(&["check-config", "--data", "/dev/null/data"]).unwrap_err();
+    assert!(not_a_folder.contains("/dev/null"), "{not_a_folder}");
 
     let unknown = Program::new("colour = \"blue\"");
     assert!(unknown.output(&["check-config"]).unwrap_err().contains("colour"));
@@ -192,6 +194,23 @@ fn errors_name_cause_and_remedy() {
     file["settings"] = serde_json::Value::String("AAAA".into());
     std::fs::write(&org, file.to_string()).unwrap();
     assert!(altered.output(&["check-config"]).unwrap_err().contains("org.json"));
+}
+
+#[test]
+fn a_tls_certificate_that_has_ended_is_told_before_a_client_meets_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let (certificate, key) = (folder.path().join("cert.pem"), folder.path().join("key.pem"));
+    let program = Program::new(&format!("[tls]\ncertificate = {certificate:?}\nkey = {key:?}"));
+    let pair = rcgen::KeyPair::generate().unwrap();
+    std::fs::write(key, pair.serialize_pem()).unwrap();
+    let ends_in = |year| {
+        let mut params = rcgen::CertificateParams::new(vec!["relay.test".into()]).unwrap();
+        params.not_after = rcgen::date_time_ymd(year, 1, 1);
+        std::fs::write(&certificate, params.self_signed(&pair).unwrap().pem()).unwrap();
+        program.output(&["check-config"])
+    };
+    assert!(ends_in(2020).unwrap_err().contains("certificate has ended"));
+    assert!(ends_in(2200).unwrap()["tls_days_left"].as_u64().unwrap() > 60_000);
 }
 
 /// At the most talkative log level: no address, no name, no capability token in anything that the relay writes.
