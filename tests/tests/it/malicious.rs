@@ -5,12 +5,14 @@ use std::sync::{Arc, Mutex};
 
 use sealdesk_protocol::crypto::prekeys::PrekeyBundle;
 use sealdesk_protocol::wire::{Assignment, Deliver, Item, ToClient};
+use sealdesk_tests::Site;
 use sealdesk_tests::client::Client;
 use sealdesk_tests::company::Company;
 use sealdesk_tests::device::Device;
 use sealdesk_tests::office::Office;
 use sealdesk_tests::proxy::{Frame, Proxy};
 use sealdesk_tests::relay::{Door, Relay};
+use sealdesk_tests::terminal::Terminal;
 use serde_json::json;
 
 struct Scene {
@@ -123,6 +125,30 @@ async fn a_relay_with_another_name_gets_no_signature() {
         .await;
     assert!(told["text"].as_str().unwrap().contains("relay.evil.test"), "{told}");
     assert!(!authenticated.load(Ordering::SeqCst), "no signature for another name");
+}
+
+/// For people as for programs: what such a relay keeps back is its refusal, not the network's absence.
+#[tokio::test]
+async fn a_chat_that_such_a_relay_let_deliver_nothing_ends_with_its_refusal() {
+    let scene = Scene::new().await;
+    let proxy = Proxy::before(&scene.relay, |frame| match frame {
+        Frame::Down(ToClient::Challenge(mut challenge)) => {
+            challenge.relay = "relay.evil.test".into();
+            vec![Frame::Down(challenge.into())]
+        }
+        other => vec![other],
+    })
+    .await;
+    let (org, home, url) =
+        (scene.office.org_json().display().to_string(), scene.office.text("carla"), proxy.url());
+    let chat = ["customer", "chat", "--relay", &url, "--org", &org, "--home", &home, "--topic", "general"];
+    let mut customer = Terminal::start(&[&chat[..], &["--drain", "1"]].concat());
+    customer.shows("/agree agrees to it").await;
+    customer.types("/agree\r");
+    customer.shows("relay.evil.test").await;
+    customer.types("/quit\r");
+    customer.shows("What was not delivered is kept").await;
+    assert_eq!(customer.ended().await, Some(7), "{}", customer.drawn());
 }
 
 #[tokio::test]

@@ -27,6 +27,7 @@ use sealdesk_protocol::wire::WaitingEntry;
 
 use super::Session;
 use super::book::{Book, is_open};
+use super::refusal::Refusal;
 use super::signals::{stopped, terminated};
 use super::transcript;
 use crate::display::line;
@@ -76,6 +77,7 @@ struct Chat {
     waiting: Vec<WaitingEntry>,
     ticks: Ticks,
     last: Option<Problem>,
+    refusal: Refusal,
     /// That it is not connected was said.
     offline: bool,
     /// Why the certificate does not count, as it was said.
@@ -107,6 +109,7 @@ pub(crate) async fn run(session: Session) -> Result<(), Error> {
         waiting: Vec::new(),
         ticks: Ticks::default(),
         last: None,
+        refusal: Refusal::default(),
         offline: false,
         uncertified: None,
     };
@@ -257,14 +260,18 @@ impl Chat {
                 () = &mut stop => return Err(Error::Interrupted),
             }
         };
+        while let Some(event) = self.session.events.try_next() {
+            self.event_while_leaving(&event);
+        }
         // A transcript is written with what there is.
         while let Some(finished) = self.working.next().await {
             self.finished(finished)?;
         }
-        if drained { Ok(()) } else { Err(Error::Undelivered) }
+        if drained { Ok(()) } else { Err(self.refusal.end()) }
     }
 
     fn event_while_leaving(&mut self, event: &Event) {
+        self.refusal.heard(event);
         if let Event::Problem { problem, .. } = event {
             self.last = Some(problem.clone());
         }

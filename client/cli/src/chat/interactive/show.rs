@@ -15,6 +15,7 @@ use crate::time;
 
 impl Chat {
     pub(super) async fn event(&mut self, event: Event) -> Result<(), Error> {
+        self.refusal.heard(&event);
         match event {
             Event::Conversation(view) => {
                 let talked = self.talks();
