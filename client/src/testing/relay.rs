@@ -83,6 +83,8 @@ pub struct Relay {
     pub refuse_statements: Option<Code>,
     /// Answer to every customer who asks for an agent.
     pub refuse_requests: Option<Code>,
+    /// Names an agent before it refuses so.
+    pub names_and_refuses: bool,
     /// No room is left in any device's part of another's mailbox: envelopes and resets are refused, other statements are not.
     pub parts_full: bool,
     /// Answer to every agent that authenticates, instead of a welcome.
@@ -146,6 +148,7 @@ impl Relay {
             lie_of_parts: None,
             refuse_statements: None,
             refuse_requests: None,
+            names_and_refuses: false,
             parts_full: false,
             refuse_agents: None,
             hold_done: false,
@@ -306,8 +309,14 @@ impl Relay {
                 None => self.refuse(connection, frame.req, Code::CertificateExpired),
             },
             ToRelay::RequestAssignment(frame) => match self.refuse_requests {
-                Some(code) => self.refuse(connection, frame.req, code),
-                None => self.request(connection, &device, frame),
+                Some(code) => {
+                    let req = frame.req;
+                    if self.names_and_refuses {
+                        self.request(connection, &device, frame, false);
+                    }
+                    self.refuse(connection, req, code);
+                }
+                None => self.request(connection, &device, frame, true),
             },
             ToRelay::PostStatement(frame) => match self.refuse_statements {
                 Some(code) => {

@@ -22,6 +22,7 @@ impl Relay {
         connection: Connection,
         device: &DevicePublic,
         frame: RequestAssignment,
+        answers: bool,
     ) {
         let id = frame.conversation;
         if ConsentReceipt::verify(&frame.consent).is_err() {
@@ -37,7 +38,7 @@ impl Relay {
             everyone: BTreeMap::from([(device.hash(), device.mailbox())]),
             waiting: true,
         });
-        if !self.name_agent(connection, Some(frame.req), id) {
+        if !self.name_agent(connection, answers.then_some(frame.req), id) && answers {
             self.say(connection, Queued { req: Some(frame.req), conversation: id, claim: false });
         }
     }

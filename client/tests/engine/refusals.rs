@@ -264,6 +264,17 @@ fn a_conversation_that_the_relay_never_opens_ends_and_says_so() {
         world.pass(10_000);
         assert_eq!(world.phase(customer, &next), Some(Phase::Active));
     }
+    // Nor does one that comes when the opening is on its way: it may be stored already.
+    let mut world = World::new(46);
+    let customer = world.add_customer();
+    world.add_agent("mira", "Mira");
+    world.settle();
+    world.relay.refuse_requests = Some(Code::ConsentOutdated);
+    world.relay.names_and_refuses = true;
+    let id = world.conversation(customer);
+    world.say(customer, id, "Anybody?");
+    world.pass(10_000);
+    assert_eq!(world.phase(customer, &id), Some(Phase::Active));
     // A refusal that passes changes nothing.
     let mut world = World::new(45);
     let customer = world.add_customer();
