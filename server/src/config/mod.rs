@@ -195,7 +195,9 @@ impl RawConfig {
 
 /// Scheme, host and port in lower case, without a path; none if it is no web origin.
 pub fn normal_origin(text: &str) -> Option<String> {
-    let text = text.trim().to_ascii_lowercase();
+    // A name of 253 letters (RFC 1035 §3.1), scheme and port: what is longer is no origin, and fills no log.
+    const LONGEST: usize = "https://".len() + 253 + ":65535".len();
+    let text = Some(text.trim()).filter(|text| text.len() <= LONGEST)?.to_ascii_lowercase();
     let host = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"))?;
     let plain =
         !host.is_empty() && host.bytes().all(|b| b.is_ascii_graphic() && !b"/?#@\\\"'<>".contains(&b));

@@ -95,7 +95,7 @@ fn is_new(origin: &str) -> bool {
     const MOST: usize = 32;
     static TOLD: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
     let mut told = TOLD.lock().unwrap_or_else(PoisonError::into_inner);
-    told.len() < MOST && told.insert(origin.chars().take(256).collect())
+    told.len() < MOST && told.insert(origin.to_owned())
 }
 
 fn warn_once() {
@@ -194,6 +194,7 @@ mod tests {
         for other in ["http://chat.example", "https://chat.example.evil.test", "https://evil.test", "null"] {
             assert!(check(other).is_err(), "{other}");
         }
+        assert!(check(&format!("https://{}.test", "a".repeat(300))).unwrap_err().contains("no web origin"));
         let told = check("https://evil.test").unwrap_err();
         assert!(told.contains("allowed_origins = [\"https://evil.test\"]"), "{told}");
     }
