@@ -9,7 +9,7 @@ use sealdesk_protocol::wire::envelope::Envelope;
 use serde::{Deserialize, Serialize};
 
 use std::borrow::Cow;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::context::Cx;
 use super::state::Engine;
@@ -54,6 +54,10 @@ impl Aside {
             }
             Self::Statement(item) => Statement::peek(&item.statement).ok().map(|s| s.conversation),
         }
+    }
+
+    fn is_statement(&self) -> bool {
+        matches!(self, Self::Statement(_))
     }
 
     /// What is kept of it, for its size, for repetitions and for quarantine.
@@ -105,7 +109,7 @@ pub(crate) enum SetAsideReason {
 const MAX_ASIDE: usize = 1_024;
 /// Most of one conversation: one customer does not push out what others wait for.
 const MAX_ASIDE_EACH: usize = 300;
-/// Most that name conversations which this device does not hold.
+/// Most statements, and most envelopes, of conversations that this device does not hold.
 const MAX_ASIDE_UNKNOWN: usize = 64;
 /// Most bytes of one conversation.
 const MAX_ASIDE_BYTES: usize = 1 << 20;
@@ -122,25 +126,35 @@ impl Engine {
         };
         let own = item.bytes();
         let beside = device.aside.values().filter(|a| a.conversation == conversation);
-        let (mut count, mut bytes) = (0, own.len());
+        let (mut count, mut bytes, mut stated) = (0, own.len(), false);
         for other in beside {
+            stated |= other.item.is_statement();
             let other = other.item.bytes();
             if other == own {
                 return;
             }
             (count, bytes) = (count + 1, bytes + other.len());
         }
-        // An honest relay delivers the open statement first: what names a conversation that is not held here shares one
-        // small budget, so that invented names fill nothing.
+        // What names a conversation that is not held here has small budgets. An envelope names whatever a stranger wrote
+        // into it, and an honest relay delivers a statement first: without one it waits for nothing. Envelopes and
+        // statements do not share: what begins a conversation finds room.
         let held = |id: &ConversationId| self.conversations.contains_key(id);
-        let unknown = !held(&conversation)
-            && device.aside.values().filter(|a| !held(&a.conversation)).count() >= MAX_ASIDE_UNKNOWN;
-        let full =
-            device.aside.len() >= MAX_ASIDE || unknown || count >= MAX_ASIDE_EACH || bytes > MAX_ASIDE_BYTES;
-        if full {
-            return self.quarantine(cx, hash, Some(conversation), SetAsideReason::Overflow, &own);
+        let alike = |a: &&SetAside| a.item.is_statement() == item.is_statement() && !held(&a.conversation);
+        let reason = if held(&conversation) || item.is_statement() || stated {
+            SetAsideReason::Overflow
+        } else {
+            SetAsideReason::Envelope(sealdesk_protocol::session::Quarantine::NoStatement)
+        };
+        let refused = reason != SetAsideReason::Overflow
+            || count >= MAX_ASIDE_EACH
+            || bytes > MAX_ASIDE_BYTES
+            || !held(&conversation) && device.aside.values().filter(alike).count() >= MAX_ASIDE_UNKNOWN
+            || !self.room_aside(cx, hash, &conversation, &item);
+        if refused {
+            return self.quarantine(cx, hash, Some(conversation), reason, &own);
         }
         drop(own);
+        let Some(device) = self.devices.get_mut(&hash) else { return };
         let number = device.cursor.next_aside;
         device.cursor.next_aside += 1;
         device
@@ -148,6 +162,37 @@ impl Engine {
             .insert(number, SetAside { device: hash, number, time: cx.now.wall_ms, conversation, item });
         self.mark(Key::SetAside(hash, number));
         self.mark(Key::Cursor(hash));
+    }
+
+    /// Whether there is room for one more. When there is none, the conversation of which most envelopes wait gives up its
+    /// last one for a statement, or for a conversation of which fewer wait.
+    fn room_aside(
+        &mut self,
+        cx: &Cx<'_>,
+        hash: DeviceKeyHash,
+        conversation: &ConversationId,
+        item: &Aside,
+    ) -> bool {
+        let Some(device) = self.devices.get(&hash) else { return false };
+        if device.aside.len() < MAX_ASIDE {
+            return true;
+        }
+        let mut envelopes: BTreeMap<ConversationId, (usize, u64)> = BTreeMap::new();
+        for (number, other) in device.aside.iter().filter(|(_, other)| !other.item.is_statement()) {
+            let (count, last) = envelopes.entry(other.conversation).or_default();
+            (*count, *last) = (*count + 1, *number);
+        }
+        let most = envelopes.iter().max_by_key(|(_, (count, _))| *count);
+        let Some((largest, (count, last))) = most.map(|(id, found)| (*id, *found)) else { return false };
+        let fewer = envelopes.get(conversation).map_or(0, |(count, _)| *count) + 1 < count;
+        if !item.is_statement() && !fewer {
+            return false;
+        }
+        if let Some(gone) = self.devices.get_mut(&hash).and_then(|d| d.aside.remove(&last)) {
+            self.mark(Key::SetAside(hash, last));
+            self.quarantine(cx, hash, Some(largest), SetAsideReason::Overflow, &gone.item.bytes());
+        }
+        true
     }
 
     /// A statement was applied: whatever waited for its conversation is tried again, in its order.

@@ -173,6 +173,10 @@ impl Engine {
         if *preamble.responder() != hash || epoch.roster.get(&hash).is_none() || initiator.hash() == hash {
             return refused(Quarantine::NotListed);
         }
+        // Who was replaced begins nothing any more: it would cost a one-time pair, and what it says does not count.
+        if c.record.governance.as_ref().is_none_or(|g| g.current().roster.get(&initiator.hash()).is_none()) {
+            return refused(Quarantine::NotListed);
+        }
         if !Self::is_announced(c, &preamble) {
             return Landed::Wait;
         }

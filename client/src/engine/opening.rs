@@ -120,8 +120,8 @@ impl Engine {
     }
 
     /// Whether one more conversation may begin: whoever invents customers fills nobody's vault. One that was closed before
-    /// anybody took it makes room, the oldest first, so that opening and closing without end keeps nobody else out; above
-    /// that, what comes waits like other statements.
+    /// anybody took it, or that was given to another agent, makes room, the oldest first, so that opening and closing without
+    /// end keeps nobody else out; above that, what comes waits like other statements.
     fn may_begin(&mut self, cx: &mut Cx<'_>) -> bool {
         let since = cx.now.wall_ms.saturating_sub(DAY);
         let young = |c: &&Conversation| {
@@ -133,8 +133,8 @@ impl Engine {
         if self.conversations.values().filter(young).count() < most {
             return true;
         }
-        let closed = self.conversations.values().filter(young).filter(|c| c.is_closed());
-        let Some(oldest) = closed.min_by_key(|c| c.counters.updated).map(|c| c.id()) else { return false };
+        let over = self.conversations.values().filter(young).filter(|c| c.is_closed() || c.record.lost);
+        let Some(oldest) = over.min_by_key(|c| c.counters.updated).map(|c| c.id()) else { return false };
         self.push_out(cx, &oldest);
         true
     }

@@ -14,7 +14,7 @@ use sealdesk_protocol::crypto::identity::{DeviceSecret, SigningSecret, mailbox_o
 use sealdesk_protocol::crypto::labels;
 use sealdesk_protocol::crypto::prekeys::{PrekeyBundle, PrekeyKind, PrekeySecret};
 use sealdesk_protocol::ids::{ConversationId, StatementHash};
-use sealdesk_protocol::session::Session;
+use sealdesk_protocol::session::{Binding, Session};
 use sealdesk_protocol::testing::rng;
 use sealdesk_protocol::wire::envelope::Envelope;
 use sealdesk_protocol::wire::{Ephemeral, Item, StatementItem};
@@ -292,7 +292,8 @@ fn a_former_agents_typing_and_refusals_count_for_nothing() {
         raw.world.clients[raw.customer].take_events().iter().filter(|e| shown(e)).count()
     };
     assert_eq!(typing(&mut raw), 1);
-    let past = raw.world.relay.governance(&raw.id).unwrap().current().roster_hash;
+    let epoch = raw.world.relay.governance(&raw.id).unwrap().current().clone();
+    let (past, named) = (epoch.roster_hash, epoch.statement);
     raw.world.relay.substitute_chain = None;
     raw.world.relay.substitute_bundle = None;
     let nils = raw.world.add_agent("nils", "Nils");
@@ -311,6 +312,22 @@ fn a_former_agents_typing_and_refusals_count_for_nothing() {
     let envelope = raw.session.encrypt(&content, 1, past, &mut raw.rng).unwrap();
     raw.inject(Item::Envelope(envelope.encode()));
     assert_eq!(raw.world.relay.envelopes.len(), before);
+
+    // Nor does it begin a session, which would cost the customer a one-time pair.
+    let customer = raw.world.relay.governance(&raw.id).unwrap().current().roster.customer().device;
+    let bundle = raw.world.relay.bundle(&own).unwrap();
+    assert!(bundle.one_time.is_some());
+    let bundle = bundle.verify(&customer, raw.world.now().wall_ms).unwrap();
+    let binding = Binding { conversation: raw.id, statement: named, generation: 0 };
+    let mut session = Session::initiate(&raw.secret, &bundle, binding, &mut raw.rng).unwrap();
+    let envelope = session.encrypt(b"x", 1, past, &mut raw.rng).unwrap();
+    let rows = |raw: &Raw, kind: u8| {
+        raw.world.clients[raw.customer].rows.keys().filter(|name| name.0[0] == kind).count()
+    };
+    let (pairs, sessions) = (rows(&raw, 0x06), rows(&raw, 0x09));
+    assert!(pairs > 0);
+    raw.inject(Item::Envelope(envelope.encode()));
+    assert_eq!((rows(&raw, 0x06), rows(&raw, 0x09)), (pairs, sessions));
 }
 
 /// The signer chooses the time of a close: one in the far future keeps no browser connected.

@@ -2,46 +2,21 @@
 
 use sealdesk_client::testing::World;
 use sealdesk_client::{Event, Phase};
+use sealdesk_protocol::conversation::Roster;
 use sealdesk_protocol::conversation::statements::{Action, Statement};
-use sealdesk_protocol::conversation::{Roster, conversation_id};
 use sealdesk_protocol::crypto::certificate::{Revoked, certificate_id};
-use sealdesk_protocol::crypto::identity::{DevicePublic, DeviceSecret, SignedBytes};
-use sealdesk_protocol::session::{Binding, Session};
+use sealdesk_protocol::crypto::identity::DeviceSecret;
 use sealdesk_protocol::testing::{handle, rng};
 use sealdesk_protocol::wire::{Item, StatementItem};
 
-use crate::raw::{Raw, consent, open_statement};
+use crate::raw::{Raw, reassignment, reset, rows, stranger};
 
 const DAY: u64 = 24 * 60 * 60 * 1000;
 
-/// A reset of the customer's, and a session that it announces.
-fn reset(raw: &mut Raw, generation: u32) {
-    let device = raw.world.clients[raw.agent].engine.agent_public().unwrap();
-    let mut bundle = raw.world.relay.bundle(&device.hash()).unwrap();
-    // The last-resort pair serves any number of handshakes.
-    bundle.one_time = None;
-    let bundle = bundle.verify(&device, raw.world.now().wall_ms).unwrap();
-    let current = raw.governance.current().statement;
-    let binding = Binding { conversation: raw.id, statement: current, generation };
-    let session = Session::initiate(&raw.secret, &bundle, binding, &mut raw.rng).unwrap();
-    let (peer, old, new) = (device.hash(), raw.session.id(), session.id());
-    let statement = Statement {
-        root: raw.world.org.root_hash(),
-        conversation: raw.id,
-        epoch: 1,
-        signer: raw.secret.hash(),
-        time: u64::from(generation),
-        expires: u64::MAX,
-        action: Action::Reset { current, peer, old, new, generation },
-    }
-    .sign(&raw.secret);
-    raw.session = session;
-    let item = Item::Statement(StatementItem { statement, agent: None, consent: None });
-    raw.world.relay.inject(device.mailbox(), item);
-}
-
-fn rows(raw: &Raw, kind: u8) -> usize {
-    raw.world.clients[raw.agent].rows.keys().filter(|name| name.0[0] == kind).count()
+fn announce(raw: &mut Raw, generation: u32) {
+    let mailbox = raw.world.clients[raw.agent].engine.agent_public().unwrap().mailbox();
+    let item = reset(raw, generation);
+    raw.world.relay.inject(mailbox, item);
 }
 
 /// Each announced session skips as many messages as one may: the keys of all of them together stay within one bound.
@@ -52,7 +27,7 @@ fn one_customer_fills_no_vault_with_sessions_and_skipped_keys() {
     let roster = raw.governance.current().roster_hash;
     let content = Raw::text(9, "far ahead").encode().unwrap();
     for generation in 1..=12 {
-        reset(&mut raw, generation);
+        announce(&mut raw, generation);
         let first = raw.seal_for(&content, 1, roster);
         for _ in 0..400 {
             raw.seal_for(&content, 1, roster);
@@ -76,7 +51,7 @@ fn a_day_has_room_for_so_many_resets_of_a_peer() {
     let mut raw = Raw::new(90);
     raw.say(&Raw::text(1, "first"));
     for generation in 1..=40 {
-        reset(&mut raw, generation);
+        announce(&mut raw, generation);
         if generation == 32 {
             raw.say(&Raw::text(2, "second"));
         }
@@ -85,44 +60,9 @@ fn a_day_has_room_for_so_many_resets_of_a_peer() {
     assert_eq!(raw.shown(), ["first", "second"]);
     assert_eq!(raw.problems(), ["last_resort_used"], "it waits");
     raw.world.clock += DAY;
-    reset(&mut raw, 41);
+    announce(&mut raw, 41);
     raw.say(&Raw::text(3, "the day after"));
     assert_eq!(raw.shown(), ["first", "second", "the day after"]);
-}
-
-/// Customers that a relay invents.
-fn stranger(raw: &Raw, number: u64, agent: &str, listed: DevicePublic) -> StatementItem {
-    let secret = DeviceSecret::generate(&mut rng(10_000 + number));
-    let root = raw.world.org.root_hash();
-    let id = conversation_id(&root, &secret.public(), &[5; 16]);
-    let consent = consent(&raw.world, &secret, id);
-    let mut open = open_statement(&raw.world, raw.agent, &secret, &consent);
-    if let Action::Open { roster, .. } = &mut open.action {
-        *roster = Roster::of(secret.public(), handle(agent), listed).unwrap();
-    }
-    StatementItem { statement: open.sign(&secret), agent: None, consent: Some(consent) }
-}
-
-#[test]
-fn invented_conversations_fill_no_vault() {
-    let mut raw = Raw::with(91, true);
-    let device = raw.world.clients[raw.agent].engine.agent_public().unwrap();
-    let other = DeviceSecret::generate(&mut rng(3)).public();
-    for number in 0..100 {
-        let item = stranger(&raw, number, "nils", other);
-        raw.world.relay.inject(device.mailbox(), Item::Statement(item));
-    }
-    raw.world.pass(2_000);
-    assert_eq!(rows(&raw, 0x07), 1, "opened with somebody else: not before a reassignment to this device");
-    for number in 100..320 {
-        let item = stranger(&raw, number, "mira", device);
-        raw.world.relay.inject(device.mailbox(), Item::Statement(item));
-    }
-    raw.world.pass(2_000);
-    assert_eq!(rows(&raw, 0x07), 200, "a day's bound, the one before included");
-    assert!(rows(&raw, 0x0f) <= 64, "set aside");
-    raw.say(&Raw::text(1, "still served"));
-    assert_eq!(raw.shown(), ["still served"]);
 }
 
 /// A close of a conversation that was opened by [`stranger`].
@@ -181,6 +121,31 @@ fn conversations_that_are_closed_at_once_keep_nobody_out() {
     assert_eq!(raw.shown(), ["still served"]);
 }
 
+/// Opened with this agent and given to another one, without end: what was taken away makes room as well.
+#[test]
+fn conversations_that_are_given_away_keep_nobody_out() {
+    let mut raw = Raw::with(101, true);
+    let device = raw.world.clients[raw.agent].engine.agent_public().unwrap();
+    let other = DeviceSecret::generate(&mut rng(3)).public();
+    for number in 0..210 {
+        let open = stranger(&raw, number, "mira", device);
+        let secret = DeviceSecret::generate(&mut rng(10_000 + number));
+        let roster = Roster::of(secret.public(), handle("nils"), other).unwrap();
+        let statement = reassignment(&open, &secret, roster).sign(&secret);
+        let away = StatementItem { statement, agent: None, consent: None };
+        for item in [open, away] {
+            raw.world.relay.inject(device.mailbox(), Item::Statement(item));
+        }
+        raw.world.clock += 1;
+        raw.world.settle();
+    }
+    let honest = stranger(&raw, 400, "mira", device);
+    let id = Statement::peek(&honest.statement).unwrap().conversation;
+    raw.inject(Item::Statement(honest));
+    assert!(raw.world.clients[raw.agent].engine.conversation(&id).is_some());
+    assert_eq!((rows(&raw, 0x07), rows(&raw, 0x0f)), (200, 0), "a day's bound");
+}
+
 /// The relay delivers the reassignment before the open statement that it follows.
 #[test]
 fn a_conversation_begins_whichever_of_its_statements_comes_first() {
@@ -204,14 +169,6 @@ fn a_conversation_begins_whichever_of_its_statements_comes_first() {
     raw.inject(Item::Statement(open));
     let view = raw.world.clients[raw.agent].engine.conversation(&peeked.conversation).unwrap();
     assert_eq!(view.epoch, 2);
-}
-
-/// A reassignment from the epoch before, as a relay keeps it with the certificates of then.
-fn reassignment(before: &StatementItem, secret: &DeviceSecret, roster: Roster) -> Statement {
-    let peeked = Statement::peek(&before.statement).unwrap();
-    assert_eq!(peeked.signer, secret.hash());
-    let previous = sealdesk_protocol::conversation::statements::hash(&before.statement);
-    Statement { epoch: peeked.epoch + 1, action: Action::Reassign { previous, roster }, ..peeked }
 }
 
 /// Opened with one agent, reassigned to a second one whose certificate was revoked since, then to this one, whose
@@ -251,42 +208,6 @@ fn a_conversation_comes_whole_from_agents_whose_certificates_do_not_count_any_mo
     assert_eq!(raw.problems(), [""; 0]);
 }
 
-/// Certificates and consent that come along with a statement count like the statement.
-#[test]
-fn what_waits_is_counted_whole() {
-    let mut raw = Raw::new(93);
-    let device = raw.world.clients[raw.agent].engine.agent_public().unwrap();
-    let large =
-        SignedBytes::sign(sealdesk_protocol::crypto::labels::CONSENT, &vec![7u8; 50_000], &raw.secret);
-    let mut first = None;
-    for time in 0..30 {
-        let action =
-            Action::Close { current: sealdesk_protocol::ids::StatementHash([7; 32]), heads: Vec::new() };
-        let statement = Statement {
-            root: raw.world.org.root_hash(),
-            conversation: raw.id,
-            epoch: 1,
-            signer: raw.secret.hash(),
-            time,
-            expires: u64::MAX,
-            action,
-        };
-        let statement = statement.sign(&raw.secret);
-        let item = Item::Statement(StatementItem { statement, agent: None, consent: Some(large.clone()) });
-        first.get_or_insert_with(|| item.clone());
-        raw.world.relay.inject(device.mailbox(), item);
-    }
-    raw.world.pass(2_000);
-    assert_eq!(rows(&raw, 0x0f), 20, "1 MiB");
-    assert_eq!(raw.problems(), [""; 0]);
-    let quarantined = rows(&raw, 0x81);
-    assert!(quarantined > 0, "the rest is kept");
-    // What waits and comes again is the same.
-    let again = first.unwrap();
-    raw.inject(again);
-    assert_eq!((rows(&raw, 0x0f), rows(&raw, 0x81)), (20, quarantined));
-}
-
 #[test]
 fn garbage_fills_no_screen() {
     let (mut world, agent, ..) = World::talking(94);
@@ -304,22 +225,6 @@ fn garbage_fills_no_screen() {
     world.pass(60_000);
     world.clients[agent].take_events();
     assert_eq!(garbage(&mut world, 1_000), 32, "and again in the next minute");
-}
-
-#[test]
-fn what_waits_for_a_missing_content_is_bounded_in_number() {
-    let mut raw = Raw::new(95);
-    let roster = raw.governance.current().roster_hash;
-    let mailbox = raw.world.clients[raw.agent].engine.agent_public().unwrap().mailbox();
-    for counter in 2..302 {
-        let content = Raw::text(counter, "later").encode().unwrap();
-        let envelope = raw.seal_for(&content, 1, roster);
-        raw.world.relay.inject(mailbox, Item::Envelope(envelope.encode()));
-    }
-    raw.world.pass(5_000);
-    assert_eq!(rows(&raw, 0x0e), 256);
-    raw.say(&Raw::text(1, "first"));
-    assert_eq!(raw.shown().len(), 257);
 }
 
 #[test]

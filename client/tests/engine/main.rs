@@ -18,3 +18,4 @@ mod revoked;
 mod schedules;
 mod talk;
 mod vault;
+mod waiting;

@@ -11,10 +11,12 @@ use sealdesk_protocol::conversation::content::Content;
 use sealdesk_protocol::conversation::content::Kind;
 use sealdesk_protocol::conversation::content::Text;
 use sealdesk_protocol::conversation::conversation_id;
+use sealdesk_protocol::conversation::statements;
 use sealdesk_protocol::conversation::statements::Action;
 use sealdesk_protocol::conversation::statements::Statement;
-use sealdesk_protocol::crypto::identity::DeviceSecret;
 use sealdesk_protocol::crypto::identity::SignedBytes;
+use sealdesk_protocol::crypto::identity::{DevicePublic, DeviceSecret};
+use sealdesk_protocol::crypto::prekeys::VerifiedBundle;
 use sealdesk_protocol::ids::ConversationId;
 use sealdesk_protocol::ids::DeviceKeyHash;
 use sealdesk_protocol::ids::RosterHash;
@@ -22,8 +24,8 @@ use sealdesk_protocol::session::Binding;
 use sealdesk_protocol::session::Session;
 use sealdesk_protocol::testing::handle;
 use sealdesk_protocol::testing::rng;
-use sealdesk_protocol::wire::Item;
 use sealdesk_protocol::wire::envelope::Envelope;
+use sealdesk_protocol::wire::{Item, StatementItem};
 
 /// A customer made by hand, who can say anything to an agent's engine.
 pub(crate) struct Raw {
@@ -139,4 +141,58 @@ impl Raw {
     pub(crate) fn agent_device(&self) -> DeviceKeyHash {
         self.world.clients[self.agent].engine.agent_public().unwrap().hash()
     }
+}
+
+pub(crate) fn rows(raw: &Raw, kind: u8) -> usize {
+    raw.world.clients[raw.agent].rows.keys().filter(|name| name.0[0] == kind).count()
+}
+
+/// The agent's last-resort pair, which serves any number of handshakes.
+pub(crate) fn last_resort(raw: &mut Raw) -> VerifiedBundle {
+    let device = raw.world.clients[raw.agent].engine.agent_public().unwrap();
+    let mut bundle = raw.world.relay.bundle(&device.hash()).unwrap();
+    bundle.one_time = None;
+    bundle.verify(&device, raw.world.now().wall_ms).unwrap()
+}
+
+/// A reset of the customer's; the session that it announces is the one in use from now on.
+pub(crate) fn reset(raw: &mut Raw, generation: u32) -> Item {
+    let current = raw.governance.current().statement;
+    let binding = Binding { conversation: raw.id, statement: current, generation };
+    let bundle = last_resort(raw);
+    let session = Session::initiate(&raw.secret, &bundle, binding, &mut raw.rng).unwrap();
+    let (peer, old, new) = (raw.agent_device(), raw.session.id(), session.id());
+    let statement = Statement {
+        root: raw.world.org.root_hash(),
+        conversation: raw.id,
+        epoch: 1,
+        signer: raw.secret.hash(),
+        time: u64::from(generation),
+        expires: u64::MAX,
+        action: Action::Reset { current, peer, old, new, generation },
+    }
+    .sign(&raw.secret);
+    raw.session = session;
+    Item::Statement(StatementItem { statement, agent: None, consent: None })
+}
+
+/// Customers that a relay invents.
+pub(crate) fn stranger(raw: &Raw, number: u64, agent: &str, listed: DevicePublic) -> StatementItem {
+    let secret = DeviceSecret::generate(&mut rng(10_000 + number));
+    let root = raw.world.org.root_hash();
+    let id = conversation_id(&root, &secret.public(), &[5; 16]);
+    let consent = consent(&raw.world, &secret, id);
+    let mut open = open_statement(&raw.world, raw.agent, &secret, &consent);
+    if let Action::Open { roster, .. } = &mut open.action {
+        *roster = Roster::of(secret.public(), handle(agent), listed).unwrap();
+    }
+    StatementItem { statement: open.sign(&secret), agent: None, consent: Some(consent) }
+}
+
+/// A reassignment from the epoch before, as a relay keeps it with the certificates of then.
+pub(crate) fn reassignment(before: &StatementItem, secret: &DeviceSecret, roster: Roster) -> Statement {
+    let peeked = Statement::peek(&before.statement).unwrap();
+    assert_eq!(peeked.signer, secret.hash());
+    let previous = statements::hash(&before.statement);
+    Statement { epoch: peeked.epoch + 1, action: Action::Reassign { previous, roster }, ..peeked }
 }
