@@ -14,10 +14,11 @@ use tokio::time::{Duration, Instant};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
 
+use crate::backup::{self, BLOBS_FOLDER, STORE_FILE, Written};
 use crate::blobs::{Blobs, copy_folder};
 use crate::clock::{DAY_MS, now_ms};
 use crate::config::{Config, ConfigError, RawConfig};
-use crate::control::{self, Answer, BLOBS_FOLDER, Request, STORE_FILE, Stats, Written};
+use crate::control::{self, Answer, Request, Stats};
 use crate::folder;
 use crate::lifecycle::{self, Listeners, RunError};
 use crate::policy::Policy;
@@ -316,7 +317,7 @@ async fn backup(config: &Config, to: PathBuf) -> Result<(), CliError> {
 
 async fn offline_backup(config: &Config, store: &SledStore, to: &Path) -> Result<Written, CliError> {
     let blobs = Blobs::open(config.data.join("blobs")).map_err(|e| CliError::Failed(e.to_string()))?;
-    control::write_backup(store, &blobs, to).await.map_err(CliError::Failed)
+    backup::write(store, &blobs, to).await.map_err(CliError::Failed)
 }
 
 /// Opens the store, but makes none.

@@ -2,9 +2,8 @@
 //!
 //! One JSON object a line each way. Whoever may open the socket is the operator: it belongs to the relay's user alone.
 
-use std::fs::DirBuilder;
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -14,10 +13,9 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::time::Duration;
 
 use crate::audit::Event;
-use crate::blobs::Blobs;
-use crate::folder;
+use crate::backup::{self, Written};
 use crate::relay::Relay;
-use crate::store::{Store, StoreStats};
+use crate::store::StoreStats;
 
 /// Longest request or answer, bytes.
 const MAX_LINE: u64 = 64 * 1024;
@@ -61,69 +59,9 @@ pub struct Stats {
     pub store: StoreStats,
 }
 
-/// A backup that was written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Written {
-    /// Records of the store.
-    pub records: u64,
-    /// Attachments.
-    pub attachments: u64,
-}
-
 /// Where the socket is.
 pub fn path(data: &Path) -> PathBuf {
     data.join("control.sock")
-}
-
-/// The file with the store's records in a backup folder.
-pub const STORE_FILE: &str = "store.backup";
-/// The folder with the attachments in a backup folder.
-pub const BLOBS_FOLDER: &str = "blobs";
-
-/// What to do about a backup that cannot be written.
-fn explain(to: &Path, error: &io::Error) -> String {
-    let remedy = match error.kind() {
-        io::ErrorKind::AlreadyExists => "give a new folder: nothing is overwritten",
-        io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::PermissionDenied => {
-            "a running relay writes its backup itself: let its user write there (with systemd: ReadWritePaths=)"
-        }
-        io::ErrorKind::StorageFull => "free some space there",
-        _ => "give a new folder that the relay's user can make",
-    };
-    format!("{}: {error}; {remedy}", to.display())
-}
-
-/// Writes a backup into a new folder, durable on return. What a failed attempt made is removed, so that it can be
-/// repeated.
-///
-/// # Errors
-/// As text, saying what failed.
-pub async fn write_backup(store: &dyn Store, blobs: &Blobs, to: &Path) -> Result<Written, String> {
-    DirBuilder::new().mode(0o700).create(to).map_err(|error| explain(to, &error))?;
-    let unfinished = Unfinished(to);
-    let written = fill(store, blobs, to).await?;
-    core::mem::forget(unfinished);
-    Ok(written)
-}
-
-/// Removes a backup that failed, or whose relay stops meanwhile.
-struct Unfinished<'a>(&'a Path);
-
-impl Drop for Unfinished<'_> {
-    fn drop(&mut self) {
-        if let Err(error) = std::fs::remove_dir_all(self.0) {
-            tracing::warn!(%error, "what a failed backup wrote is still there");
-        }
-    }
-}
-
-async fn fill(store: &dyn Store, blobs: &Blobs, to: &Path) -> Result<Written, String> {
-    // Records first: an attachment that appears between is not yet missed by anybody.
-    let records = store.backup(&to.join(STORE_FILE)).await.map_err(|error| error.to_string())?;
-    let attachments = blobs.backup(to.join(BLOBS_FOLDER)).await.map_err(|error| explain(to, &error))?;
-    let synced = folder::sync(to).and_then(|()| to.parent().map_or(Ok(()), folder::sync));
-    synced.map_err(|error| explain(to, &error))?;
-    Ok(Written { records, attachments })
 }
 
 /// Makes the socket, for whoever has the store; what is asked meanwhile waits for [`run`]. None: it cannot be made, which
@@ -184,7 +122,7 @@ async fn serve(relay: &Relay, mut stream: UnixStream) -> io::Result<()> {
             }),
             Err(error) => Answer::Error(error.to_string()),
         },
-        Ok(Request::Backup { to }) => match write_backup(relay.store.as_ref(), &relay.blobs, &to).await {
+        Ok(Request::Backup { to }) => match backup::write(relay.store.as_ref(), &relay.blobs, &to).await {
             Ok(written) => {
                 if let Err(cause) = relay.store.audit_append(Event::Backup.entry()).await {
                     tracing::error!(%cause, "the audit entry of a backup was not stored");
@@ -230,25 +168,5 @@ mod tests {
     async fn it_can_be_asked_before_the_relay_is_said_to_be_ready() {
         let running = crate::testing::Running::start().await;
         UnixStream::connect(path(&running.relay.config.data)).await.unwrap();
-    }
-
-    #[tokio::test]
-    async fn a_backup_that_is_given_up_leaves_nothing_behind() {
-        let running = crate::testing::Running::start().await;
-        let to = running.relay.config.data.join("copy");
-        let backup = write_backup(running.relay.store.as_ref(), &running.relay.blobs, &to);
-        tokio::time::timeout(Duration::ZERO, backup).await.unwrap_err();
-        assert!(!to.exists());
-        let backup = write_backup(running.relay.store.as_ref(), &running.relay.blobs, &to);
-        backup.await.unwrap();
-        assert!(to.join(STORE_FILE).exists());
-    }
-
-    #[test]
-    fn a_backup_that_cannot_be_written_says_what_to_do() {
-        let text = |kind: io::ErrorKind| explain(Path::new("/backup/a"), &kind.into());
-        assert!(text(io::ErrorKind::AlreadyExists).contains("new folder"));
-        assert!(text(io::ErrorKind::ReadOnlyFilesystem).contains("ReadWritePaths="));
-        assert!(text(io::ErrorKind::StorageFull).contains("space"));
     }
 }

@@ -82,6 +82,7 @@ impl Keeper {
                         Ok(()) => layers.drop_resting(),
                         Err(error) => noted.fail(error),
                     },
+                    Work::Backup(_, answer) if answer.is_closed() => {}
                     Work::Backup(to, answer) => {
                         let written = noted.check().and_then(|()| {
                             transfer::write_backup(&disk.db, epoch, &to)
