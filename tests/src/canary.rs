@@ -120,7 +120,11 @@ impl Canaries {
                 found.extend(inner);
                 searched += bytes;
             } else if kind.is_file() {
-                let bytes = fs::read(entry.path()).unwrap();
+                // A relay that runs removes files meanwhile.
+                let bytes = match fs::read(entry.path()) {
+                    Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
+                    read => read.unwrap(),
+                };
                 searched += bytes.len() as u64;
                 found.extend(self.search(&place, &bytes));
             }

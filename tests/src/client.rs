@@ -104,16 +104,18 @@ impl Client {
     /// The first line, passed over before or new, from which `pick` takes something; it is not found again.
     ///
     /// # Panics
-    /// When the client ends before.
+    /// When the client ends before, or says nothing at all for long.
     pub async fn find<T>(&mut self, mut pick: impl FnMut(&Value) -> Option<T>) -> T {
         let found = self.from.iter().enumerate().find_map(|(n, at)| Some((n, pick(&self.seen[*at])?)));
         if let Some((n, value)) = found {
             self.from.remove(n);
             return value;
         }
-        let deadline = tokio::time::Instant::now() + PATIENCE;
+        // What is awaited may take long in all; a client that says something still works.
+        let deadline = tokio::time::Instant::now() + 6 * PATIENCE;
         loop {
-            let Ok(next) = tokio::time::timeout_at(deadline, self.line()).await else {
+            let silence = tokio::time::Instant::now() + PATIENCE;
+            let Ok(next) = tokio::time::timeout_at(silence.min(deadline), self.line()).await else {
                 panic!(
                     "{:?} did not say what was awaited; its last lines:\n{}",
                     &self.arguments[..2],

@@ -1,13 +1,14 @@
 //! The relay's program as a child process: to be killed, stopped, started again, and asked by its commands.
 
 use std::fs;
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
 
 use sealdesk_relay::RawConfig;
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::net::TcpSocket;
 use tokio::process::{Child, Command};
 
 use crate::relay::{Door, configuration, http_get};
@@ -23,12 +24,32 @@ pub fn program(name: &str) -> PathBuf {
     found.unwrap_or_else(|| panic!("{name} stands beside the tests; cargo builds it with them"))
 }
 
-/// A port that is free now.
-///
-/// # Panics
-/// When there is none.
-pub fn free_port() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+/// A port of this test's own, as long as it is held: bound and never listened on, so that the system gives it to nobody
+/// else, and a relay may listen on it, again and again.
+#[derive(Debug)]
+pub struct Port {
+    held: TcpSocket,
+}
+
+impl Port {
+    /// Takes one that is free.
+    ///
+    /// # Panics
+    /// When there is none.
+    pub fn take() -> Self {
+        let held = TcpSocket::new_v4().unwrap();
+        held.set_reuseaddr(true).unwrap();
+        held.bind(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
+        Self { held }
+    }
+
+    /// Where it is.
+    ///
+    /// # Panics
+    /// Never: it is bound.
+    pub fn address(&self) -> SocketAddr {
+        self.held.local_addr().unwrap()
+    }
 }
 
 /// A relay in its own process, always at the same address.
@@ -37,6 +58,7 @@ pub struct RelayProcess {
     child: Option<Child>,
     address: SocketAddr,
     admin: SocketAddr,
+    _ports: [Port; 2],
     config: PathBuf,
     log: PathBuf,
     /// Its data folder.
@@ -78,14 +100,15 @@ impl RelayProcess {
     /// Writes the configuration and starts nothing.
     pub fn prepare(site: &impl Site, change: impl FnOnce(&mut RawConfig)) -> Self {
         let mut raw = configuration(site);
-        raw.listen = free_port();
-        raw.admin_listen = Some(free_port());
+        let ports = [Port::take(), Port::take()];
+        raw.listen = ports[0].address();
+        raw.admin_listen = Some(ports[1].address());
         change(&mut raw);
         let (address, admin) = (raw.listen, raw.admin_listen.unwrap_or(raw.listen));
         let config = site.folder().join("relay.toml");
         fs::write(&config, toml::to_string(&raw).unwrap()).unwrap();
         let log = site.folder().join("relay.log");
-        Self { child: None, address, admin, config, log, data: raw.data, wrapper: Vec::new() }
+        Self { child: None, address, admin, _ports: ports, config, log, data: raw.data, wrapper: Vec::new() }
     }
 
     fn command(&self) -> Command {

@@ -21,7 +21,7 @@ use crate::{PATIENCE, within};
 pub struct Terminal {
     child: Child,
     keyboard: File,
-    screen: Arc<Mutex<String>>,
+    screen: Arc<Mutex<Vec<u8>>>,
     /// Up to here the screen was looked at.
     from: usize,
 }
@@ -66,13 +66,13 @@ impl Terminal {
         let child = command.stdin(slave()).stdout(slave()).stderr(slave()).spawn().unwrap();
         drop(command);
         let keyboard = File::from(master);
-        let (mut output, screen) = (keyboard.try_clone().unwrap(), Arc::new(Mutex::new(String::new())));
+        let (mut output, screen) = (keyboard.try_clone().unwrap(), Arc::new(Mutex::new(Vec::new())));
         let shown = Arc::clone(&screen);
         // Ends when the program has closed the terminal.
         std::thread::spawn(move || {
             let mut bytes = [0; 4096];
             while let Ok(read @ 1..) = output.read(&mut bytes) {
-                shown.lock().unwrap().push_str(&String::from_utf8_lossy(&bytes[..read]));
+                shown.lock().unwrap().extend_from_slice(&bytes[..read]);
             }
         });
         Self { child, keyboard, screen, from: 0 }
@@ -111,7 +111,7 @@ impl Terminal {
     /// # Panics
     /// Never.
     pub fn drawn(&self) -> String {
-        self.screen.lock().unwrap().clone()
+        String::from_utf8_lossy(&self.screen.lock().unwrap()).into_owned()
     }
 
     /// The exit code.

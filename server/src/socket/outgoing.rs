@@ -128,8 +128,8 @@ mod tests {
             }
             read
         };
-        let both = async { tokio::join!(out.write(&mut server, 100 * LIMIT), reading) };
-        let (written, read) = tokio::time::timeout(100 * LIMIT, both).await.expect("all of it arrives");
+        let both = async { tokio::join!(out.write(&mut server, 1_000 * LIMIT), reading) };
+        let (written, read) = tokio::time::timeout(1_000 * LIMIT, both).await.expect("all of it arrives");
         written.unwrap();
         let done = ToClient::from(Done { req: 9 }).encode().unwrap();
         let binary = |bytes: Vec<u8>| Message::Binary(bytes.into());

@@ -11,7 +11,9 @@ use crate::program::{Program, files, terminate};
 async fn backup_while_running_restore_and_stats() {
     let program = Program::new("");
     let mut running = program.serve();
-    let (agent, party, mut customer, talk) = program.talk(running.address).await;
+    let (mut agent, party, mut customer, talk) = program.talk(running.address).await;
+    // Its acknowledgement of the statement is done when a later request is.
+    agent.publish(1).await;
     let message = envelope(agent.mailbox(), Class::Store);
     customer.send_envelope(&talk, message.clone()).await.unwrap();
     let before = agent.welcome.as_ref().unwrap().store_epoch;

@@ -33,7 +33,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + core::marker::Send> Stream for S {}
 pub type Socket = WebSocketStream<Box<dyn Stream>>;
 
 /// How long any answer may take.
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(30);
 
 pub struct Client {
     pub device: DeviceSecret,

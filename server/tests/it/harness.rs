@@ -145,7 +145,7 @@ impl TestRelay {
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }
         };
-        tokio::time::timeout(Duration::from_secs(15), waiting).await.unwrap();
+        tokio::time::timeout(Duration::from_secs(30), waiting).await.unwrap();
     }
 }
 

@@ -103,7 +103,7 @@ async fn new_conversations_are_limited_by_address() {
 
 #[tokio::test]
 async fn every_step_of_the_handshake_has_a_time_out() {
-    let relay = TestRelay::with(|raw, _| raw.limits.handshake_seconds = 1).await;
+    let relay = TestRelay::with(|raw, _| raw.limits.handshake_seconds = 4).await;
     let begun = Instant::now();
     let mut silent = TcpStream::connect(relay.address).await.unwrap();
     let mut upgraded = socket(relay.address).await;
@@ -112,9 +112,9 @@ async fn every_step_of_the_handshake_has_a_time_out() {
     assert_eq!(error.code, Code::NotAuthenticated);
     assert!(next(&mut upgraded).await.is_some_and(|frame| matches!(frame, ToClient::Goodbye(_))));
     let mut byte = [0];
-    let closed = tokio::time::timeout(Duration::from_secs(4), silent.read(&mut byte)).await.unwrap();
+    let closed = tokio::time::timeout(Duration::from_secs(30), silent.read(&mut byte)).await.unwrap();
     assert!(matches!(closed, Ok(0) | Err(_)));
-    assert!(begun.elapsed() >= Duration::from_millis(900));
+    assert!(begun.elapsed() >= Duration::from_millis(3_900));
 }
 
 /// Idle sockets from one address of the loopback network.
@@ -132,14 +132,15 @@ async fn idle(relay: &TestRelay, from: &str, count: usize) -> Vec<TcpStream> {
 async fn whoever_only_connects_shuts_out_nobody_else() {
     let relay = TestRelay::with(|raw, _| {
         (raw.limits.handshakes, raw.limits.handshakes_per_prefix) = (8, 4);
-        raw.limits.handshake_seconds = 5;
+        // Nobody's time is over before the test is.
+        raw.limits.handshake_seconds = 60;
     })
     .await;
     let one = idle(&relay, "127.0.0.2", 20).await;
     relay.until_metric("refused", 16).await;
     relay.customer().await;
 
-    // Many addresses together: no more than the number in all, until their time is over.
+    // Many addresses together: no more than the number in all, until they leave.
     let others = idle(&relay, "127.0.0.3", 4).await;
     relay.until_metric("accepted", 25).await;
     let shut_out = TcpStream::connect(relay.address).await.unwrap();
@@ -154,7 +155,7 @@ async fn whoever_only_connects_shuts_out_nobody_else() {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(4), freed).await.unwrap();
+    tokio::time::timeout(Duration::from_secs(30), freed).await.unwrap();
 }
 
 #[tokio::test]
@@ -171,12 +172,12 @@ async fn a_trusted_proxy_speaks_for_many() {
 
 #[tokio::test]
 async fn silence_ends_a_connection_and_pongs_keep_it() {
-    let relay = TestRelay::with(|raw, _| raw.limits.idle_seconds = 2).await;
+    let relay = TestRelay::with(|raw, _| raw.limits.idle_seconds = 6).await;
     let mut attentive = relay.customer().await;
     let mut silent = relay.customer().await;
     // Reading answers the relay's pings.
     let ended = |frame: &ToClient| matches!(frame, ToClient::Goodbye(_));
-    assert!(attentive.silent(Duration::from_secs(5), ended).await);
+    assert!(attentive.silent(Duration::from_secs(10), ended).await);
     assert_eq!(silent.goodbye().await, Reason::Idle);
     attentive.pinged().await;
 }

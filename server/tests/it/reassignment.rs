@@ -82,8 +82,8 @@ async fn the_timer_runs_only_while_the_agent_is_online() {
         Client::connect(relay.address, postcard::from_bytes(&bytes).unwrap(), Party::Agent(chain)).await;
     let _bert = relay.agent("bert").await;
     assert_eq!(customer.assignment().await.epoch, 2, "lapsed after its time online");
-    // The time since the last look before counts as well.
-    assert!(back.elapsed() >= Duration::from_millis(1_400), "not at once");
+    // What it was online before counts as well.
+    assert!(back.elapsed() >= Duration::from_millis(500), "not at once");
 }
 
 #[tokio::test]
@@ -127,7 +127,7 @@ async fn a_second_agent_who_goes_away_is_not_waited_for_in_silence() {
     customer.reassign(&mut talk, &bert, "bert", 2).await.unwrap();
     drop(bert);
     let told = |frame: &ToClient| matches!(frame, ToClient::Unaccepted(_)).then_some(());
-    tokio::time::timeout(Duration::from_secs(4), customer.expect(told)).await.unwrap();
+    tokio::time::timeout(Duration::from_secs(30), customer.expect(told)).await.unwrap();
     // The click: anna is there, though she let her time pass before.
     let clicked = customer.named(&talk).await;
     assert_eq!((clicked.epoch, relay.device_of(&clicked)), (3, anna.device.hash()));

@@ -182,7 +182,7 @@ async fn an_issuer_that_was_revoked_does_not_come_back_after_a_restart() {
 #[tokio::test]
 async fn a_certificate_that_ends_while_connected_ends_the_connection() {
     let relay = TestRelay::start().await;
-    let mut mira = relay.bent_agent("mira", |c| c.not_after = sealdesk_relay::clock::now_ms() + 2_000).await;
+    let mut mira = relay.bent_agent("mira", |c| c.not_after = sealdesk_relay::clock::now_ms() + 6_000).await;
     let ended = |frame: &ToClient| matches!(frame, ToClient::Error(e) if e.code == Code::CertificateExpired);
     mira.expect(|frame| ended(frame).then_some(())).await;
     mira.goodbye().await;

@@ -13,6 +13,7 @@ use sealdesk_tests::device::{Device, random};
 use sealdesk_tests::pair::Pair;
 use sealdesk_tests::relay::Relay;
 use sealdesk_tests::talk::post;
+use sealdesk_tests::until;
 
 async fn start() -> (Company, Relay) {
     let company = Company::new(11);
@@ -112,7 +113,7 @@ async fn a_second_connection_replaces_the_first_which_is_told() {
     assert_eq!(reason, Some(Reason::Replaced));
     customer.say("to the newer one").await.unwrap();
     assert_eq!(agent.hear().await, "to the newer one");
-    assert_eq!(relay.metric("sealdesk_devices").await, 2);
+    until(async || (relay.metric("sealdesk_devices").await == 2).then_some(())).await;
 }
 
 #[tokio::test]

@@ -11,7 +11,7 @@ use sealdesk_tests::client::Client;
 use sealdesk_tests::company::Company;
 use sealdesk_tests::office::run;
 use sealdesk_tests::pair::Pair;
-use sealdesk_tests::process::{RelayProcess, free_port, printed};
+use sealdesk_tests::process::{Port, RelayProcess, printed};
 use sealdesk_tests::relay::{Door, Relay, configuration};
 use sealdesk_tests::{Site, now_ms, until};
 use serde_json::{Value, json};
@@ -228,7 +228,8 @@ async fn clocks_that_are_a_day_off_are_named_as_the_reason() {
 #[tokio::test]
 async fn an_absent_relay_is_told_and_found_when_it_comes() {
     let company = Company::new(79);
-    let address = free_port();
+    let port = Port::take();
+    let address = port.address();
     let (org, home) = (company.org_json(), company.folder().join("carla"));
     let (org, home) = (org.to_str().unwrap(), home.to_str().unwrap());
     let url = format!("ws://{address}/");

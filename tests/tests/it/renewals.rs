@@ -90,6 +90,7 @@ async fn a_topic_that_is_added_while_chatting_can_be_opened() {
             now["topics"].as_array().unwrap().iter().map(|t| t["id"].as_str().unwrap()).collect();
         assert!(topics.contains(&"returns"), "{now}");
     }
+    until(async || (relay.metric("sealdesk_organisation_taken").await > 0).then_some(())).await;
     customer.command(json!({"open": {"topic": "returns"}})).await;
     customer.say("It does not fit.").await;
     assert_eq!(agent.hear().await.1, "It does not fit.");

@@ -11,8 +11,9 @@ use sealdesk_native::private_file::FileError;
 use super::AdminDir;
 use crate::error::Error;
 
-/// How long another command is waited for; one that asks for a passphrase takes longer.
-const PATIENCE: Duration = Duration::from_secs(3);
+/// How long another command is waited for: two that derive a key each are done by then on a slow machine; one that asks for
+/// a passphrase takes longer.
+const PATIENCE: Duration = Duration::from_secs(10);
 const PAUSE: Duration = Duration::from_millis(50);
 
 /// The folder, held by this command until it ends. Only through it anything in the folder is changed.

@@ -232,7 +232,7 @@ mod tests {
         org.settings.version += 1;
         std::fs::write(home::org_path(home.path()), org_text(&org.file())).unwrap();
         let mut watch = Watch::new(home.path(), None, None);
-        let found = tokio::time::timeout(Duration::from_secs(10), watch.next(&in_force)).await;
+        let found = tokio::time::timeout(Duration::from_secs(60), watch.next(&in_force)).await;
         let Ok(Renewal::Org(newer)) = found else { panic!("{found:?}") };
         assert_eq!(newer.0.settings().version, org.settings.version);
         // And nothing more is, once it holds.

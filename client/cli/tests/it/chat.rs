@@ -22,7 +22,7 @@ fn without_a_relay_everything_is_kept_and_said() {
     let input =
         b"{\"open\":{\"topic\":\"general\"},\"id\":1}\n{\"send\":{\"text\":\"hello\"},\"id\":\"two\"}\n";
     let ran = desk
-        .run_with("customer chat --json --org admin/org.json --home customer --drain 2", input)
+        .run_with("customer chat --json --org admin/org.json --home customer --drain 6", input)
         .refused(8, "not everything");
     let told = lines(&ran.out);
     assert!(told[0].get("ready").is_some(), "ready comes first");
@@ -61,7 +61,7 @@ fn a_relay_that_refuses_is_the_relay_s_fault_also_with_a_message_pending() {
     // No TLS there, and no WebSocket.
     for scheme in ["wss", "ws"] {
         let ran = desk.run_with(
-            &format!("customer chat --json --org admin/org.json --home {scheme} --drain 2 --relay {scheme}://127.0.0.1:{port}/"),
+            &format!("customer chat --json --org admin/org.json --home {scheme} --drain 6 --relay {scheme}://127.0.0.1:{port}/"),
             input,
         );
         let ran = ran.refused(7, "(the relay's fault)");
@@ -363,8 +363,10 @@ fn a_chat_for_people_ends_in_order_when_it_is_told_to() {
 #[test]
 fn people_are_led_to_a_conversation() {
     let desk = Desk::with_organisation();
-    let input = b"/help\nhello?\n/new general\nhello\n/nonsense\n/agree\nHello!\n/verify\n/list\n/export t.txt\n/quit\n";
-    let ran = desk.run_with("customer chat --org admin/org.json --home customer --drain 0", input);
+    let input =
+        b"/help\nhello?\n/new general\nhello\n/nonsense\n/agree\nHello!\n/verify\n/list\n/export t.txt\n";
+    let chat = "customer chat --org admin/org.json --home customer --drain 0";
+    let ran = desk.run_until(chat, input, "cannot be reached", b"/quit\n");
     assert_eq!(ran.code, 8, "{}\n{}", ran.out, ran.err);
     for words in [
         "Demo Shop, end to end encrypted",

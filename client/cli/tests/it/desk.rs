@@ -1,6 +1,6 @@
 //! The real program on a folder of its own.
 
-use std::io::Write;
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
@@ -92,6 +92,30 @@ impl Desk {
         Ran {
             code: status.code().unwrap_or(-1),
             out: String::from_utf8(stdout).unwrap(),
+            err: String::from_utf8(stderr).unwrap(),
+        }
+    }
+
+    /// As [`Self::run_with`], and with the last input only when these words were printed.
+    pub(crate) fn run_until(&self, line: &str, input: &[u8], words: &str, last: &[u8]) -> Ran {
+        let mut command = self.command(line);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let (mut stdin, mut stdout) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
+        stdin.write_all(input).unwrap();
+        let (mut out, mut bytes, mut waits) = (Vec::new(), [0; 4096], true);
+        while let Ok(read @ 1..) = stdout.read(&mut bytes) {
+            out.extend_from_slice(&bytes[..read]);
+            if waits && String::from_utf8_lossy(&out).contains(words) {
+                waits = false;
+                stdin.write_all(last).unwrap();
+            }
+        }
+        drop(stdin);
+        let Output { status, stderr, .. } = child.wait_with_output().unwrap();
+        Ran {
+            code: status.code().unwrap_or(-1),
+            out: String::from_utf8(out).unwrap(),
             err: String::from_utf8(stderr).unwrap(),
         }
     }

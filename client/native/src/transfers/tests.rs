@@ -12,7 +12,7 @@ fn started(home: &Path) -> (mpsc::Sender<Job>, Receiver<Input>) {
 }
 
 fn next(answers: &Receiver<Input>) -> Input {
-    answers.recv_timeout(Duration::from_secs(10)).unwrap()
+    answers.recv_timeout(Duration::from_secs(60)).unwrap()
 }
 
 fn write(part: Part, offset: u64, bytes: &[u8]) -> Job {
@@ -51,7 +51,7 @@ fn a_saved_file_appears_whole_and_overwrites_nothing() {
         let (told, result) = mpsc::channel();
         let done = Box::new(move |r| drop(told.send(r)));
         jobs.send(Job::Finish { transfer: BLOB, done }).unwrap();
-        result.recv_timeout(Duration::from_secs(10)).unwrap()
+        result.recv_timeout(Duration::from_secs(60)).unwrap()
     };
     save(b"one");
     assert!(!path.exists(), "not before it is whole");

@@ -231,11 +231,16 @@ fn kill_9_keeps_every_committed_batch_whole() {
             .spawn()
             .unwrap();
         let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let (begun, first) = std::sync::mpsc::channel();
         let reader = std::thread::spawn(move || {
-            let told = lines.map_while(Result::ok);
+            let told = lines.map_while(Result::ok).inspect(|_| begun.send(()).unwrap_or_default());
             told.filter_map(|l| l.strip_prefix("committed ").and_then(|n| n.parse::<u32>().ok())).last()
         });
-        std::thread::sleep(std::time::Duration::from_millis(150 + wait));
+        // The test's own head lines, and its first batch.
+        for _ in 0..3 {
+            first.recv_timeout(std::time::Duration::from_secs(60)).unwrap();
+        }
+        std::thread::sleep(std::time::Duration::from_millis(wait));
         wait = (wait * 7 + 13) % 160;
         child.kill().unwrap();
         child.wait().unwrap();

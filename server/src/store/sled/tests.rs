@@ -73,7 +73,7 @@ async fn a_panic_in_the_stores_thread_is_a_failure_of_the_store() {
     let store = open(&folder.path().join("store"), QUOTA);
     let panics: Answer<()> = store.run(|_| panic!("as sled does when it finds what it did not expect"));
     panics.await.unwrap_err();
-    let deadline = Instant::now() + Duration::from_secs(5);
+    let deadline = Instant::now() + Duration::from_secs(60);
     while store.health().is_ok() {
         assert!(Instant::now() < deadline, "a store that writes nothing any more says that it is well");
         std::thread::sleep(Duration::from_millis(5));
@@ -245,7 +245,7 @@ async fn an_old_journal_is_emptied() {
         |name: &str| std::fs::read(path.join(name)).unwrap().windows(text.len()).any(|bytes| bytes == text);
     let begun = Instant::now();
     while lies("journal-0") || lies("journal-1") {
-        assert!(begun.elapsed() < Duration::from_secs(10), "it is still there");
+        assert!(begun.elapsed() < Duration::from_secs(60), "it is still there");
         // What the clock asks for each minute.
         store.sweep(0, 0).await.unwrap();
     }
@@ -402,7 +402,7 @@ async fn survives_kill_9() {
 
         let begun = Instant::now();
         let store = open(&path, WIDE);
-        assert!(begun.elapsed() < Duration::from_secs(10), "recovery takes a bounded time");
+        assert!(begun.elapsed() < Duration::from_secs(60), "recovery takes a bounded time");
         for (writer, last) in &acknowledged {
             let items = store.read(MailboxId([*writer; 16]), 0, usize::MAX, usize::MAX).await.unwrap();
             let seqs: Vec<u64> = items.iter().map(|item| item.seq).collect();
