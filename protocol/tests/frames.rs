@@ -245,3 +245,11 @@ fn a_refusal_of_a_newer_relay_is_still_a_refusal() {
         assert_eq!(ToClient::decode(&frame), Ok(refused), "{number}");
     }
 }
+
+/// Whoever knows an attachment's token may read it.
+#[test]
+fn a_capability_never_shows_in_debug() {
+    let read = BlobRead { req: 1, blob: BlobId([1; 16]), token: [0xab; 32], offset: 0, length: 9 };
+    let shown = format!("{read:?} {:?}", ToRelay::from(read.clone()));
+    assert!(!shown.contains("171") && !shown.contains("ab, ab") && !shown.contains("abab"), "{shown}");
+}

@@ -9,6 +9,7 @@ use std::time::Duration;
 use rand_core::Rng;
 use sealdesk_client::{Command, ConversationView, Event, Message, Owner, Problem};
 use sealdesk_protocol::conversation::MessageId;
+use sealdesk_protocol::conversation::content::Text;
 use sealdesk_protocol::ids::{BlobId, ConversationId};
 use sealdesk_protocol::wire::Fault;
 use tokio::sync::{mpsc, oneshot};
@@ -199,7 +200,13 @@ impl Handle {
                 hint: "Run it where the system call getrandom is allowed.".into(),
             })?
             .fill_bytes(&mut transfer.0);
-        let command = Command::SendFile { conversation, name, media_type, length: metadata.len(), transfer };
+        let command = Command::SendFile {
+            conversation,
+            name: Text(name),
+            media_type,
+            length: metadata.len(),
+            transfer,
+        };
         self.submit_with(command, FileOf::Source(transfer, file)).await
     }
 

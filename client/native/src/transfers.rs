@@ -14,7 +14,7 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 
-use sealdesk_client::{Input, Part};
+use sealdesk_client::{FileBytes, Input, Part};
 use sealdesk_protocol::ids::BlobId;
 
 use crate::private_file::{self, Access, FileError};
@@ -146,7 +146,7 @@ impl Files {
             Job::Source { transfer, file } => drop(self.sources.insert(transfer, file)),
             Job::Target { transfer, target } => drop(self.targets.insert(transfer, target)),
             Job::Read { transfer, part, offset, len } => match self.read(transfer, part, offset, len) {
-                Ok(bytes) => answer(Input::Chunk { transfer, part, offset, bytes }),
+                Ok(bytes) => answer(Input::Chunk { transfer, part, offset, bytes: FileBytes(bytes) }),
                 Err(error) => self.failed(transfer, part, &error, answer),
             },
             Job::Write { transfer, part, offset, bytes } => {

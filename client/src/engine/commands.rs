@@ -22,7 +22,7 @@ impl Engine {
                 self.open_conversation(cx, id, topic, language, notice)
             }
             Command::Send { conversation, kind } => self.send_kind(cx, id, conversation, &kind),
-            Command::SendFile { conversation, name, media_type, length, transfer } => {
+            Command::SendFile { conversation, name: Text(name), media_type, length, transfer } => {
                 self.send_file(cx, id, conversation, name, media_type, length, transfer);
             }
             Command::SaveFile { conversation, message } => self.save_file(cx, id, conversation, message),

@@ -1,5 +1,6 @@
 //! What goes into the engine: people's commands, bytes, time.
 
+use sealdesk_protocol::conversation::content::Text;
 use sealdesk_protocol::conversation::{Kind, MessageId};
 use sealdesk_protocol::crypto::certificate::CertificateChain;
 use sealdesk_protocol::ids::{BlobId, ConversationId, Handle, NoticeHash};
@@ -21,6 +22,16 @@ pub enum Part {
     File,
     /// The driver's spool: ciphertext, immutable once complete.
     Spool,
+}
+
+/// Bytes of a file, or of its spool: they never show in `Debug`.
+#[derive(Clone, PartialEq, Eq)]
+pub struct FileBytes(pub Vec<u8>);
+
+impl core::fmt::Debug for FileBytes {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        write!(f, "FileBytes({})", self.0.len())
+    }
 }
 
 /// One input of [`Engine::step`](crate::Engine::step).
@@ -52,7 +63,7 @@ pub enum Input {
         /// Where they start.
         offset: u64,
         /// The bytes.
-        bytes: Vec<u8>,
+        bytes: FileBytes,
     },
     /// Bytes of [`Output::WriteChunk`](super::Output::WriteChunk) are durable.
     ChunkStored {
@@ -98,7 +109,7 @@ pub enum Command {
         /// Where.
         conversation: ConversationId,
         /// Name shown to the recipient.
-        name: String,
+        name: Text,
         /// Media type.
         media_type: String,
         /// Bytes of the file.

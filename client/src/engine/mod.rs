@@ -179,7 +179,7 @@ impl Engine {
             Input::Closed(number) => self.connection_closed(cx, number),
             Input::Tick => {}
             Input::Online(up) => self.network_changed(cx, up),
-            Input::Chunk { transfer, part, offset, bytes } => {
+            Input::Chunk { transfer, part, offset, bytes: FileBytes(bytes) } => {
                 self.chunk_read(cx, transfer, part, offset, &bytes)
             }
             Input::ChunkStored { transfer, part, offset } => self.chunk_stored(cx, transfer, part, offset),

@@ -5,7 +5,7 @@ use sealdesk_protocol::crypto::certificate::AgentRole;
 use sealdesk_protocol::ids::{BlobId, ConversationId, DeviceKeyHash, Handle};
 use sealdesk_protocol::wire::{Code, Fault, WaitingEntry};
 
-use super::input::Part;
+use super::input::{FileBytes, Part};
 
 /// Blinded name of a vault record: kind byte, then an HMAC that hides what it names (§11).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -68,7 +68,7 @@ pub enum Output {
         /// Where.
         offset: u64,
         /// The bytes.
-        bytes: Vec<u8>,
+        bytes: FileBytes,
     },
     /// The spool of this transfer is not needed any more.
     DropSpool(BlobId),

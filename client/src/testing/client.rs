@@ -7,7 +7,7 @@ use sealdesk_protocol::ids::BlobId;
 use sealdesk_protocol::org::VerifiedOrg;
 
 use crate::engine::{
-    Command, Engine, Event, Input, Message, Name, Now, Output, Owner, Part, Row, Step, Write,
+    Command, Engine, Event, FileBytes, Input, Message, Name, Now, Output, Owner, Part, Row, Step, Write,
 };
 use crate::{Corrupt, VaultKey, is_hot};
 
@@ -203,13 +203,13 @@ impl Client {
                         file.get(start..end).map(<[u8]>::to_vec)
                     });
                     let answer = match bytes {
-                        Some(bytes) => Input::Chunk { transfer, part, offset, bytes },
+                        Some(bytes) => Input::Chunk { transfer, part, offset, bytes: FileBytes(bytes) },
                         None => Input::ChunkFailed { transfer, part },
                     };
                     let held = self.hold_reads == Some(part);
                     if held { &mut self.held_reads } else { &mut self.inputs }.push(answer);
                 }
-                Output::WriteChunk { transfer, part, offset, bytes } => {
+                Output::WriteChunk { transfer, part, offset, bytes: FileBytes(bytes) } => {
                     let file = self.files.entry((transfer, part)).or_default();
                     let start = usize::try_from(offset).unwrap_or(usize::MAX);
                     file.resize(file.len().max(start + bytes.len()), 0);

@@ -3,7 +3,7 @@
 use sealdesk_client::testing::World;
 use sealdesk_client::{Command, Event, Part, Phase, TransferState};
 use sealdesk_protocol::conversation::MessageId;
-use sealdesk_protocol::conversation::content::Kind;
+use sealdesk_protocol::conversation::content::{Kind, Text};
 use sealdesk_protocol::ids::{BlobId, ConversationId};
 use sealdesk_protocol::wire::{BlobBytes, Code};
 
@@ -16,7 +16,7 @@ fn content(length: usize) -> Vec<u8> {
 fn send(world: &mut World, client: usize, id: ConversationId, bytes: Vec<u8>) -> u64 {
     let length = bytes.len() as u64;
     world.clients[client].files.insert((BLOB, Part::File), bytes);
-    let (name, media_type) = ("bill.pdf".into(), "application/pdf".into());
+    let (name, media_type) = (Text("bill.pdf".into()), "application/pdf".into());
     world.clients[client].command(Command::SendFile {
         conversation: id,
         name,
@@ -267,7 +267,7 @@ fn files_that_cannot_be_sent_fail_clearly() {
     assert_eq!(world.problems(customer), ["blob_too_large"]);
     // Shorter than announced.
     world.clients[customer].files.insert((BLOB, Part::File), content(10));
-    let (name, media_type) = ("a".into(), "text/plain".into());
+    let (name, media_type) = (Text("a".into()), "text/plain".into());
     world.clients[customer].command(Command::SendFile {
         conversation: id,
         name,
@@ -279,7 +279,7 @@ fn files_that_cannot_be_sent_fail_clearly() {
     assert_eq!(failed(&world, customer), ["file_changed"]);
     // Gone.
     world.clients[customer].files.clear();
-    let (name, media_type) = ("a".into(), "text/plain".into());
+    let (name, media_type) = (Text("a".into()), "text/plain".into());
     world.clients[customer].command(Command::SendFile {
         conversation: id,
         name,

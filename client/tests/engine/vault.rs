@@ -1,10 +1,10 @@
 //! The vault under crashes, damage, deletion and rollback.
 
 use sealdesk_client::testing::{Crash, World};
-use sealdesk_client::{Command, Corrupt, MessageState, Phase};
-use sealdesk_protocol::conversation::content::Kind;
+use sealdesk_client::{Command, Corrupt, FileBytes, Input, MessageState, Output, Part, Phase};
+use sealdesk_protocol::conversation::content::{Kind, Text};
 use sealdesk_protocol::conversation::statements::{Action, Statement};
-use sealdesk_protocol::ids::StatementHash;
+use sealdesk_protocol::ids::{BlobId, StatementHash};
 use sealdesk_protocol::wire::{Item, StatementItem};
 
 use crate::raw::{Raw, consent, open_statement};
@@ -224,6 +224,13 @@ fn debug_shows_neither_keys_nor_texts() {
     assert!(matches!(view[0].kind, Kind::Text(_)) && !format!("{view:?}").contains("unspeakable"));
     let command = Command::Send { conversation: id, kind: view[0].kind.clone() };
     assert!(!format!("{command:?}").contains("unspeakable"));
+    let (transfer, bytes) = (BlobId([1; 16]), FileBytes(b"unspeakable".to_vec()));
+    let name = Text("unspeakable.pdf".into());
+    let file = Command::SendFile { conversation: id, name, media_type: String::new(), length: 1, transfer };
+    let read = Input::Chunk { transfer, part: Part::File, offset: 0, bytes: bytes.clone() };
+    let write = Output::WriteChunk { transfer, part: Part::File, offset: 0, bytes };
+    let shown = format!("{file:?} {read:?} {write:?}");
+    assert!(!shown.contains("unspeakable") && !shown.contains("117, 110"), "{shown}");
 }
 
 /// A machine that was enrolled anew keeps the conversations of its device before, whatever is said about them to the new one.

@@ -206,7 +206,7 @@ pub struct BlobWrite {
 }
 
 /// Reads a part. Answer: `BlobBytes`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BlobRead {
     /// Request number.
     pub req: u32,
@@ -218,4 +218,10 @@ pub struct BlobRead {
     pub offset: u64,
     /// At most [`MAX_BLOB_CHUNK`].
     pub length: u32,
+}
+
+impl core::fmt::Debug for BlobRead {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        write!(f, "BlobRead({}, {:?}, {} from {})", self.req, self.blob, self.length, self.offset)
+    }
 }

@@ -3,7 +3,9 @@
 
 use getrandom::SysRng;
 use rand_core::UnwrapErr;
-use sealdesk_client::{Command, Engine, Input, Name, Now, Output, Owner, Part, Row, Step, VaultKey, Write};
+use sealdesk_client::{
+    Command, Engine, FileBytes, Input, Name, Now, Output, Owner, Part, Row, Step, VaultKey, Write,
+};
 use sealdesk_protocol::conversation::MessageId;
 use sealdesk_protocol::conversation::content::{Kind, Text};
 use sealdesk_protocol::ids::{BlobId, IdError};
@@ -147,6 +149,7 @@ impl Core {
     /// A text when the id is malformed; at fault: the caller.
     pub fn chunk(&mut self, transfer: &str, file: bool, offset: f64, bytes: Vec<u8>) -> Result<(), JsValue> {
         let transfer = id(transfer)?;
+        let bytes = FileBytes(bytes);
         self.inputs.push(Input::Chunk { transfer, part: part(file), offset: integer(offset), bytes });
         Ok(())
     }
@@ -217,7 +220,10 @@ impl Core {
     ) -> Result<(), JsValue> {
         let (conversation, transfer) = (id(conversation)?, id(transfer)?);
         let length = integer(length);
-        self.user(command, Command::SendFile { conversation, name, media_type, length, transfer });
+        self.user(
+            command,
+            Command::SendFile { conversation, name: Text(name), media_type, length, transfer },
+        );
         Ok(())
     }
 
@@ -357,7 +363,7 @@ fn output(output: &Output) -> Option<JsValue> {
         Output::ReadChunk { transfer, part, offset, len } => {
             at("read", transfer, *part, *offset).with("length", *len)
         }
-        Output::WriteChunk { transfer, part, offset, bytes: data } => {
+        Output::WriteChunk { transfer, part, offset, bytes: FileBytes(data) } => {
             at("write", transfer, *part, *offset).with("bytes", bytes(data))
         }
         Output::DropSpool(transfer) => of("drop").with("transfer", transfer.to_string()),

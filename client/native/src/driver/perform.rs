@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::mpsc as files;
 
-use sealdesk_client::{Event, Input, Output, Problem};
+use sealdesk_client::{Event, FileBytes, Input, Output, Problem};
 use sealdesk_protocol::wire::Fault;
 use tokio::runtime;
 use tokio::sync::mpsc;
@@ -43,7 +43,7 @@ impl Outlets {
                 Output::ReadChunk { transfer, part, offset, len } => {
                     self.job(Job::Read { transfer, part, offset, len });
                 }
-                Output::WriteChunk { transfer, part, offset, bytes } => {
+                Output::WriteChunk { transfer, part, offset, bytes: FileBytes(bytes) } => {
                     self.job(Job::Write { transfer, part, offset, bytes });
                 }
                 Output::DropSpool(transfer) => self.job(Job::DropSpool(transfer)),

@@ -83,6 +83,10 @@ impl Header {
         postcard::from_bytes(bytes).map_err(damaged)
     }
 
+    pub(super) const fn has_passphrase(&self) -> bool {
+        matches!(self.kept, Kept::Passphrase { .. })
+    }
+
     pub(super) fn key(
         &self,
         passphrase: Option<&Passphrase>,

@@ -83,7 +83,7 @@ pub fn create(
     match passphrase {
         None => private_file::replace(&key_path(home), key.expose(), Access::Owner)?,
         // Of an attempt that did not come to its end.
-        Some(_) => drop(std::fs::remove_file(key_path(home))),
+        Some(_) => remove_key_file(home)?,
     }
     // Built under another name: a crash on the way leaves no half vault behind.
     let building = home.join("vault.redb.new");
@@ -111,14 +111,28 @@ pub fn create(
 pub fn open(home: &Path, passphrase: Option<&Passphrase>) -> Result<(Vault, VaultKey, RootHash), VaultError> {
     let (vault, header) = Vault::open_database(home)?;
     let key = header.key(passphrase, &key_path(home))?;
+    if header.has_passphrase() {
+        // It was set, and the program ended before the file was gone: whoever copies both opens the vault without it.
+        remove_key_file(home)?;
+    }
     let root = header.root;
     Ok((vault, key, root))
+}
+
+/// Removes the file with the key that lies beside the vault, if there is one.
+fn remove_key_file(home: &Path) -> Result<(), VaultError> {
+    let path = key_path(home);
+    match std::fs::remove_file(&path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(FileError::at(&path)(error).into()),
+        _ => Ok(()),
+    }
 }
 
 /// Wraps the vault's key under a new passphrase, in one transaction. A vault without passphrase gets its first.
 ///
 /// # Errors
-/// [`VaultError`], or whatever `new` says; the old passphrase opens as before then.
+/// [`VaultError`], or whatever `new` says; the old passphrase opens as before then, unless it is the file with the key that
+/// cannot be removed, which is named.
 pub fn change_passphrase<E: From<VaultError>>(
     home: &Path,
     old: Option<&Passphrase>,
@@ -130,8 +144,8 @@ pub fn change_passphrase<E: From<VaultError>>(
     let key = header.key(old, &key_path(home))?;
     let header = Header::new(&key, &header.root, Some(&new()?), rng)?;
     vault.replace_header(&header)?;
-    // Cut off before this, the file opens nothing any more.
-    let _ = std::fs::remove_file(key_path(home));
+    // It still opens the vault: its key stays the same. Cut off before this, the next opening does it.
+    remove_key_file(home)?;
     Ok(private_file::sync_folder(&key_path(home)).map_err(VaultError::from)?)
 }
 

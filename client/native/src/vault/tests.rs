@@ -217,6 +217,27 @@ fn child_that_is_killed() {
     }
 }
 
+/// A program that ended between the two leaves a key beside a vault that has a passphrase.
+#[test]
+fn the_file_with_the_key_does_not_stay_beside_a_passphrase() {
+    let home = tempfile::tempdir().unwrap();
+    let (vault, key) = fresh(home.path());
+    drop(vault);
+    let stays = std::fs::read(key_path(home.path())).unwrap();
+    let new = || Ok::<_, VaultError>(passphrase("a first passphrase"));
+    change_passphrase(home.path(), None, new, &mut rng()).unwrap();
+    assert!(!key_path(home.path()).exists());
+    private_file::replace(&key_path(home.path()), &stays, Access::Owner).unwrap();
+    let (vault, opened, _) = open(home.path(), Some(&passphrase("a first passphrase"))).unwrap();
+    assert_eq!(opened.expose(), key.expose());
+    assert!(!key_path(home.path()).exists(), "removed at the next opening");
+    drop(vault);
+    // A file that cannot be removed is named.
+    std::fs::create_dir(key_path(home.path())).unwrap();
+    let error = open(home.path(), Some(&passphrase("a first passphrase"))).unwrap_err().to_string();
+    assert!(error.contains("vault.key"), "{error}");
+}
+
 #[test]
 fn kill_9_keeps_every_committed_batch_whole() {
     let home = tempfile::tempdir().unwrap();

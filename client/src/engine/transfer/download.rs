@@ -8,7 +8,7 @@ use sealdesk_protocol::wire::{BlobBytes, BlobRead, MAX_BLOB_CHUNK};
 use super::super::context::Cx;
 use super::super::link::Request;
 use super::super::state::Engine;
-use super::super::{Event, Output, Part, TransferState, problem};
+use super::super::{Event, FileBytes, Output, Part, TransferState, problem};
 use super::{Downloading, MAX_TRANSFERS, Opening, PIPELINE, Stage, Transfer};
 
 const CHUNK: u64 = MAX_BLOB_CHUNK as u64;
@@ -116,7 +116,7 @@ impl Engine {
             transfer: id,
             part: Part::Spool,
             offset: part.offset,
-            bytes: part.bytes,
+            bytes: FileBytes(part.bytes),
         });
         self.tell_transfer(cx, id, done, TransferState::Downloading);
     }
@@ -183,7 +183,12 @@ impl Engine {
             }
             Ok(bytes) => {
                 let offset = opening.next * sealdesk_protocol::attachment::CHUNK_LEN as u64;
-                cx.out.push(Output::WriteChunk { transfer: id, part: Part::File, offset, bytes });
+                cx.out.push(Output::WriteChunk {
+                    transfer: id,
+                    part: Part::File,
+                    offset,
+                    bytes: FileBytes(bytes),
+                });
             }
             Err(_) => self.fail_transfer(cx, id, problem::attachment_altered()),
         }

@@ -11,7 +11,7 @@ use super::super::context::Cx;
 use super::super::link::Request;
 use super::super::records::{AttachmentRecord, TransferRecord};
 use super::super::state::Engine;
-use super::super::{Output, Part, Problem, TransferState, Upload, problem};
+use super::super::{FileBytes, Output, Part, Problem, TransferState, Upload, problem};
 use super::{MAX_TRANSFERS, PIPELINE, Sealing, Stage, Transfer, Uploading};
 use crate::vault::Key;
 
@@ -97,7 +97,12 @@ impl Engine {
             Ok(sealed) => {
                 sealing.hash.update(&sealed);
                 let offset = sealing.layout.offset(sealing.next);
-                cx.out.push(Output::WriteChunk { transfer: id, part: Part::Spool, offset, bytes: sealed });
+                cx.out.push(Output::WriteChunk {
+                    transfer: id,
+                    part: Part::Spool,
+                    offset,
+                    bytes: FileBytes(sealed),
+                });
             }
             // Fewer bytes than announced: the file changed meanwhile.
             Err(_) => self.fail_transfer(cx, id, problem::file_changed()),
