@@ -13,6 +13,7 @@ use sealdesk_protocol::wire::{Reason, ToClient};
 use tokio::sync::Notify;
 
 use crate::auth::Authenticated;
+use crate::limits::Prefix;
 
 /// Frames that may wait; ephemeral ones are dropped earlier.
 const MAX_FRAMES: usize = 64;
@@ -110,6 +111,8 @@ pub struct Connected {
     pub inbox: Arc<Inbox>,
     /// Who it is.
     pub who: Arc<Authenticated>,
+    /// Of its address.
+    pub prefix: Prefix,
 }
 
 /// All connected devices of one relay.

@@ -7,6 +7,7 @@ use sealdesk_protocol::conversation::{
 };
 use sealdesk_protocol::crypto::identity::{DeviceSecret, SignedBytes};
 use sealdesk_protocol::crypto::labels;
+use sealdesk_protocol::crypto::prekeys::{PrekeyKind, PrekeySecret};
 use sealdesk_protocol::generation::SignedGeneration;
 use sealdesk_protocol::ids::{ConversationId, StatementHash};
 use sealdesk_protocol::wire::{AuthBody, Authenticate, Challenge, PROTOCOL_VERSION, Party};
@@ -14,11 +15,13 @@ use tempfile::TempDir;
 
 use self::organisation::{Organisation, RELAY_NAME};
 use crate::auth::{self, Authenticated};
-use crate::clock::now_ms;
+use crate::clock::{DAY_MS, now_ms};
 use crate::config::RawConfig;
 use crate::lifecycle;
+use crate::registry::Connected;
 use crate::relay::Relay;
 use crate::relay::record::{Record, tests::record};
+use crate::routing::{AgentRecord, Availability};
 use crate::socket::connection::Session;
 use crate::store::DeviceRecord;
 
@@ -88,8 +91,43 @@ impl Running {
         conversation: ConversationId,
         action: Action,
     ) -> SignedBytes {
+        self.statement_of(1, by, conversation, action)
+    }
+
+    pub(crate) fn statement_of(
+        &self,
+        epoch: u32,
+        by: &DeviceSecret,
+        conversation: ConversationId,
+        action: Action,
+    ) -> SignedBytes {
         let (root, signer) = (self.organisation.root, by.hash());
-        Statement { root, conversation, epoch: 1, signer, time: now_ms(), expires: u64::MAX, action }.sign(by)
+        Statement { root, conversation, epoch, signer, time: now_ms(), expires: u64::MAX, action }.sign(by)
+    }
+
+    /// A device of the team who takes `capacity` conversations and has a last-resort pair here. Not connected.
+    pub(crate) async fn agent(&self, name: &str, capacity: u16) -> DeviceSecret {
+        let device = DeviceSecret::generate(&mut organisation::rng());
+        let chain = self.organisation.chain(&self.organisation.certificate(name, &device));
+        let who = authenticated(&self.relay, &device, Party::Agent(chain));
+        let availability = Some(Availability { available: true, capacity });
+        let known = AgentRecord { availability, ..AgentRecord::new(&who, who.agent.as_ref().unwrap()) };
+        self.relay.routing.restore(device.hash(), known);
+        let now = now_ms();
+        let kind = PrekeyKind::LastResort;
+        let pair = PrekeySecret::generate(kind, now, now + DAY_MS, &mut organisation::rng()).publish(&device);
+        let id = pair.verify(&device.public(), now).unwrap().id();
+        let bytes = postcard::to_allocvec(&(id, pair)).unwrap();
+        self.relay.store.put_last_resort(device.hash(), bytes, now + DAY_MS).await.unwrap();
+        device
+    }
+
+    /// A session of a device that counts as connected.
+    pub(crate) fn connect(&self, device: &DeviceSecret, party: Party) -> Session {
+        let session = self.session(device, party);
+        let (inbox, who) = (Arc::clone(&session.inbox), Arc::clone(&session.who));
+        self.relay.registry.register(Connected { inbox, who, prefix: session.permit.prefix });
+        session
     }
 
     /// A connection of a device, without its socket.

@@ -30,6 +30,7 @@ pub fn roomy(raw: &mut RawConfig) {
     raw.limits.connects_per_minute = 100_000;
     raw.limits.connections_per_prefix = 10_000;
     raw.limits.conversations_per_hour = 100_000;
+    raw.limits.prekeys_per_device_hour = 100_000;
     raw.limits.frames_per_second = 100_000;
     raw.limits.device_frames_per_second = 100_000;
     raw.store.min_free_mib = 1;

@@ -132,10 +132,12 @@ section! {
         attachments_mib_per_prefix_hour: u32 = 1_000,
         /// Uploads of prekeys by one device.
         prekey_uploads_per_hour: u32 = 60,
-        /// One-time pairs of a device to one conversation.
+        /// Agents named for one conversation.
+        assignments_per_conversation_hour: u32 = 6,
+        /// Bundles of a device's prekeys to one conversation.
         prekeys_per_conversation_hour: u32 = 12,
-        /// One-time pairs of a device in all.
-        prekeys_per_device_hour: u32 = 600,
+        /// Bundles of a device's prekeys for assignments, and for resets.
+        prekeys_per_device_hour: u32 = 100,
     }
 }
 

@@ -8,26 +8,27 @@ use std::time::{Duration, Instant};
 
 use super::Exceeded;
 
-/// So much of a key within the period, at most.
+/// So much of a key within a period, at most.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Share<K> {
     pub(super) key: K,
     pub(super) amount: u64,
     pub(super) most: u64,
+    pub(super) period: Duration,
 }
 
 #[derive(Clone, Copy, Debug)]
 struct Level {
-    /// What was taken and has not leaked away at this time, and of how much.
+    /// What was taken and has not leaked away at this time, and how much leaks away in which period.
     taken: f64,
     most: f64,
+    period: Duration,
     at: Instant,
 }
 
 /// See the module's text.
 #[derive(Debug)]
 pub(super) struct Budget<K> {
-    period: Duration,
     levels: Mutex<HashMap<K, Level>>,
 }
 
@@ -37,15 +38,15 @@ fn real(amount: u64) -> f64 {
 }
 
 impl Level {
-    fn now(&self, now: Instant, period: Duration) -> f64 {
-        let leaked = now.duration_since(self.at).as_secs_f64() / period.as_secs_f64() * self.most;
+    fn now(&self, now: Instant) -> f64 {
+        let leaked = now.duration_since(self.at).as_secs_f64() / self.period.as_secs_f64() * self.most;
         (self.taken - leaked).max(0.0)
     }
 }
 
 impl<K: Copy + Eq + Hash> Budget<K> {
-    pub(super) fn new(period: Duration) -> Self {
-        Self { period, levels: Mutex::default() }
+    pub(super) fn new() -> Self {
+        Self { levels: Mutex::default() }
     }
 
     /// Takes all of them.
@@ -55,14 +56,16 @@ impl<K: Copy + Eq + Hash> Budget<K> {
     pub(super) fn take(&self, now: Instant, shares: &[Share<K>]) -> Result<(), Exceeded> {
         let mut levels = self.levels.lock().unwrap_or_else(PoisonError::into_inner);
         let taken = |levels: &HashMap<K, Level>, share: &Share<K>| {
-            levels.get(&share.key).map_or(0.0, |level| level.now(now, self.period)) + real(share.amount)
+            // At today's rate: it may have changed since.
+            let level = levels.get(&share.key).map(|level| Level { period: share.period, ..*level });
+            level.map_or(0.0, |level| level.now(now)) + real(share.amount)
         };
         if shares.iter().any(|share| taken(&levels, share) > real(share.most)) {
             return Err(Exceeded);
         }
         for share in shares {
-            let level = Level { taken: taken(&levels, share), most: real(share.most), at: now };
-            levels.insert(share.key, level);
+            let (taken, most, period) = (taken(&levels, share), real(share.most), share.period);
+            levels.insert(share.key, Level { taken, most, period, at: now });
         }
         Ok(())
     }
@@ -70,7 +73,7 @@ impl<K: Copy + Eq + Hash> Budget<K> {
     /// Forgets what has leaked away.
     pub(super) fn tidy(&self, now: Instant) {
         let mut levels = self.levels.lock().unwrap_or_else(PoisonError::into_inner);
-        levels.retain(|_, level| level.now(now, self.period) > 0.0);
+        levels.retain(|_, level| level.now(now) > 0.0);
     }
 }
 
@@ -81,8 +84,8 @@ mod tests {
     #[test]
     fn all_or_nothing_and_it_leaks_away() {
         let (hour, begun) = (Duration::from_secs(3_600), Instant::now());
-        let budget = Budget::new(hour);
-        let share = |key: u8, amount| Share { key, amount, most: 10 };
+        let budget = Budget::new();
+        let share = |key: u8, amount| Share { key, amount, most: 10, period: hour };
         budget.take(begun, &[share(1, 10), share(2, 4)]).unwrap();
         for _ in 0..100 {
             budget.take(begun, &[share(3, 6), share(1, 1)]).unwrap_err();
@@ -97,5 +100,17 @@ mod tests {
         budget.take(later + hour, &[share(1, 10)]).unwrap();
         budget.tidy(later + hour);
         assert_eq!(budget.levels.lock().unwrap().len(), 1);
+    }
+
+    #[test]
+    fn a_rate_may_change() {
+        let (hour, begun) = (Duration::from_secs(3_600), Instant::now());
+        let budget = Budget::new();
+        let share = |amount, period| Share { key: 1u8, amount, most: 24, period };
+        budget.take(begun, &[share(24, hour)]).unwrap();
+        let later = begun + hour;
+        budget.take(later, &[share(2, 24 * hour)]).unwrap_err();
+        budget.take(later, &[share(1, 24 * hour)]).unwrap();
+        budget.take(later + hour, &[share(24, hour)]).unwrap();
     }
 }

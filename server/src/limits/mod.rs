@@ -3,6 +3,7 @@
 
 mod budget;
 mod count;
+pub mod issue;
 
 use std::net::IpAddr;
 use std::num::NonZeroU32;
@@ -11,18 +12,17 @@ use std::time::{Duration, Instant};
 
 use governor::{DefaultDirectRateLimiter, DefaultKeyedRateLimiter, Quota, RateLimiter};
 use hmac::{Hmac, KeyInit, Mac};
-use sealdesk_protocol::ids::{ConversationId, DeviceKeyHash};
+use sealdesk_protocol::ids::DeviceKeyHash;
 use sha2::Sha256;
 use zeroize::Zeroizing;
 
 use self::budget::{Budget, Share};
 use self::count::Count;
+use self::issue::{Issue, Issued};
 use crate::clock::{DAY_MS, now_ms};
 use crate::config;
 
 const HOUR: Duration = Duration::from_secs(3600);
-/// What one address prefix gets of a device's prekeys for resets: one part of so many.
-const PREFIX_SHARE: u32 = 4;
 /// A burst is this many seconds of the steady rate.
 const BURST_SECONDS: u32 = 4;
 
@@ -92,10 +92,7 @@ pub struct Limits {
     attachments: Budget<Announced>,
     most_announced: MostAnnounced,
     prekey_uploads: DefaultKeyedRateLimiter<DeviceKeyHash>,
-    prekeys_conversation: DefaultKeyedRateLimiter<(ConversationId, DeviceKeyHash)>,
-    prekeys_assigned: DefaultKeyedRateLimiter<DeviceKeyHash>,
-    prekeys_reset: DefaultKeyedRateLimiter<DeviceKeyHash>,
-    prekeys_prefix: DefaultKeyedRateLimiter<(Prefix, DeviceKeyHash)>,
+    prekeys_issued: Issued,
     connection_frames: Quota,
     handshakes: Arc<Count>,
     open: Arc<Count>,
@@ -146,17 +143,14 @@ impl Limits {
             connects: ByPrefix::new(limits.connects_per_minute, Duration::from_secs(60)),
             conversations: ByPrefix::new(limits.conversations_per_hour, HOUR),
             device_frames: RateLimiter::keyed(burst(limits.device_frames_per_second)),
-            attachments: Budget::new(HOUR),
+            attachments: Budget::new(),
             most_announced: MostAnnounced {
                 number: limits.attachments_per_hour.into(),
                 bytes: u64::from(limits.attachments_mib_per_hour) << 20,
                 bytes_of_prefix: u64::from(limits.attachments_mib_per_prefix_hour) << 20,
             },
             prekey_uploads: RateLimiter::keyed(over(limits.prekey_uploads_per_hour, HOUR)),
-            prekeys_conversation: RateLimiter::keyed(over(limits.prekeys_per_conversation_hour, HOUR)),
-            prekeys_assigned: RateLimiter::keyed(over(limits.prekeys_per_device_hour, HOUR)),
-            prekeys_reset: RateLimiter::keyed(over(limits.prekeys_per_device_hour, HOUR)),
-            prekeys_prefix: RateLimiter::keyed(over(limits.prekeys_per_device_hour / PREFIX_SHARE, HOUR)),
+            prekeys_issued: Issued::new(limits),
             connection_frames: burst(limits.frames_per_second),
             handshakes: Count::new(limits.handshakes, limits.handshakes_per_prefix),
             open: Count::new(limits.connections, limits.connections_per_prefix),
@@ -240,9 +234,9 @@ impl Limits {
         bytes: u64,
     ) -> Result<(), Exceeded> {
         let most = self.most_announced;
-        let share = |key, most| Share { key, amount: bytes, most };
+        let share = |key, most| Share { key, amount: bytes, most, period: HOUR };
         let mut shares = vec![
-            Share { key: Announced::Number(*device), amount: 1, most: most.number },
+            Share { amount: 1, ..share(Announced::Number(*device), most.number) },
             share(Announced::Bytes(*device), most.bytes),
         ];
         if let Some(Prefix { own, wide }) = prefix.copied() {
@@ -258,29 +252,9 @@ impl Limits {
         self.prekey_uploads.check_key(device).map_err(|_| Exceeded)
     }
 
-    /// One more bundle of `device`'s prekeys to a conversation that is given to it. All limits on prekeys fail closed: no
-    /// bundle at all is given beyond them, so that draining somebody's one-time pairs does not push others down to the
-    /// last resort.
-    pub fn prekeys_to_assign(
-        &self,
-        conversation: &ConversationId,
-        device: &DeviceKeyHash,
-    ) -> Result<(), Exceeded> {
-        self.prekeys_conversation.check_key(&(*conversation, *device)).map_err(|_| Exceeded)?;
-        self.prekeys_assigned.check_key(device).map_err(|_| Exceeded)
-    }
-
-    /// One more bundle for a new session in a conversation. It does not count against what `device` may be given to do,
-    /// and one address prefix gets a part only.
-    pub fn prekeys_to_reset(
-        &self,
-        conversation: &ConversationId,
-        device: &DeviceKeyHash,
-        prefix: Prefix,
-    ) -> Result<(), Exceeded> {
-        self.prekeys_conversation.check_key(&(*conversation, *device)).map_err(|_| Exceeded)?;
-        self.prekeys_prefix.check_key(&(prefix, *device)).map_err(|_| Exceeded)?;
-        self.prekeys_reset.check_key(device).map_err(|_| Exceeded)
+    /// One more bundle of a device's prekeys.
+    pub fn prekeys(&self, issue: &Issue) -> Result<(), Exceeded> {
+        self.prekeys_issued.take(Instant::now(), issue)
     }
 
     /// Forgets who has been quiet; call it every minute.
@@ -290,10 +264,7 @@ impl Limits {
         self.device_frames.retain_recent();
         self.attachments.tidy(Instant::now());
         self.prekey_uploads.retain_recent();
-        self.prekeys_conversation.retain_recent();
-        self.prekeys_assigned.retain_recent();
-        self.prekeys_reset.retain_recent();
-        self.prekeys_prefix.retain_recent();
+        self.prekeys_issued.tidy(Instant::now());
     }
 }
 
@@ -373,27 +344,5 @@ mod tests {
             assert!(capped.attachment(&device(1), Some(&one), 1).is_ok());
         }
         assert!(capped.attachment(&device(1), Some(&one), 1).is_err(), "by number as well");
-    }
-
-    #[test]
-    fn draining_fails_closed_by_conversation_device_and_prefix() {
-        let capped = limits(|l| (l.prekeys_per_conversation_hour, l.prekeys_per_device_hour) = (2, 8));
-        let conversation = |n: u8| ConversationId([n; 32]);
-        let (device, other) = (DeviceKeyHash([3; 32]), DeviceKeyHash([4; 32]));
-        let prefix = |n: u8| Prefix { own: [n; 16], wide: None };
-        assert!(capped.prekeys_to_assign(&conversation(1), &device).is_ok());
-        assert!(capped.prekeys_to_reset(&conversation(1), &device, prefix(1)).is_ok());
-        assert!(capped.prekeys_to_reset(&conversation(1), &device, prefix(2)).is_err(), "the conversation's");
-        assert!(capped.prekeys_to_reset(&conversation(2), &device, prefix(1)).is_ok());
-        assert!(capped.prekeys_to_reset(&conversation(3), &device, prefix(1)).is_err(), "the prefix' part");
-        assert!(capped.prekeys_to_reset(&conversation(3), &other, prefix(1)).is_ok(), "of that device only");
-        for n in 4..10 {
-            assert!(capped.prekeys_to_reset(&conversation(n), &device, prefix(n)).is_ok());
-        }
-        assert!(capped.prekeys_to_reset(&conversation(10), &device, prefix(10)).is_err(), "the device's");
-        for n in 11..18 {
-            assert!(capped.prekeys_to_assign(&conversation(n), &device).is_ok(), "not eaten by resets");
-        }
-        assert!(capped.prekeys_to_assign(&conversation(18), &device).is_err(), "the device's");
     }
 }

@@ -185,7 +185,7 @@ impl Session {
         Ok(Queued { req: Some(req), conversation: id, claim }.into())
     }
 
-    /// The same request again: a repetition, or the click that allows one more reassignment.
+    /// The same request again: a repetition, or the click that allows one more reassignment, now or when its time has come.
     async fn ask_again(
         &self,
         id: ConversationId,
@@ -209,8 +209,9 @@ impl Session {
             let (lapsed, unsigned) = (record.lapsed.clone(), record.unsigned);
             Record { requested_ms: record.requested_ms, lapsed, unsigned, ..fresh }
         } else if record.governance.is_some() && record.nominee.is_none() && record.reassigned {
-            // Those who did not accept before get another chance, except the one who has it now.
-            let lapsed = record.current_agent().map(|(_, device)| device).into_iter().collect();
+            // Those who did not accept before get another chance, and the one who has it now keeps it for its time.
+            let mut lapsed = record.lapsed.clone();
+            lapsed.retain(|device| record.current_agent().is_some_and(|(_, current)| current == *device));
             Record { reassigned: false, lapsed, ..record.clone() }
         } else {
             return Ok(());

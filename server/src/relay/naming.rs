@@ -6,9 +6,10 @@ use tokio::sync::{Mutex, MutexGuard};
 
 use super::Relay;
 use super::assign::MAX_SWAPS;
-use super::prekeys::Purpose;
 use super::record::Nominee;
 use crate::clock::now_ms;
+use crate::limits::Prefix;
+use crate::limits::issue::Purpose;
 use crate::routing::Candidate;
 use crate::store::StoreError;
 
@@ -78,17 +79,32 @@ impl Relay {
             if loaded.record.nominee.is_some() || !loaded.record.is_waiting() {
                 return Ok(Found::NotForIt);
             }
+            // Whoever has it keeps it for its time, whatever the customer signs or asks.
+            let opened = loaded.record.governance.is_some();
+            if opened && which == Which::Anybody && !self.routing.is_left(&id, now_ms()) {
+                return Ok(Found::NotForIt);
+            }
             if !loaded.record.may_be_named(now_ms()) {
                 return Err(Code::RateLimited);
             }
-            let nominee = match self.choose(id, which).await? {
+            // Of a customer who is there: prekeys are spent on nobody else. An agent claims for itself.
+            let prefix = match which {
+                Which::Device(_) => None,
+                Which::Anybody | Which::Online => {
+                    match self.registry.get(&loaded.record.customer.mailbox()) {
+                        Some(customer) => Some(customer.prefix),
+                        None => return Ok(Found::NotForIt),
+                    }
+                }
+            };
+            let nominee = match self.choose(id, which, prefix).await? {
                 Found::Agent(nominee) => *nominee,
                 Found::NotForIt => return Ok(Found::NotForIt),
                 Found::Nobody => return Ok(Found::Nobody),
             };
             let mut record = loaded.record.clone();
             let device = nominee.device;
-            record.reassigned |= record.governance.is_some();
+            record.reassigned |= opened;
             record.nominee = Some(nominee);
             if self.put(id, loaded.version, record).await? {
                 self.routing.took(&device);
@@ -127,7 +143,12 @@ impl Relay {
 
     /// The best candidate whose certificate holds and whose prekeys are there. Whoever has none is passed over, however
     /// many there are; a device whose certificate does not hold any more is no candidate from then on.
-    async fn choose(&self, id: ConversationId, which: Which) -> Result<Found<Box<Nominee>>, Code> {
+    async fn choose(
+        &self,
+        id: ConversationId,
+        which: Which,
+        prefix: Option<Prefix>,
+    ) -> Result<Found<Box<Nominee>>, Code> {
         let now = now_ms();
         let online = |mailbox: &_| self.registry.is_online(mailbox);
         let candidates = match which {
@@ -159,7 +180,7 @@ impl Relay {
                 none = Found::NotForIt;
                 continue;
             }
-            match self.issue(id, device, Purpose::Assignment).await {
+            match self.issue(id, device, Purpose::Assignment, prefix).await {
                 Ok(bundle) => {
                     let (agent, chain) = (agent.agent, agent.chain);
                     return Ok(Found::Agent(Box::new(Nominee {
@@ -171,7 +192,7 @@ impl Relay {
                     })));
                 }
                 Err(Code::NoPrekeys) => {}
-                // The conversation has had enough of this device's, or everybody has.
+                // The conversation has had enough, or its customer's network of this device's, or everybody.
                 Err(Code::RateLimited) => none = Found::NotForIt,
                 Err(code) => return Err(code),
             }

@@ -1,5 +1,6 @@
 //! Prekeys: uploads are verified, one-time pairs leave at most once ever, draining them is limited.
 
+use sealdesk_protocol::crypto::identity::mailbox_of;
 use sealdesk_protocol::crypto::prekeys::{PrekeyBundle, PrekeyKind, SignedPrekey};
 use sealdesk_protocol::ids::{ConversationId, DeviceKeyHash, PrekeyId};
 use sealdesk_protocol::wire::{
@@ -10,6 +11,7 @@ use sealdesk_protocol::wire::{
 use super::Relay;
 use crate::clock::{DAY_MS, now_ms};
 use crate::limits::Prefix;
+use crate::limits::issue::{Issue, Purpose};
 use crate::socket::connection::Session;
 use crate::store::{Prekey, StoreError};
 
@@ -24,15 +26,6 @@ const LONGEST_DAYS: u64 = 120;
 /// A customer's pairs are kept for as long as messages are, and a rotation of the last resort.
 const ROTATION_DAYS: u64 = 7;
 
-/// What a bundle is for. Each has a budget of its own, so that resets do not take an agent out of assignment.
-#[derive(Clone, Copy, Debug)]
-pub enum Purpose {
-    /// A conversation is given to the device.
-    Assignment,
-    /// Another listed device begins a new session; from this address prefix.
-    Reset(Prefix),
-}
-
 impl Relay {
     /// The last-resort pair of a device, with its id.
     pub(crate) async fn last_resort(
@@ -44,22 +37,21 @@ impl Relay {
         stored.map(decode).transpose().map_err(|_| StoreError::Corrupt("last-resort prekey"))
     }
 
-    /// A bundle of `device` for a conversation: refused as a whole beyond the draining limits.
+    /// A bundle of `device` for a conversation: refused as a whole beyond the draining limits. `prefix`: of whoever asks.
     pub(crate) async fn issue(
         &self,
         conversation: ConversationId,
         device: DeviceKeyHash,
         purpose: Purpose,
+        prefix: Option<Prefix>,
     ) -> Result<PrekeyBundle, Code> {
         let code = |cause: StoreError| self.store_code(&cause);
         let Some((_, last_resort)) = self.last_resort(device).await.map_err(code)? else {
             return Err(Code::NoPrekeys);
         };
-        let within = match purpose {
-            Purpose::Assignment => self.limits.prekeys_to_assign(&conversation, &device),
-            Purpose::Reset(prefix) => self.limits.prekeys_to_reset(&conversation, &device, prefix),
-        };
-        within.map_err(|_| {
+        let connected = self.registry.is_online(&mailbox_of(&device));
+        let issue = Issue { conversation, device, purpose, prefix, connected };
+        self.limits.prekeys(&issue).map_err(|_| {
             self.metrics.rate_limited.up();
             Code::RateLimited
         })?;
@@ -76,8 +68,7 @@ impl Relay {
 
     /// Tells a connected device that it runs short.
     async fn ask_for_more(&self, device: DeviceKeyHash) -> Result<(), StoreError> {
-        let mailbox = sealdesk_protocol::crypto::identity::mailbox_of(&device);
-        let Some(connected) = self.registry.get(&mailbox) else { return Ok(()) };
+        let Some(connected) = self.registry.get(&mailbox_of(&device)) else { return Ok(()) };
         let left = self.store.count_prekeys(device).await?;
         let enough = if connected.who.agent.is_some() { TOP_UP } else { 1 };
         if left <= enough {
@@ -166,8 +157,8 @@ impl Session {
         if loaded.record.closed_ms.is_some() {
             return Err(Code::Closed);
         }
-        let purpose = Purpose::Reset(self.permit.prefix);
-        let bundle = self.relay.issue(frame.conversation, frame.device, purpose).await?;
+        let prefix = Some(self.permit.prefix);
+        let bundle = self.relay.issue(frame.conversation, frame.device, Purpose::Reset, prefix).await?;
         Ok(Prekeys { req: frame.req, bundle }.into())
     }
 }

@@ -292,43 +292,4 @@ fn is_stored(record: &Record, statement: &VerifiedStatement) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use sealdesk_protocol::crypto::certificate::Revoked;
-    use sealdesk_protocol::crypto::identity::DeviceSecret;
-    use sealdesk_protocol::wire::Party;
-
-    use super::*;
-    use crate::testing::Running;
-    use crate::testing::organisation::rng;
-
-    #[test]
-    fn the_end_fits_into_any_record() {
-        assert_eq!(check_size(MAX_RECORD, &Effect::Accepted), Ok(()));
-        assert_eq!(check_size(MAX_RECORD + 1, &Effect::Accepted), Err(Code::TooLarge));
-        assert_eq!(check_size(MAX_RECORD + 1, &Effect::Closed), Ok(()));
-    }
-
-    #[tokio::test]
-    async fn an_acceptance_needs_a_certificate_that_still_holds() {
-        let mut running = Running::start().await;
-        let agent = DeviceSecret::generate(&mut rng());
-        let chain = running.organisation.chain(&running.organisation.certificate("mira", &agent));
-        let session = running.session(&agent, Party::Agent(chain));
-        let accept = async |running: &Running| {
-            let opened = running.opened(&DeviceSecret::generate(&mut rng()), &agent).await;
-            let action = Action::Accept { current: opened.statement };
-            let statement = running.statement(&agent, opened.id, action);
-            let frame = PostStatement { req: 1, conversation: opened.id, statement, envelopes: Vec::new() };
-            let posted = session.post_statement(frame).await.map(|_| ());
-            let loaded = running.relay.conversation(opened.id).await.unwrap().unwrap();
-            (posted, loaded.record.is_accepted())
-        };
-        assert_eq!(accept(&running).await, (Ok(()), true));
-        // Revoked, and not noticed yet by what ends its connection.
-        running.organisation.revoked = vec![Revoked::Device(agent.hash())];
-        running.organisation.revocation_number = 1;
-        running.organisation.write(&running.relay.config.org);
-        assert!(running.relay.policy.refresh().unwrap());
-        assert_eq!(accept(&running).await, (Err(Code::Revoked), false));
-    }
-}
+mod tests;

@@ -279,6 +279,16 @@ impl Routing {
         })
     }
 
+    /// Whether whoever has a conversation has had its time: it did not accept, was away for as long, or serves the team no
+    /// more. Also when nobody has it.
+    pub fn is_left(&self, id: &ConversationId, now: u64) -> bool {
+        self.with(|state| {
+            let Some(pending) = state.pending.get(id) else { return false };
+            let agent = pending.assigned().and_then(|device| state.agents.get(&device));
+            pending.is_left() || agent.is_none_or(|agent| !agent.serves_team(&pending.team, now))
+        })
+    }
+
     /// Whether nobody accepted a conversation, and a click is needed to go on.
     pub fn needs_click(&self, id: &ConversationId) -> bool {
         self.with(|state| state.pending.get(id).is_some_and(Pending::needs_click))

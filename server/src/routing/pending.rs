@@ -6,8 +6,9 @@
 //!    +--- not signed in time ---------------------+--- not accepted in time, or offline and another agent is there
 //! ```
 //!
-//! One reassignment is automatic and goes to a connected agent only: it is not spent on somebody who is away. When that
-//! one does not accept either, or stays away while the customer waits, the customer is told and decides.
+//! One reassignment is automatic and goes to a connected agent only: it is not spent on somebody who is away, nor for a
+//! customer who is. When that one does not accept either, or stays away while the customer waits, the customer is told and
+//! decides.
 
 use sealdesk_protocol::ids::{ConversationId, DeviceKeyHash, Handle, MailboxId};
 use sealdesk_protocol::wire::WaitingEntry;
@@ -114,6 +115,11 @@ impl Pending {
         self.reassigned = true;
     }
 
+    #[cfg(test)]
+    pub(super) fn lapsed_for_tests(&mut self) {
+        self.lapsed = self.assigned().into_iter().collect();
+    }
+
     pub(super) fn update(&mut self, record: &Record) {
         let named = record.nominee.as_ref().map(|nominee| (nominee.device, nominee.named_ms));
         if named != self.named {
@@ -148,11 +154,19 @@ impl Pending {
             && self.assigned.is_some_and(|(device, _)| self.lapsed.contains(&device))
     }
 
+    /// Who has it.
+    pub(super) fn assigned(&self) -> Option<DeviceKeyHash> {
+        self.assigned.map(|(device, _)| device)
+    }
+
+    /// Whoever has it let its time pass, or has been away for as long.
+    pub(super) fn is_left(&self) -> bool {
+        self.left_alone || self.assigned().is_some_and(|device| self.lapsed.contains(&device))
+    }
+
     /// Nobody has it, or whoever had it let its time pass or went away.
     pub(super) fn claimable(&self) -> bool {
-        let lapsed = self.assigned.is_some_and(|(device, _)| self.lapsed.contains(&device));
-        let free = self.assigned.is_none() || (!self.reassigned && (lapsed || self.left_alone));
-        self.named.is_none() && free
+        self.named.is_none() && (self.assigned.is_none() || (!self.reassigned && self.is_left()))
     }
 
     pub(super) fn entry(&self, conversation: ConversationId) -> WaitingEntry {
@@ -186,7 +200,7 @@ impl Pending {
                 (self.away_ms >= AWAY_MS).then_some(Next::Withdraw)
             }
             (None, Some((device, _))) if self.lapsed.contains(device) => {
-                (!self.reassigned).then_some(Next::NameIfOnline)
+                (present && !self.reassigned).then_some(Next::NameIfOnline)
             }
             (None, Some((device, mailbox))) if is_online(mailbox) => {
                 (self.offline_ms, self.left_alone) = (0, false);
@@ -197,7 +211,7 @@ impl Pending {
                 self.offline_ms += waited;
                 self.left_alone = self.offline_ms >= times.accept_ms;
                 match (self.reassigned, self.left_alone) {
-                    (false, _) => Some(Next::NameIfOnline),
+                    (false, _) => present.then_some(Next::NameIfOnline),
                     (true, true) => Some(Next::Lapse(*device)),
                     (true, false) => None,
                 }

@@ -125,53 +125,35 @@ impl Told {
 #[cfg(test)]
 mod tests {
     use sealdesk_protocol::crypto::identity::{DeviceSecret, mailbox_of};
-    use sealdesk_protocol::crypto::prekeys::{PrekeyKind, PrekeySecret};
     use sealdesk_protocol::ids::DeviceKeyHash;
     use sealdesk_protocol::wire::Party;
 
     use super::*;
-    use crate::clock::DAY_MS;
-    use crate::registry::Connected;
     use crate::relay::record::{Record, tests::record};
-    use crate::routing::{AgentRecord, Availability};
+    use crate::socket::connection::Session;
+    use crate::testing::Running;
     use crate::testing::organisation::rng;
-    use crate::testing::{Running, authenticated};
 
-    /// A relay with a customer who is connected.
-    async fn waiting(count: u8) -> (Running, Record) {
+    /// A relay with a customer who is connected and waits in so many conversations.
+    async fn waiting(count: u8) -> (Running, Record, Session) {
         let running = Running::start().await;
-        let relay = &running.relay;
         let customer = DeviceSecret::generate(&mut rng());
-        let who = Arc::new(authenticated(relay, &customer, Party::Customer));
-        relay.registry.register(Connected { inbox: Arc::default(), who });
+        let session = running.connect(&customer, Party::Customer);
         let base = Record { customer: customer.public(), ..record() };
         for n in 0..count {
-            relay.put(ConversationId([n; 32]), 0, base.clone()).await.unwrap();
+            running.relay.put(ConversationId([n; 32]), 0, base.clone()).await.unwrap();
         }
-        (running, base)
+        (running, base, session)
     }
 
-    /// An agent of the team who takes `capacity` conversations and has prekeys here.
+    /// Of the team, away.
     async fn agent(running: &Running, capacity: u16) -> DeviceKeyHash {
-        let relay = &running.relay;
-        let device = DeviceSecret::generate(&mut rng());
-        let chain = running.organisation.chain(&running.organisation.certificate("mira", &device));
-        let who = authenticated(relay, &device, Party::Agent(chain));
-        let availability = Some(Availability { available: true, capacity });
-        let known = AgentRecord { availability, ..AgentRecord::new(&who, who.agent.as_ref().unwrap()) };
-        relay.routing.restore(device.hash(), known);
-        let now = now_ms();
-        let pair = PrekeySecret::generate(PrekeyKind::LastResort, now, now + DAY_MS, &mut rng());
-        let pair = pair.publish(&device);
-        let id = pair.verify(&device.public(), now).unwrap().id();
-        let bytes = postcard::to_allocvec(&(id, pair)).unwrap();
-        relay.store.put_last_resort(device.hash(), bytes, now + DAY_MS).await.unwrap();
-        device.hash()
+        running.agent("mira", capacity).await.hash()
     }
 
     #[tokio::test]
     async fn one_search_finds_that_nobody_is_free() {
-        let (running, _) = waiting(50).await;
+        let (running, _, _customer) = waiting(50).await;
         assert_eq!(look(&running.relay, 1).await, 1);
         // Two are served, and the third search finds nobody.
         agent(&running, 2).await;
@@ -181,7 +163,7 @@ mod tests {
 
     #[tokio::test]
     async fn whoever_is_none_for_one_conversation_is_found_for_others() {
-        let (running, base) = waiting(0).await;
+        let (running, base, _customer) = waiting(0).await;
         let device = agent(&running, 20).await;
         let mailbox = mailbox_of(&device);
         for n in 0..20 {
@@ -200,7 +182,7 @@ mod tests {
 
     #[tokio::test]
     async fn two_who_name_at_once_spend_one_bundle() {
-        let (running, _) = waiting(1).await;
+        let (running, _, _customer) = waiting(1).await;
         agent(&running, 20).await;
         let name = || running.relay.name_and_announce(ConversationId([0; 32]), Which::Anybody);
         let (one, other) = tokio::join!(name(), name());
@@ -211,7 +193,7 @@ mod tests {
     /// However long somebody asks for an agent, others are given one.
     #[tokio::test]
     async fn the_router_waits_for_nobody() {
-        let (running, _) = waiting(2).await;
+        let (running, _, _customer) = waiting(2).await;
         agent(&running, 20).await;
         let held = running.relay.turns.free(&ConversationId([0; 32])).unwrap();
         let looked = tokio::time::timeout(Duration::from_secs(60), look(&running.relay, 1)).await;

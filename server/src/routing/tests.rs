@@ -91,6 +91,19 @@ fn a_second_agent_who_stays_away_lapses_while_the_customer_waits() {
 }
 
 #[test]
+fn nobody_is_named_for_a_customer_who_is_away() {
+    let mut clock = Clock::new(None, true);
+    clock.online.clear();
+    assert_eq!(clock.pass(1), None);
+    clock.online.insert(AGENT);
+    assert_eq!(clock.pass(60_000), Some(Next::Lapse(DEVICE)));
+    clock.pending.lapsed_for_tests();
+    assert_eq!(clock.pass(1), None);
+    clock.online.insert(CUSTOMER);
+    assert_eq!(clock.pass(1), Some(Next::NameIfOnline));
+}
+
+#[test]
 fn whoever_claimed_and_went_away_loses_it_to_the_next_who_claims() {
     let mut clock = Clock::new(None, true);
     clock.online.remove(&AGENT);

@@ -140,7 +140,8 @@ fn enter(
     before: &DeviceRecord,
 ) -> Result<Session, Code> {
     let (who, inbox) = (Arc::new(who), Arc::new(Inbox::default()));
-    if relay.registry.register(Connected { inbox: Arc::clone(&inbox), who: Arc::clone(&who) }) {
+    let connected = Connected { inbox: Arc::clone(&inbox), who: Arc::clone(&who), prefix: permit.prefix };
+    if relay.registry.register(connected) {
         relay.metrics.replaced.up();
     }
     let session = Session::new(Arc::clone(relay), who, inbox, permit, before);

@@ -96,7 +96,7 @@ async fn a_place_is_not_held_again_and_again_without_a_signature() {
 
 #[tokio::test]
 async fn resets_in_closed_conversations_take_nobody_out_of_assignment() {
-    let relay = TestRelay::with(|raw, _| raw.limits.prekeys_per_device_hour = 4).await;
+    let relay = TestRelay::with(|raw, _| raw.limits.prekeys_per_device_hour = 32).await;
     let mut mira = relay.agent("mira").await;
     let mut customer = relay.customer().await;
     let talk = Talk::opened(&relay.organisation, &mut customer, &mut mira, "mira").await;
@@ -109,8 +109,10 @@ async fn resets_in_closed_conversations_take_nobody_out_of_assignment() {
             other => panic!("{other:?}"),
         }
     };
-    assert_eq!(fetch(&mut customer).await, Ok(()));
-    assert_eq!(fetch(&mut customer).await, Err(Code::RateLimited), "a quarter for one network");
+    for _ in 0..4 {
+        assert_eq!(fetch(&mut customer).await, Ok(()));
+    }
+    assert_eq!(fetch(&mut customer).await, Err(Code::RateLimited), "an eighth for one network");
     let close = Action::Close { current: talk.epoch_statement, heads: Vec::new() };
     customer.post(&talk, 1, close).await.unwrap();
     assert_eq!(fetch(&mut customer).await, Err(Code::Closed));
@@ -118,4 +120,24 @@ async fn resets_in_closed_conversations_take_nobody_out_of_assignment() {
         let more = Talk::new(&relay.organisation, &customer);
         customer.named(&more).await;
     }
+}
+
+#[tokio::test]
+async fn one_network_takes_its_part_of_an_agent_and_nobody_elses() {
+    let relay = TestRelay::with(|raw, _| raw.limits.prekeys_per_device_hour = 16).await;
+    let mut mira = relay.agent("mira").await;
+    let mut mallory = relay.customer().await;
+    for _ in 0..2 {
+        let talk = Talk::opened(&relay.organisation, &mut mallory, &mut mira, "mira").await;
+        let close = Action::Close { current: talk.epoch_statement, heads: Vec::new() };
+        mallory.post(&talk, 1, close).await.unwrap();
+    }
+    let talk = Talk::new(&relay.organisation, &mallory);
+    assert!(matches!(mallory.ask(&talk).await, ToClient::Queued(_)));
+    let mut customer = relay.customer_from("127.0.0.2").await;
+    let talk = Talk::new(&relay.organisation, &customer);
+    customer.named(&talk).await;
+    // Another agent of the team is not spent.
+    let anna = relay.agent("anna").await;
+    assert_eq!(relay.device_of(&mallory.assignment().await), anna.device.hash());
 }

@@ -1,7 +1,7 @@
 //! A raw client: frames over a WebSocket, no engine.
 
 use std::collections::VecDeque;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
@@ -18,7 +18,7 @@ use sealdesk_protocol::wire::{
 };
 use sealdesk_relay::clock::now_ms;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
+use tokio::net::TcpSocket;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::{WebSocketStream, client_async};
 
@@ -75,7 +75,13 @@ pub fn envelope(to: MailboxId, class: Class) -> Addressed {
 }
 
 pub async fn socket(address: SocketAddr) -> Socket {
-    let stream = TcpStream::connect(address).await.unwrap();
+    socket_from([127, 0, 0, 1].into(), address).await
+}
+
+pub async fn socket_from(own: IpAddr, address: SocketAddr) -> Socket {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind((own, 0).into()).unwrap();
+    let stream = socket.connect(address).await.unwrap();
     stream.set_nodelay(true).unwrap();
     let stream: Box<dyn Stream> = Box::new(stream);
     client_async(format!("ws://{address}/"), stream).await.unwrap().0

@@ -18,7 +18,7 @@ use tempfile::TempDir;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
-use crate::client::{Client, Party, pairs};
+use crate::client::{Client, Party, pairs, socket_from};
 use crate::organisation::{Organisation, RELAY_NAME, rng};
 
 pub struct TestRelay {
@@ -95,6 +95,13 @@ impl TestRelay {
 
     pub async fn customer(&self) -> Client {
         Client::connect(self.address, DeviceSecret::generate(&mut rng()), Party::Customer).await
+    }
+
+    /// From one address of the loopback network.
+    pub async fn customer_from(&self, address: &str) -> Client {
+        let socket = socket_from(address.parse().unwrap(), self.address).await;
+        let device = DeviceSecret::generate(&mut rng());
+        Client::greet(socket, device, Party::Customer, 1).await.unwrap()
     }
 
     /// An agent of the team `sales` who is connected and has prekeys here.

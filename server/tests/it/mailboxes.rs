@@ -261,7 +261,10 @@ async fn resets_take_of_their_signers_part() {
 /// Neither a reassignment away from it nor the close; and it learns of them when it is listed again.
 #[tokio::test]
 async fn a_full_mailbox_of_who_is_not_listed_any_more_stops_nothing() {
-    let relay = TestRelay::with(|raw, _| raw.limits.mailbox_items = 8).await;
+    let relay = TestRelay::with(|raw, _| {
+        (raw.limits.mailbox_items, raw.routing.accept_seconds) = (8, 1);
+    })
+    .await;
     let (mut anna, mut customer) = (relay.agent("anna").await, relay.customer().await);
     let mut talk = Talk::opened(&relay.organisation, &mut customer, &mut anna, "anna").await;
     let ended = Talk::opened(&relay.organisation, &mut customer, &mut anna, "anna").await;
@@ -287,9 +290,8 @@ async fn a_full_mailbox_of_who_is_not_listed_any_more_stops_nothing() {
     let last = anna.delivered().await;
     anna.ack(&last).await;
     anna.publish(1).await;
-    let req = customer.number();
-    customer.send(talk.request(req)).await;
-    assert!(matches!(customer.answer(req).await, ToClient::Assignment(_)));
+    customer.expect(|frame| matches!(frame, ToClient::Unaccepted(_)).then_some(())).await;
+    customer.named(&talk).await;
     let roster = talk.roster(&customer, &anna, "anna");
     let reassign = Action::Reassign { previous: talk.epoch_statement, roster };
     customer.post(&talk, 3, reassign).await.unwrap();

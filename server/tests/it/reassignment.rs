@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use sealdesk_protocol::conversation::Action;
+use sealdesk_protocol::crypto::certificate::Revoked;
 use sealdesk_protocol::wire::{Code, ToClient};
 
 use crate::client::{Client, Party};
@@ -133,14 +134,66 @@ async fn a_second_agent_who_goes_away_is_not_waited_for_in_silence() {
     assert_eq!((clicked.epoch, relay.device_of(&clicked)), (3, anna.device.hash()));
 }
 
+/// Whatever the customer asks and signs: an agent's prekeys and the places of all are not spent in minutes.
 #[tokio::test]
-async fn a_conversation_whose_record_is_too_large_takes_its_close_and_nothing_else() {
+async fn whoever_has_a_conversation_keeps_it_for_its_time() {
+    let relay = TestRelay::start().await;
+    drop(relay.agent("bert").await);
+    relay.until_metric("devices", 0).await;
+    let mut anna = relay.agent("anna").await;
+    let mut customer = relay.customer().await;
+    let mut talk = Talk::opened(&relay.organisation, &mut customer, &mut anna, "anna").await;
+    let queued = |answer: &ToClient| matches!(answer, ToClient::Queued(_));
+    for _ in 0..3 {
+        assert!(queued(&customer.ask(&talk).await));
+    }
+    // Away, and not for long enough: one who is there gets it by itself, and keeps it as well.
+    drop(anna);
+    relay.until_metric("devices", 1).await;
+    assert!(queued(&customer.ask(&talk).await));
+    let carl = relay.agent("carl").await;
+    assert_eq!(relay.device_of(&customer.assignment().await), carl.device.hash());
+    customer.reassign(&mut talk, &carl, "carl", 2).await.unwrap();
+    for _ in 0..3 {
+        assert!(queued(&customer.ask(&talk).await));
+    }
+    assert_eq!(relay.metric("prekeys_issued").await, 2);
+}
+
+#[tokio::test]
+async fn a_click_before_the_time_is_over_counts_when_it_is() {
+    let relay = TestRelay::with(|raw, _| raw.routing.accept_seconds = 2).await;
+    let mut anna = relay.agent("anna").await;
+    let mut customer = relay.customer().await;
+    let mut talk = Talk::opened(&relay.organisation, &mut customer, &mut anna, "anna").await;
+    let bert = relay.agent("bert").await;
+    customer.assignment().await;
+    customer.reassign(&mut talk, &bert, "bert", 2).await.unwrap();
+    assert!(matches!(customer.ask(&talk).await, ToClient::Queued(_)));
+    let named = customer.assignment().await;
+    assert_eq!((named.epoch, relay.device_of(&named)), (3, anna.device.hash()));
+}
+
+#[tokio::test]
+async fn whoever_serves_no_more_is_replaced_at_once() {
+    let mut relay = TestRelay::start().await;
+    drop(relay.agent("bert").await);
+    relay.until_metric("devices", 0).await;
+    let mut anna = relay.agent("anna").await;
+    let mut customer = relay.customer().await;
+    let talk = Talk::opened(&relay.organisation, &mut customer, &mut anna, "anna").await;
+    relay.organisation.revoked = vec![Revoked::Device(anna.device.hash())];
+    relay.organisation.revocation_number = 1;
+    relay.rewrite_org();
+    anna.goodbye().await;
+    assert_eq!(customer.named(&talk).await.epoch, 2);
+}
+
+#[tokio::test]
+async fn a_conversation_is_given_to_a_few_agents_an_hour() {
     let relay = TestRelay::with(|raw, _| {
         raw.routing.accept_seconds = 1;
-        raw.limits.prekeys_per_conversation_hour = 100_000;
-        raw.limits.prekeys_per_device_hour = 100_000;
-        raw.limits.frames_per_second = 100_000;
-        raw.limits.device_frames_per_second = 100_000;
+        raw.limits.assignments_per_conversation_hour = 2;
     })
     .await;
     let mut anna = relay.agent("anna").await;
@@ -149,28 +202,8 @@ async fn a_conversation_whose_record_is_too_large_takes_its_close_and_nothing_el
     let bert = relay.agent("bert").await;
     customer.assignment().await;
     customer.reassign(&mut talk, &bert, "bert", 2).await.unwrap();
-    // From now on each click names the other one.
-    let mut epoch = 2;
-    let refused = loop {
-        let clicked = customer.named(&talk).await;
-        let (agent, name) = match relay.device_of(&clicked) {
-            device if device == anna.device.hash() => (&anna, "anna"),
-            _ => (&bert, "bert"),
-        };
-        let before = talk.epoch_statement;
-        match customer.reassign(&mut talk, agent, name, epoch + 1).await {
-            Ok(()) => epoch += 1,
-            Err(code) => {
-                talk.epoch_statement = before;
-                break code;
-            }
-        }
-        assert!(epoch < 1_000, "records grow without end");
-    };
-    assert_eq!(refused, Code::TooLarge);
-    assert!(epoch > 20, "{epoch}");
-    let close = Action::Close { current: talk.epoch_statement, heads: Vec::new() };
-    customer.post(&talk, epoch, close).await.unwrap();
+    customer.expect(|frame| matches!(frame, ToClient::Unaccepted(_)).then_some(())).await;
+    assert!(matches!(customer.ask(&talk).await, ToClient::Queued(_)), "waits until the hour has passed");
 }
 
 #[tokio::test]
@@ -182,8 +215,9 @@ async fn a_waiting_conversation_survives_a_restart_and_is_told_on_return() {
     relay.stop().await;
     relay.launch().await;
     let _bert = relay.agent("bert").await;
-    // The customer is not there yet; the agent is named all the same, and told on return.
+    // The customer is not there yet, and prekeys are spent on nobody who is not.
     tokio::time::sleep(Duration::from_millis(1_200)).await;
+    assert_eq!(relay.metric("prekeys_issued").await, 0);
     let mut customer = customer.reconnect(relay.address, Party::Customer).await;
     assert_eq!(customer.assignment().await.epoch, 2);
 }

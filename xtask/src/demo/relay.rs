@@ -106,6 +106,7 @@ allowed_origins = ["http://127.0.0.1:{page}", "http://localhost:{page}"]
 [limits]
 connects_per_minute = 600
 conversations_per_hour = 600
+prekeys_per_device_hour = 4800
 
 [routing]
 accept_seconds = {accept_seconds}

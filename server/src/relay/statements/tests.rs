@@ -1,0 +1,81 @@
+use sealdesk_protocol::conversation::Roster;
+use sealdesk_protocol::crypto::certificate::Revoked;
+use sealdesk_protocol::crypto::identity::DeviceSecret;
+use sealdesk_protocol::wire::{Party, RequestAssignment};
+
+use super::*;
+use crate::testing::Running;
+use crate::testing::organisation::rng;
+
+#[test]
+fn the_end_fits_into_any_record() {
+    assert_eq!(check_size(MAX_RECORD, &Effect::Accepted), Ok(()));
+    assert_eq!(check_size(MAX_RECORD + 1, &Effect::Accepted), Err(Code::TooLarge));
+    assert_eq!(check_size(MAX_RECORD + 1, &Effect::Closed), Ok(()));
+}
+
+#[tokio::test]
+async fn an_acceptance_needs_a_certificate_that_still_holds() {
+    let mut running = Running::start().await;
+    let agent = DeviceSecret::generate(&mut rng());
+    let chain = running.organisation.chain(&running.organisation.certificate("mira", &agent));
+    let session = running.session(&agent, Party::Agent(chain));
+    let accept = async |running: &Running| {
+        let opened = running.opened(&DeviceSecret::generate(&mut rng()), &agent).await;
+        let action = Action::Accept { current: opened.statement };
+        let statement = running.statement(&agent, opened.id, action);
+        let frame = PostStatement { req: 1, conversation: opened.id, statement, envelopes: Vec::new() };
+        let posted = session.post_statement(frame).await.map(|_| ());
+        let loaded = running.relay.conversation(opened.id).await.unwrap().unwrap();
+        (posted, loaded.record.is_accepted())
+    };
+    assert_eq!(accept(&running).await, (Ok(()), true));
+    // Revoked, and not noticed yet by what ends its connection.
+    running.organisation.revoked = vec![Revoked::Device(agent.hash())];
+    running.organisation.revocation_number = 1;
+    running.organisation.write(&running.relay.config.org);
+    assert!(running.relay.policy.refresh().unwrap());
+    assert_eq!(accept(&running).await, (Err(Code::Revoked), false));
+}
+
+#[tokio::test]
+async fn a_conversation_whose_record_is_too_large_takes_its_close_and_nothing_else() {
+    let running = Running::with(|raw| {
+        raw.limits.assignments_per_conversation_hour = 1_000;
+        raw.limits.prekeys_per_conversation_hour = 1_000;
+        raw.limits.prekeys_per_device_hour = 100_000;
+    })
+    .await;
+    let (relay, customer) = (&running.relay, DeviceSecret::generate(&mut rng()));
+    let agents = [running.agent("mira", 9).await, running.agent("anna", 9).await];
+    let session = running.connect(&customer, Party::Customer);
+    let opened = running.opened(&customer, &agents[0]).await;
+    let (id, mut previous) = (opened.id, opened.statement);
+    let post = async |epoch: u32, action: Action| {
+        let statement = running.statement_of(epoch, &customer, id, action);
+        let hash = statements::hash(&statement);
+        let frame = PostStatement { req: 1, conversation: id, statement, envelopes: Vec::new() };
+        session.post_statement(frame).await.map(|_| hash)
+    };
+    // Each click names the other one, whose predecessor let its time pass.
+    let mut epoch = 1u32;
+    let refused = loop {
+        let turn = if epoch % 2 == 0 { 1 } else { 0 };
+        relay.lapse(id, agents[turn].hash()).await.unwrap();
+        let (topic, language) = (opened.record.topic.clone(), opened.record.language.clone());
+        let consent = opened.record.consent.clone();
+        let ask = RequestAssignment { req: 1, conversation: id, topic, language, consent };
+        let named = session.request_assignment(ask).await.unwrap();
+        assert!(matches!(named, ToClient::Assignment(_)), "{named:?}");
+        let (agent, name) = (&agents[1 - turn], ["anna", "mira"][turn].parse().unwrap());
+        let roster = Roster::of(customer.public(), name, agent.public()).unwrap();
+        match post(epoch + 1, Action::Reassign { previous, roster }).await {
+            Ok(hash) => (previous, epoch) = (hash, epoch + 1),
+            Err(code) => break code,
+        }
+        assert!(epoch < 1_000, "records grow without end");
+    };
+    assert_eq!(refused, Code::TooLarge);
+    assert!(epoch > 20, "{epoch}");
+    post(epoch, Action::Close { current: previous, heads: Vec::new() }).await.unwrap();
+}
