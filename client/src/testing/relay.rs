@@ -41,7 +41,6 @@ pub(super) struct Stored {
     pub(super) governance: Option<Governance>,
     pub(super) epochs: Vec<SignedBytes>,
     pub(super) named: BTreeSet<DeviceKeyHash>,
-    pub(super) everyone: BTreeMap<DeviceKeyHash, MailboxId>,
     pub(super) waiting: bool,
 }
 

@@ -16,6 +16,14 @@ use sealdesk_protocol::wire::{
 
 use super::relay::{Connection, Relay, Stored};
 
+impl Stored {
+    /// Who is listed now.
+    fn listed(&self) -> BTreeMap<DeviceKeyHash, MailboxId> {
+        let members = self.governance.iter().flat_map(|g| g.current().roster.members());
+        members.map(|m| (m.hash(), m.device.mailbox())).collect()
+    }
+}
+
 impl Relay {
     pub(super) fn request(
         &mut self,
@@ -35,7 +43,6 @@ impl Relay {
             governance: None,
             epochs: Vec::new(),
             named: BTreeSet::new(),
-            everyone: BTreeMap::from([(device.hash(), device.mailbox())]),
             waiting: true,
         });
         if !self.name_agent(connection, answers.then_some(frame.req), id) && answers {
@@ -130,6 +137,7 @@ impl Relay {
             .map(|m| m.device)
             .ok_or(Code::NotListed)?;
         let verified = VerifiedStatement::verify(&frame.statement, &signer).map_err(|_| Code::Malformed)?;
+        let was_listed = stored.listed();
         match &mut stored.governance {
             Some(governance) => match governance.apply(&verified, Some(now)) {
                 Err(Refusal::Known) => return Ok(false),
@@ -138,15 +146,13 @@ impl Relay {
             },
             none => *none = Some(Governance::open(root, &verified).map_err(|r| r.code())?),
         }
-        let mut before = Vec::new();
-        if let Some(roster) = statement.action.roster() {
+        // Those who are listed, and whoever this statement replaces.
+        let listed = stored.listed();
+        let before: Vec<MailboxId> =
+            listed.iter().filter(|(device, _)| !was_listed.contains_key(device)).map(|(_, m)| *m).collect();
+        let concerned: BTreeMap<_, _> = was_listed.into_iter().chain(listed).collect();
+        if statement.action.roster().is_some() {
             stored.epochs.push(frame.statement.clone());
-            for member in roster.members() {
-                let fresh = stored.everyone.insert(member.hash(), member.device.mailbox()).is_none();
-                if fresh && stored.epochs.len() > 1 {
-                    before.push(member.device.mailbox());
-                }
-            }
         }
         let agent = stored.governance.as_ref().map(|g| g.current().roster.agent().hash());
         let chain = agent.and_then(|a| self.agents.get(&a)).map(|a| a.1.clone());
@@ -164,7 +170,7 @@ impl Relay {
             }
         }
         let open = matches!(statement.action, Action::Open { .. });
-        for (device, mailbox) in &stored.everyone {
+        for (device, mailbox) in &concerned {
             if *device != statement.signer {
                 appends.push((*mailbox, item(&frame.statement, open)));
             }
@@ -195,7 +201,6 @@ impl Relay {
             governance: None,
             epochs: Vec::new(),
             named: BTreeSet::new(),
-            everyone: BTreeMap::from([(customer.hash(), customer.mailbox())]),
             waiting: false,
         };
         self.conversations.insert(conversation, stored);

@@ -14,7 +14,7 @@ use crate::clock::{DAY_MS, now_ms};
 use crate::socket::connection::Session;
 use crate::socket::error;
 use crate::socket::in_flight::Pending;
-use crate::store::{Append, DeviceRecord};
+use crate::store::{Append, DeviceRecord, Part};
 
 /// By what a repetition is known: sender and envelope. The sender chooses the envelope's id, so alone it could be the id
 /// of a statement or of somebody else's envelope, and keep that from being stored.
@@ -27,7 +27,12 @@ fn item_id(from: &DeviceKeyHash, envelope: &EnvelopeHead) -> Result<[u8; 16], Co
 }
 
 /// Checks form, class and address of an envelope, and makes the item to store.
-pub(super) fn item(from: &DeviceKeyHash, message: Addressed, expires_ms: u64) -> Result<Append, Code> {
+pub(super) fn item(
+    from: &DeviceKeyHash,
+    part: Part,
+    message: Addressed,
+    expires_ms: u64,
+) -> Result<Append, Code> {
     let envelope = Envelope::head(&message.envelope).map_err(|_| Code::Malformed)?;
     if envelope.mailbox != message.to || envelope.class != Class::Store {
         return Err(Code::Malformed);
@@ -36,7 +41,7 @@ pub(super) fn item(from: &DeviceKeyHash, message: Addressed, expires_ms: u64) ->
     // Variant and length take a few bytes more.
     let room = Vec::with_capacity(message.envelope.len() + 8);
     let bytes = postcard::to_extend(&Item::Envelope(message.envelope), room).map_err(|_| Code::Internal)?;
-    Ok(Append { mailbox: message.to, sender: Some(*from), id, bytes, expires_ms })
+    Ok(Append { mailbox: message.to, part, id, bytes, expires_ms })
 }
 
 /// Queues an envelope at once; resolves to the answer when it is durable.
@@ -49,7 +54,7 @@ fn append(relay: &Arc<Relay>, from: DeviceKeyHash, loaded: &Loaded, frame: Send)
     if loaded.becomes_active(now) {
         relay.routing.active(&frame.conversation, now);
     }
-    let item = item(&from, frame.message, relay.expiry(now))?;
+    let item = item(&from, loaded.record.part_of(from), frame.message, relay.expiry(now))?;
     let (relay, req) = (Arc::clone(relay), frame.req);
     let stored = relay.store.append(item);
     Ok(async move {

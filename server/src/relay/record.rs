@@ -13,7 +13,7 @@ use sealdesk_protocol::wire::StatementItem;
 use serde::{Deserialize, Serialize};
 
 use crate::clock::HOUR_MS;
-use crate::store::{Store, StoreError};
+use crate::store::{Part, Store, StoreError};
 
 /// Records in memory; beyond that they are read again.
 const CACHED: usize = 20_000;
@@ -84,6 +84,11 @@ impl Record {
     /// Opened, and accepted by its agent.
     pub fn is_accepted(&self) -> bool {
         self.governance.as_ref().is_some_and(Governance::is_accepted)
+    }
+
+    /// The part of another's mailbox that a device has here.
+    pub fn part_of(&self, device: DeviceKeyHash) -> Part {
+        if self.is_accepted() { Part::Of(device) } else { Part::Stranger(device) }
     }
 
     /// Whether one more agent may be named: a place is held and a pair is spent for whoever is named, so that after a few

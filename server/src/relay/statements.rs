@@ -3,17 +3,17 @@
 //! 1. The signature verifies under the posting device's own key; nobody posts for another.
 //! 2. [`Governance`] decides whether it may follow what is stored: the same code that clients run.
 //! 3. `open` and `reassign` have to name the agent device that the relay named.
-//! 4. Record, copies for the other listed devices' mailboxes, and the envelopes that came along are one batch, or nothing
+//! 4. Record, copies for the mailboxes of the other listed devices and of whoever it replaces, and the envelopes that came along are one batch, or nothing
 //!    is.
 
 use std::sync::Arc;
 
 use sealdesk_protocol::conversation::governance::Effect;
 use sealdesk_protocol::conversation::{
-    Action, Governance, Member, Refusal, Statement, VerifiedStatement, statements,
+    Action, Governance, Member, Refusal, Roster, Statement, VerifiedStatement, statements,
 };
 use sealdesk_protocol::crypto::identity::SignedBytes;
-use sealdesk_protocol::ids::{DeviceKeyHash, MailboxId};
+use sealdesk_protocol::ids::MailboxId;
 use sealdesk_protocol::wire::{
     Addressed, Code, Item, MAX_STATEMENT_ENVELOPES, PostStatement, StatementItem, ToClient,
 };
@@ -26,7 +26,7 @@ use crate::audit::Event;
 use crate::clock::now_ms;
 use crate::policy::Org;
 use crate::socket::connection::Session;
-use crate::store::{Append, Keep, StoreError, Swap};
+use crate::store::{Append, Keep, Part, StoreError, Swap};
 
 /// Largest record, bytes. sled writes values above 128 KiB to the disk later than it says.
 const MAX_RECORD: usize = 96 * 1024;
@@ -126,71 +126,74 @@ fn judge(record: &Record, statement: &VerifiedStatement, org: &Org) -> Result<Ch
     Ok(Change { record, effect })
 }
 
-/// A statement as it goes into a mailbox, known by its hash. What changes a conversation has a reserve there; resets, of
-/// which a device may sign many, take of their signer's part.
-fn copy(
-    mailbox: MailboxId,
-    item: &StatementItem,
-    reset: Option<DeviceKeyHash>,
-    expires_ms: u64,
-) -> Result<Append, Code> {
+/// Of which part of a mailbox a statement takes: what an agent has to learn of conversations that it accepted has a
+/// reserve; what customers sign before, one part for all together; resets, of which a device may sign many, their signer's.
+fn part(before: &Record, statement: &Statement) -> Part {
+    let by_stranger = !before.is_accepted() && before.customer.hash() == statement.signer;
+    match statement.action {
+        Action::Reset { .. } => before.part_of(statement.signer),
+        Action::Open { .. } | Action::Reassign { .. } => Part::Beginning,
+        Action::Close { .. } if by_stranger => Part::Ending,
+        _ => Part::Reserved,
+    }
+}
+
+/// A statement as it goes into a mailbox, known by its hash.
+fn copy(mailbox: MailboxId, item: &StatementItem, part: Part, expires_ms: u64) -> Result<Append, Code> {
     let id = *statements::hash(&item.statement).0.first_chunk::<16>().ok_or(Code::Internal)?;
     let bytes = postcard::to_allocvec(&Item::Statement(item.clone())).map_err(|_| Code::Internal)?;
-    Ok(Append { mailbox, sender: reset, id, bytes, expires_ms })
+    Ok(Append { mailbox, part, id, bytes, expires_ms })
 }
 
 /// What goes into mailboxes with a statement.
 struct Appends {
     /// For those who are listed now.
     needed: Vec<Append>,
-    /// For those who were: a full mailbox of somebody who has nothing to do with it any more stops nothing.
+    /// For whoever it replaces: a full mailbox of somebody who has nothing to do with it any more stops nothing.
     if_room: Vec<Append>,
 }
 
-/// Copies for every device that was ever listed, except the signer's; the earlier epoch statements as well for one that
-/// is listed now and was not before, since it may have missed any of them; then the envelopes.
+/// Copies for every device that is listed now, except the signer's, or was until now; the earlier epoch statements as well
+/// for one that was not listed before, since it may have missed any of them; then the envelopes. Whoever was replaced
+/// earlier needs none: it hears all when it is listed again.
 fn appends(
     relay: &Relay,
-    before: &Loaded,
+    before: &Record,
     record: &Record,
     signed: &SignedBytes,
     statement: &VerifiedStatement,
     envelopes: Vec<Addressed>,
 ) -> Result<Appends, Code> {
-    let governance = record.governance.as_ref().ok_or(Code::Internal)?;
-    let listed = &governance.current().roster;
+    let roster =
+        |record: &Record| record.governance.as_ref().map(|governance| governance.current().roster.clone());
+    let listed = roster(record).ok_or(Code::Internal)?;
+    let was_listed = roster(before);
     let signer = &statement.get().signer;
-    let reset = matches!(statement.get().action, Action::Reset { .. }).then_some(*signer);
+    let part = part(before, statement.get());
     let expires_ms = relay.expiry(now_ms());
     let item = statement_item(record, signed, statement);
-    let was_listed = |device: &DeviceKeyHash| {
-        let governance = before.record.governance.as_ref();
-        governance.is_some_and(|governance| governance.current().roster.get(device).is_some())
-    };
     let (mut needed, mut if_room) = (Vec::new(), Vec::new());
-    for member in governance.could_have_read() {
-        let (device, mailbox) = (member.hash(), member.device.mailbox());
-        if device == *signer {
-            continue;
-        }
-        if listed.get(&device).is_none() {
-            if_room.push(copy(mailbox, &item, reset, expires_ms)?);
-            continue;
-        }
-        if !was_listed(&device) {
+    for member in listed.members().iter().filter(|member| member.hash() != *signer) {
+        let mailbox = member.device.mailbox();
+        if was_listed.as_ref().is_none_or(|roster| roster.get(&member.hash()).is_none()) {
             let earlier = record.history.iter().filter(|earlier| earlier.statement != *signed);
             for statement in earlier {
-                needed.push(copy(mailbox, statement, None, expires_ms)?);
+                needed.push(copy(mailbox, statement, part, expires_ms)?);
             }
         }
-        needed.push(copy(mailbox, &item, reset, expires_ms)?);
+        needed.push(copy(mailbox, &item, part, expires_ms)?);
+    }
+    for member in was_listed.iter().flat_map(Roster::members) {
+        if listed.get(&member.hash()).is_none() && member.hash() != *signer {
+            if_room.push(copy(member.device.mailbox(), &item, part, expires_ms)?);
+        }
     }
     for message in envelopes {
         let reader = listed.members().iter().find(|member| member.device.mailbox() == message.to);
         if reader.is_none_or(|member| member.hash() == *signer) {
             return Err(Code::NotListed);
         }
-        let envelope = envelope_item(signer, message, expires_ms)?;
+        let envelope = envelope_item(signer, before.part_of(*signer), message, expires_ms)?;
         if needed.iter().any(|other| other.mailbox == envelope.mailbox && other.id == envelope.id) {
             return Err(Code::Malformed);
         }
@@ -243,7 +246,8 @@ impl Session {
     ) -> Result<bool, Code> {
         let relay = &self.relay;
         let Change { record, effect } = change;
-        let appends = appends(relay, loaded, &record, &frame.statement, statement, frame.envelopes.clone())?;
+        let appends =
+            appends(relay, &loaded.record, &record, &frame.statement, statement, frame.envelopes.clone())?;
         let event = Event::Statement {
             conversation: frame.conversation,
             action: statement.get().action.name().into(),

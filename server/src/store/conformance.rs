@@ -15,15 +15,21 @@ const CONVERSATION: ConversationId = ConversationId([3; 32]);
 
 /// Quota that `open` has to set.
 pub(crate) const QUOTA: Quota = Quota { items: 8, bytes: 1_000, share_items: 5, share_bytes: 600 };
+/// One of which a sixteenth is something.
+pub(crate) const PARTS: Quota = Quota { items: 320, bytes: 1 << 30, share_items: 16, share_bytes: 1 << 20 };
 
 fn item(mailbox: MailboxId, id: u8, bytes: &[u8]) -> Append {
     // Each item has a sender of its own.
-    let sender = Some(DeviceKeyHash([id; 32]));
-    Append { mailbox, sender, id: [id; 16], bytes: bytes.to_vec(), expires_ms: FAR }
+    let part = Part::Of(DeviceKeyHash([id; 32]));
+    Append { mailbox, part, id: [id; 16], bytes: bytes.to_vec(), expires_ms: FAR }
 }
 
-fn from(sender: Option<u8>, id: u8, bytes: &[u8]) -> Append {
-    Append { sender: sender.map(|sender| DeviceKeyHash([sender; 32])), ..item(BOX, id, bytes) }
+fn from(sender: u8, id: u8, bytes: &[u8]) -> Append {
+    of(Part::Of(DeviceKeyHash([sender; 32])), id, bytes)
+}
+
+fn of(part: Part, id: u8, bytes: &[u8]) -> Append {
+    Append { part, ..item(BOX, id, bytes) }
 }
 
 fn pair(id: u8, expires_ms: u64) -> Prekey {
@@ -35,11 +41,13 @@ async fn contents<S: Store>(store: &S, mailbox: MailboxId) -> Vec<(u64, Vec<u8>)
     items.into_iter().map(|item| (item.seq, item.bytes.to_vec())).collect()
 }
 
-/// Runs every check. A name that starts with `wide:` asks for the store of the rest of the name, without quotas.
+/// Runs every check. A name that starts with `wide:` asks for the store of the rest of the name, without quotas; one that
+/// starts with `parts:`, with [`PARTS`].
 pub(crate) async fn conformance<S: Store>(open: impl Fn(&str) -> S) {
     mailboxes(&open).await;
     quotas(&open).await;
     shares(&open).await;
+    parts(&open).await;
     prekeys(&open).await;
     conversations(&open).await;
     long_values(&open).await;
@@ -102,27 +110,73 @@ async fn shares<S: Store>(open: &impl Fn(&str) -> S) {
     let full = |limit| Err(StoreError::MailboxFull { limit });
     let store = open("shares");
     for id in 0..5 {
-        store.append(from(Some(1), id, b"x")).await.unwrap();
+        store.append(from(1, id, b"x")).await.unwrap();
     }
-    assert_eq!(store.append(from(Some(1), 5, b"x")).await, full(Limit::ShareItems));
-    store.append(from(Some(2), 6, &[0; 400])).await.unwrap();
-    let large = store.append(from(Some(2), 7, &[0; 201])).await;
+    assert_eq!(store.append(from(1, 5, b"x")).await, full(Limit::ShareItems));
+    store.append(from(2, 6, &[0; 400])).await.unwrap();
+    let large = store.append(from(2, 7, &[0; 201])).await;
     assert_eq!(large, full(Limit::ShareBytes));
     drop(store);
 
     let store = open("shares");
-    assert_eq!(store.append(from(Some(1), 5, b"x")).await, full(Limit::ShareItems), "reopened");
+    assert_eq!(store.append(from(1, 5, b"x")).await, full(Limit::ShareItems), "reopened");
     assert!(store.has_room(BOX, 595).await.unwrap() && !store.has_room(BOX, 596).await.unwrap());
-    store.append(from(Some(3), 8, b"x")).await.unwrap();
-    store.append(from(Some(4), 9, b"x")).await.unwrap();
+    store.append(from(3, 8, b"x")).await.unwrap();
+    store.append(from(4, 9, b"x")).await.unwrap();
     assert!(!store.has_room(BOX, 1).await.unwrap());
-    assert_eq!(store.append(from(Some(5), 10, b"x")).await, full(Limit::Items));
-    store.append(from(None, 11, &[0; 700])).await.unwrap();
-    assert_eq!(store.append(from(None, 12, b"x")).await, full(Limit::Items), "the reserve has an end");
+    assert_eq!(store.append(from(5, 10, b"x")).await, full(Limit::Items));
+    store.append(of(Part::Reserved, 11, &[0; 700])).await.unwrap();
+    assert_eq!(
+        store.append(of(Part::Reserved, 12, b"x")).await,
+        full(Limit::Items),
+        "the reserve has an end"
+    );
     store.ack(BOX, 2).await.unwrap();
-    store.append(from(Some(1), 5, b"x")).await.unwrap_err();
+    store.append(from(1, 5, b"x")).await.unwrap_err();
     store.ack(BOX, 6).await.unwrap();
-    store.append(from(Some(1), 5, b"x")).await.unwrap();
+    store.append(from(1, 5, b"x")).await.unwrap();
+}
+
+/// What strangers sign has one part, and what each of them sends a small one.
+async fn parts<S: Store>(open: &impl Fn(&str) -> S) {
+    let full = |limit| Err(StoreError::MailboxFull { limit });
+    let numbered = |part, n: u16| {
+        let mut id = [0; 16];
+        id[..2].copy_from_slice(&n.to_be_bytes());
+        Append { id, ..of(part, 0, b"x") }
+    };
+    let store = open("parts:strangers");
+    for n in 0..10 {
+        assert!(store.has_room(BOX, 1).await.unwrap());
+        store.append(numbered(Part::Beginning, n)).await.unwrap();
+    }
+    assert_eq!(store.append(numbered(Part::Beginning, 10)).await, full(Limit::ShareItems));
+    assert!(!store.has_room(BOX, 1).await.unwrap(), "nothing more begins");
+    for n in 10..20 {
+        store.append(numbered(Part::Ending, n)).await.unwrap();
+    }
+    drop(store);
+    let store = open("parts:strangers");
+    assert_eq!(store.append(numbered(Part::Ending, 20)).await, full(Limit::ShareItems));
+    for n in 20..22 {
+        store.append(numbered(Part::Stranger(DEVICE), n)).await.unwrap();
+    }
+    assert_eq!(store.append(numbered(Part::Stranger(DEVICE), 22)).await, full(Limit::ShareItems));
+    for n in 22..36 {
+        store.append(numbered(Part::Of(DEVICE), n)).await.unwrap();
+    }
+    assert_eq!(store.append(numbered(Part::Of(DEVICE), 36)).await, full(Limit::ShareItems), "one part");
+    store.ack(BOX, 1).await.unwrap();
+    store.append(numbered(Part::Ending, 20)).await.unwrap();
+
+    let store = open("parts:full");
+    for n in 0..320 {
+        let device = DeviceKeyHash([u8::try_from(n / 16).unwrap(); 32]);
+        store.append(numbered(Part::Of(device), n)).await.unwrap();
+    }
+    assert_eq!(store.append(numbered(Part::Beginning, 320)).await, full(Limit::Items));
+    store.append(numbered(Part::Ending, 321)).await.unwrap();
+    store.append(numbered(Part::Reserved, 322)).await.unwrap();
 }
 
 async fn prekeys<S: Store>(open: &impl Fn(&str) -> S) {

@@ -10,6 +10,7 @@ pub mod sled;
 #[cfg(test)]
 pub(crate) mod conformance;
 mod device;
+mod quota;
 
 use core::fmt;
 use std::path::{Path, PathBuf};
@@ -20,33 +21,10 @@ use sealdesk_protocol::ids::{BlobId, ConversationId, DeviceKeyHash, MailboxId, P
 use serde::{Deserialize, Serialize};
 
 pub use device::DeviceRecord;
+pub use quota::{Limit, Part, Quota};
 
 /// The future of one store operation. The operation is queued when the method is called, so that calls keep their order.
 pub type Answer<T> = BoxFuture<'static, Result<T, StoreError>>;
-
-/// A quota of a mailbox.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Limit {
-    /// Undelivered items.
-    Items,
-    /// Their bytes.
-    Bytes,
-    /// Undelivered items of one sender.
-    ShareItems,
-    /// Their bytes.
-    ShareBytes,
-}
-
-impl fmt::Display for Limit {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Items => "number of messages",
-            Self::Bytes => "bytes",
-            Self::ShareItems => "number of messages of one sender",
-            Self::ShareBytes => "bytes of one sender",
-        })
-    }
-}
 
 /// Why the store did not do what was asked.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -94,8 +72,8 @@ pub enum StoreError {
 pub struct Append {
     /// The recipient device's mailbox.
     pub mailbox: MailboxId,
-    /// Whose share of the mailbox it takes; none: the relay's own, such as copies of statements.
-    pub sender: Option<DeviceKeyHash>,
+    /// Of which part of the mailbox it takes.
+    pub part: Part,
     /// Identity of the item: a second append of the same id changes nothing and answers the first position.
     pub id: [u8; 16],
     /// The item, sealed or signed, as it will be delivered.
@@ -132,20 +110,6 @@ impl fmt::Debug for Item {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Item({}, {} bytes)", self.seq, self.bytes.len())
     }
-}
-
-/// A mailbox's quotas. What has no sender may go an eighth beyond the mailbox's: statements arrive when envelopes do not
-/// any more.
-#[derive(Clone, Copy, Debug)]
-pub struct Quota {
-    /// Most undelivered items.
-    pub items: u64,
-    /// Most undelivered bytes.
-    pub bytes: u64,
-    /// Most undelivered items of one sender.
-    pub share_items: u64,
-    /// Most undelivered bytes of one sender.
-    pub share_bytes: u64,
 }
 
 /// One one-time prekey pair as uploaded.
@@ -271,7 +235,7 @@ pub trait Store: Send + Sync + 'static {
     /// Durable items with positions above `after`, oldest first, at most `max_items` and about `max_bytes` (at least
     /// one item if there is any).
     fn read(&self, mailbox: MailboxId, after: u64, max_items: usize, max_bytes: usize) -> Answer<Vec<Item>>;
-    /// Whether an item of so many bytes fits into the mailbox's quota.
+    /// Whether a conversation may begin here: a statement fits, and a message of so many bytes.
     fn has_room(&self, mailbox: MailboxId, bytes: u64) -> Answer<bool>;
     /// Deletes items up to and including `up_to`.
     fn ack(&self, mailbox: MailboxId, up_to: u64) -> Answer<()>;

@@ -27,7 +27,7 @@ async fn a_full_disk_stops_the_relay_and_loses_nothing_that_was_accepted() {
     // Nothing but the disk is in the way.
     let program = Program::new(
         "[limits]\nframes_per_second = 100000\ndevice_frames_per_second = 100000\nmailbox_share_items = 100000\n\
-         mailbox_items = 100000",
+         mailbox_items = 100000\nmailbox_share_mib = 256",
     );
     let text = std::fs::read_to_string(&program.config).unwrap();
     std::fs::write(&program.config, text.replace("min_free_mib = 1", "min_free_mib = 0")).unwrap();

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use futures_util::SinkExt;
+use sealdesk_protocol::conversation::Action;
 use sealdesk_protocol::wire::envelope::Class;
 use sealdesk_protocol::wire::{Code, Ping, Reason, ToClient};
 use tokio::io::AsyncReadExt;
@@ -195,6 +196,7 @@ async fn who_does_not_read_is_cut_off_and_loses_nothing() {
     .await;
     let (mut customer, mut agent) = (relay.customer().await, relay.agent("mira").await);
     let talk = Talk::opened(&relay.organisation, &mut customer, &mut agent, "mira").await;
+    agent.post(&talk, 1, Action::Accept { current: talk.epoch_statement }).await.unwrap();
     let mut sent = 0;
     // The agent does not read any more: what the kernel's buffers hold, then nothing.
     let cut_off = async {

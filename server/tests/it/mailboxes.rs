@@ -198,6 +198,9 @@ async fn one_customer_fills_its_part_of_a_mailbox_and_nobody_elses() {
     let (mut mallory, mut customer) = (relay.customer().await, relay.customer().await);
     let theirs = Talk::opened(&relay.organisation, &mut mallory, &mut agent, "mira").await;
     let talk = Talk::opened(&relay.organisation, &mut customer, &mut agent, "mira").await;
+    for talk in [&theirs, &talk] {
+        agent.post(talk, 1, Action::Accept { current: talk.epoch_statement }).await.unwrap();
+    }
     let mailbox = agent.mailbox();
     for _ in 0..10 {
         mallory.send_envelope(&theirs, envelope(mailbox, Class::Store)).await.unwrap();
@@ -226,6 +229,61 @@ async fn one_customer_fills_its_part_of_a_mailbox_and_nobody_elses() {
     customer.post(&talk, 1, close).await.unwrap();
 }
 
+/// However many devices they make: what they sign before an agent accepted has one part for all, and leaves the rest.
+#[tokio::test]
+async fn strangers_who_open_and_close_leave_room_for_everybody_else() {
+    let relay = TestRelay::with(|raw, _| {
+        raw.limits.mailbox_items = 512;
+        raw.limits.prekeys_per_device_hour = 1_000;
+    })
+    .await;
+    let (mut mira, mut customer) = (relay.agent("mira").await, relay.customer().await);
+    mira.available(true, 100).await;
+    let talk = Talk::opened(&relay.organisation, &mut customer, &mut mira, "mira").await;
+    mira.post(&talk, 1, Action::Accept { current: talk.epoch_statement }).await.unwrap();
+    let mut strangers = Vec::new();
+    for _ in 0..17 {
+        let mut stranger = relay.customer().await;
+        let talk = Talk::new(&relay.organisation, &stranger);
+        stranger.named(&talk).await;
+        strangers.push((stranger, talk));
+    }
+    let (mut late, never) = strangers.pop().unwrap();
+    for (stranger, talk) in &mut strangers {
+        let open = talk.open(stranger, &mira, "mira");
+        talk.epoch_statement = stranger.post(talk, 1, open).await.unwrap();
+    }
+    let open = never.open(&late, &mira, "mira");
+    assert_eq!(late.post(&never, 1, open).await, Err(Code::MailboxFull));
+    let next = Talk::new(&relay.organisation, &late);
+    assert!(matches!(late.ask(&next).await, ToClient::Queued(_)), "it would be refused as well");
+    for (stranger, talk) in &mut strangers {
+        close(stranger, talk, 1).await.unwrap();
+    }
+    customer.send_envelope(&talk, envelope(mira.mailbox(), Class::Store)).await.unwrap();
+    close(&mut customer, &talk, 1).await.unwrap();
+}
+
+#[tokio::test]
+async fn before_an_acceptance_a_customers_part_is_small() {
+    let relay = TestRelay::with(|raw, _| raw.limits.mailbox_share_items = 16).await;
+    let (mut mira, mut customer) = (relay.agent("mira").await, relay.customer().await);
+    let talk = Talk::opened(&relay.organisation, &mut customer, &mut mira, "mira").await;
+    for most in [2, 16] {
+        for sent in 0..=most {
+            let posted = customer.send_envelope(&talk, envelope(mira.mailbox(), Class::Store)).await;
+            match posted {
+                Ok(()) => assert!(sent < most),
+                Err(code) => {
+                    assert_eq!(code, Code::MailboxFull);
+                    break;
+                }
+            }
+        }
+        mira.post(&talk, 1, Action::Accept { current: talk.epoch_statement }).await.ok();
+    }
+}
+
 async fn close(customer: &mut Client, talk: &Talk, epoch: u32) -> Result<StatementHash, Code> {
     customer.post(talk, epoch, Action::Close { current: talk.epoch_statement, heads: Vec::new() }).await
 }
@@ -240,6 +298,9 @@ async fn resets_take_of_their_signers_part() {
     let (mut mallory, mut customer) = (relay.customer().await, relay.customer().await);
     let theirs = Talk::opened(&relay.organisation, &mut mallory, &mut agent, "mira").await;
     let talk = Talk::opened(&relay.organisation, &mut customer, &mut agent, "mira").await;
+    for talk in [&theirs, &talk] {
+        agent.post(talk, 1, Action::Accept { current: talk.epoch_statement }).await.unwrap();
+    }
     for generation in 1..=9 {
         let reset = Action::Reset {
             current: theirs.epoch_statement,

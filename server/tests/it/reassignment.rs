@@ -53,6 +53,34 @@ async fn not_accepted_in_time_goes_to_another_once() {
 }
 
 #[tokio::test]
+async fn whoever_was_replaced_hears_of_that_and_of_nothing_later() {
+    let relay = TestRelay::with(|raw, _| raw.routing.accept_seconds = 1).await;
+    let mut anna = relay.agent("anna").await;
+    let mut customer = relay.customer().await;
+    let mut talk = Talk::opened(&relay.organisation, &mut customer, &mut anna, "anna").await;
+    let mut bert = relay.agent("bert").await;
+    customer.assignment().await;
+    customer.reassign(&mut talk, &bert, "bert", 2).await.unwrap();
+    customer.expect(|frame| matches!(frame, ToClient::Unaccepted(_)).then_some(())).await;
+    let mut carl = relay.agent("carl").await;
+    assert_eq!(relay.device_of(&customer.named(&talk).await), carl.device.hash(), "whose turn it is");
+    customer.reassign(&mut talk, &carl, "carl", 3).await.unwrap();
+    carl.post(&talk, 3, Action::Accept { current: talk.epoch_statement }).await.unwrap();
+    let close = Action::Close { current: talk.epoch_statement, heads: Vec::new() };
+    customer.post(&talk, 3, close).await.unwrap();
+    for (agent, told) in [
+        (&mut anna, &["reassign"][..]),
+        (&mut bert, &["open", "reassign", "reassign"]),
+        (&mut carl, &["open", "reassign", "reassign", "close"]),
+    ] {
+        for name in told {
+            assert_eq!(agent.delivered_statement().await.action.name(), *name);
+        }
+        assert!(agent.quiet(|frame| matches!(frame, ToClient::Deliver(_))).await);
+    }
+}
+
+#[tokio::test]
 async fn an_acceptance_that_comes_too_late_is_lost() {
     let relay = TestRelay::with(|raw, _| raw.routing.accept_seconds = 1).await;
     let mut anna = relay.agent("anna").await;

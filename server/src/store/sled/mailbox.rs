@@ -1,13 +1,13 @@
 //! Mailboxes: items in order under rising positions, each id once, quotas, expiry.
 //!
 //! ```text
-//! m | mailbox | position             expiry | id | sender | bytes
+//! m | mailbox | position             expiry | id | part | bytes
 //! i | mailbox | last position        expiry | (position, id)...     ids of acknowledged items
 //! n | mailbox                        first live position | next position
 //! ```
 //!
-//! A mailbox is shared by all who may write to it: each sender has a part, so that one cannot fill it for the others, and
-//! what the relay itself stores there has a reserve.
+//! A mailbox is shared by all who may write to it: each has a part, so that one cannot fill it for the others, see
+//! [`Quota`].
 //!
 //! An id is known while its item is here, and after the acknowledgement until it expires or [`REMEMBERED`] later ones
 //! were acknowledged: a sender repeats soon or after a reconnect, and the recipient knows repetitions as well. Ids have no
@@ -16,28 +16,25 @@
 use std::collections::{HashMap, VecDeque};
 
 use bytes::Bytes;
-use sealdesk_protocol::ids::{DeviceKeyHash, MailboxId};
+use sealdesk_protocol::ids::MailboxId;
 
 use super::committer::Txn;
 use super::keys::{self, prefix};
 use super::long;
 use super::value::{split_number, with_number};
-use crate::store::{Append, Appended, Limit, Quota, StoreError};
+use crate::store::quota::Tag;
+use crate::store::{Append, Appended, Limit, Part, Quota, StoreError};
 
 /// Acknowledged ids that a mailbox remembers.
 const REMEMBERED: usize = 4_096;
 /// Ids in one record: below the size of a piece.
 const IDS_A_RECORD: usize = 200;
-/// Expiry, id and sender, before an item's bytes.
+/// Expiry, id and part, before an item's bytes.
 const ITEM_HEAD: usize = 8 + 16 + 16;
-/// What has no sender may go beyond the quota by this part of it.
-const RESERVE: u64 = 8;
 /// Position and id.
 const ID_ENTRY: usize = 8 + 16;
 
 type ItemId = [u8; 16];
-/// First half of the sending device's hash; zeros: the relay itself.
-type Sender = [u8; 16];
 
 /// Items and bytes.
 #[derive(Clone, Copy, Debug, Default)]
@@ -70,10 +67,6 @@ impl Amount {
     }
 }
 
-fn sender_of(device: Option<DeviceKeyHash>) -> Sender {
-    device.and_then(|device| device.0.first_chunk().copied()).unwrap_or_default()
-}
-
 /// What the committer knows of a mailbox without reading it.
 #[derive(Debug)]
 pub(super) struct MailboxState {
@@ -82,8 +75,8 @@ pub(super) struct MailboxState {
     /// Position of the next item.
     next: u64,
     held: Amount,
-    /// What each sender has of it.
-    shares: HashMap<Sender, Amount>,
+    /// What each part has of it.
+    parts: HashMap<Tag, Amount>,
     /// Expiry bucket noted last.
     bucket: u32,
     /// Position of every known id.
@@ -93,43 +86,37 @@ pub(super) struct MailboxState {
 }
 
 impl MailboxState {
-    fn add(&mut self, sender: Sender, amount: Amount) {
+    fn add(&mut self, part: Tag, amount: Amount) {
         self.held = self.held.plus(amount);
-        let share = self.shares.entry(sender).or_default();
-        *share = share.plus(amount);
+        let own = self.parts.entry(part).or_default();
+        *own = own.plus(amount);
     }
 
-    fn take_away(&mut self, sender: Sender, amount: Amount) {
+    fn take_away(&mut self, part: Tag, amount: Amount) {
         self.held = self.held.minus(amount);
-        if let Some(share) = self.shares.get_mut(&sender) {
-            *share = share.minus(amount);
-            if share.items == 0 {
-                self.shares.remove(&sender);
+        if let Some(own) = self.parts.get_mut(&part) {
+            *own = own.minus(amount);
+            if own.items == 0 {
+                self.parts.remove(&part);
             }
         }
     }
 
     /// Whether `amount` fits on top of what is held and `added` in the same call.
-    fn check(&self, sender: Sender, amount: Amount, added: Added, quota: Quota) -> Result<(), StoreError> {
-        let full = |limit| Err(StoreError::MailboxFull { limit });
+    fn check(&self, part: Part, amount: Amount, added: Added, quota: Quota) -> Result<(), StoreError> {
+        let most = quota.of(part);
         let in_all = self.held.plus(added.in_all).plus(amount);
-        let own = sender == Sender::default();
-        let reserve = |most: u64| if own { most + most / RESERVE } else { most };
-        if in_all.items > reserve(quota.items) {
-            return full(Limit::Items);
+        let own = self.parts.get(&part.tag()).copied().unwrap_or_default().plus(added.by_part).plus(amount);
+        let checks = [
+            (in_all.items, most.items, Limit::Items),
+            (in_all.bytes, most.bytes, Limit::Bytes),
+            (own.items, most.share_items, Limit::ShareItems),
+            (own.bytes, most.share_bytes, Limit::ShareBytes),
+        ];
+        match checks.into_iter().find(|(held, most, _)| held > most) {
+            Some((_, _, limit)) => Err(StoreError::MailboxFull { limit }),
+            None => Ok(()),
         }
-        if in_all.bytes > reserve(quota.bytes) {
-            return full(Limit::Bytes);
-        }
-        let share = self.shares.get(&sender).copied().unwrap_or_default();
-        let share = share.plus(added.by_sender).plus(amount);
-        if !own && share.items > quota.share_items {
-            return full(Limit::ShareItems);
-        }
-        if !own && share.bytes > quota.share_bytes {
-            return full(Limit::ShareBytes);
-        }
-        Ok(())
     }
 
     /// Keeps an acknowledged id, and forgets the oldest beyond the limit.
@@ -147,7 +134,7 @@ impl MailboxState {
 #[derive(Clone, Copy, Default)]
 struct Added {
     in_all: Amount,
-    by_sender: Amount,
+    by_part: Amount,
 }
 
 impl Added {
@@ -157,28 +144,28 @@ impl Added {
         for other in earlier.filter(|other| other.mailbox == item.mailbox) {
             let amount = Amount::one(other.bytes.len());
             added.in_all = added.in_all.plus(amount);
-            if other.sender == item.sender {
-                added.by_sender = added.by_sender.plus(amount);
+            if other.part.tag() == item.part.tag() {
+                added.by_part = added.by_part.plus(amount);
             }
         }
         added
     }
 }
 
-/// An item's bytes, behind expiry, id and sender.
+/// An item's bytes, behind expiry, id and part.
 pub(super) fn item_bytes(mut value: Bytes) -> Option<Bytes> {
     (value.len() >= ITEM_HEAD).then(|| value.split_off(ITEM_HEAD))
 }
 
-/// Expiry, id, sender and bytes of an item's first piece.
-fn split_item(value: &[u8]) -> Option<(u64, ItemId, Sender, &[u8])> {
+/// Expiry, id, part and bytes of an item's first piece.
+fn split_item(value: &[u8]) -> Option<(u64, ItemId, Tag, &[u8])> {
     let (expires_ms, rest) = split_number(value)?;
     let (id, rest) = rest.split_first_chunk::<16>()?;
-    let (sender, bytes) = rest.split_first_chunk::<16>()?;
-    Some((expires_ms, *id, *sender, bytes))
+    let (part, bytes) = rest.split_first_chunk::<16>()?;
+    Some((expires_ms, *id, *part, bytes))
 }
 
-fn item_of(value: &[u8]) -> Result<(u64, ItemId, Sender, &[u8]), StoreError> {
+fn item_of(value: &[u8]) -> Result<(u64, ItemId, Tag, &[u8]), StoreError> {
     split_item(value).ok_or(StoreError::Corrupt("item"))
 }
 
@@ -198,19 +185,19 @@ fn load(txn: &Txn<'_>, mailbox: &MailboxId) -> Result<MailboxState, StoreError> 
         None => (1, 1),
     };
     let (ids, acknowledged) = (HashMap::new(), VecDeque::new());
-    let (held, shares) = (Amount::default(), HashMap::new());
-    let mut state = MailboxState { first, next, held, shares, bucket: 0, ids, acknowledged };
-    // A further piece is its item's sender's.
-    let mut sender = Sender::default();
+    let (held, parts) = (Amount::default(), HashMap::new());
+    let mut state = MailboxState { first, next, held, parts, bucket: 0, ids, acknowledged };
+    // A further piece is of its item's part.
+    let mut part = Tag::default();
     for (key, value) in txn.range(keys::items(mailbox, first, u64::MAX))? {
         if keys::is_first_piece(&key) {
             let seq = keys::item_seq(&key);
             state.next = state.next.max(seq + 1);
-            let (_, id, from, _) = item_of(&value)?;
+            let (_, id, of, _) = item_of(&value)?;
             state.ids.insert(id, seq);
-            sender = from;
+            part = of;
         }
-        state.add(sender, Amount::of(&key, &value));
+        state.add(part, Amount::of(&key, &value));
     }
     for (_, record) in txn.scan(&keys::acknowledged_ids(mailbox), usize::MAX)? {
         for (seq, id) in id_entries(&record)? {
@@ -253,16 +240,16 @@ pub(super) fn append(
             answers.push(Appended { seq, fresh: false });
             continue;
         }
-        state.check(sender_of(item.sender), Amount::one(item.bytes.len()), added, quota)?;
+        state.check(item.part, Amount::one(item.bytes.len()), added, quota)?;
         answers.push(Appended { seq: state.next + added.in_all.items, fresh: true });
     }
     // Nothing below can refuse.
     for (item, answer) in items.into_iter().zip(&answers).filter(|(_, answer)| answer.fresh) {
         let bucket = keys::bucket(item.expires_ms);
-        let sender = sender_of(item.sender);
+        let part = item.part.tag();
         let state = state(txn, &item.mailbox)?;
         state.next = answer.seq + 1;
-        state.add(sender, Amount::one(item.bytes.len()));
+        state.add(part, Amount::one(item.bytes.len()));
         state.ids.insert(item.id, answer.seq);
         if core::mem::replace(&mut state.bucket, bucket) != bucket {
             txn.put(keys::expiry(bucket, &keys::key(prefix::ITEM, &[item.mailbox.as_bytes()])), Vec::new());
@@ -271,7 +258,7 @@ pub(super) fn append(
         let mut value = Vec::with_capacity(ITEM_HEAD + item.bytes.len());
         value.extend_from_slice(&item.expires_ms.to_be_bytes());
         value.extend_from_slice(&item.id);
-        value.extend_from_slice(&sender);
+        value.extend_from_slice(&part);
         value.extend_from_slice(&item.bytes);
         long::put(txn, keys::item(&item.mailbox, answer.seq), value);
     }
@@ -287,18 +274,19 @@ pub(super) fn takes(
 ) -> Result<bool, StoreError> {
     let state = state(txn, &item.mailbox)?;
     let (amount, added) = (Amount::one(item.bytes.len()), Added::before(item, earlier.iter()));
-    Ok(state.ids.contains_key(&item.id) || state.check(sender_of(item.sender), amount, added, quota).is_ok())
+    Ok(state.ids.contains_key(&item.id) || state.check(item.part, amount, added, quota).is_ok())
 }
 
-/// Whether an item of so many bytes fits into the mailbox's quota.
+/// Whether a conversation may begin here: a statement fits, and a message of so many bytes.
 pub(super) fn has_room(
     txn: &mut Txn<'_>,
     mailbox: MailboxId,
     bytes: u64,
     quota: Quota,
 ) -> Result<bool, StoreError> {
-    let held = state(txn, &mailbox)?.held;
-    Ok(held.items < quota.items && held.bytes + bytes <= quota.bytes)
+    let state = state(txn, &mailbox)?;
+    let begins = state.check(Part::Beginning, Amount { items: 1, bytes: 0 }, Added::default(), quota).is_ok();
+    Ok(begins && state.held.bytes + bytes <= quota.bytes)
 }
 
 /// Deletes up to and including `up_to`; ids are remembered.
@@ -310,14 +298,14 @@ pub(super) fn ack(txn: &mut Txn<'_>, mailbox: MailboxId, up_to: u64) -> Result<(
         return Ok(());
     }
     let mut gone: Vec<(u64, ItemId, u64)> = Vec::new();
-    let mut sender = Sender::default();
+    let mut part = Tag::default();
     for (key, value) in txn.range(keys::items(&mailbox, first, up_to))? {
         if keys::is_first_piece(&key) {
-            let (expires_ms, id, from, _) = item_of(&value)?;
+            let (expires_ms, id, of, _) = item_of(&value)?;
             gone.push((keys::item_seq(&key), id, expires_ms));
-            sender = from;
+            part = of;
         }
-        state(txn, &mailbox)?.take_away(sender, Amount::of(&key, &value));
+        state(txn, &mailbox)?.take_away(part, Amount::of(&key, &value));
         txn.remove(key);
     }
     for record in gone.chunks(IDS_A_RECORD) {
@@ -341,12 +329,12 @@ pub(super) fn ack(txn: &mut Txn<'_>, mailbox: MailboxId, up_to: u64) -> Result<(
 pub(super) fn sweep(txn: &mut Txn<'_>, mailbox: MailboxId, now_ms: u64) -> Result<u64, StoreError> {
     let mut dropped = 0;
     // A further piece shares the fate of its item, which comes before it.
-    let (mut expired, mut sender) = (false, Sender::default());
+    let (mut expired, mut part) = (false, Tag::default());
     for (key, value) in txn.scan(&keys::key(prefix::ITEM, &[mailbox.as_bytes()]), usize::MAX)? {
         let state = state(txn, &mailbox)?;
         if keys::is_first_piece(&key) {
-            let (expires_ms, id, from, _) = item_of(&value)?;
-            (expired, sender) = (expires_ms <= now_ms, from);
+            let (expires_ms, id, of, _) = item_of(&value)?;
+            (expired, part) = (expires_ms <= now_ms, of);
             if expired {
                 state.ids.remove(&id);
             }
@@ -354,7 +342,7 @@ pub(super) fn sweep(txn: &mut Txn<'_>, mailbox: MailboxId, now_ms: u64) -> Resul
         if expired {
             let amount = Amount::of(&key, &value);
             dropped += amount.items;
-            state.take_away(sender, amount);
+            state.take_away(part, amount);
             txn.remove(key);
         }
     }

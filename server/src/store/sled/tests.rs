@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use sealdesk_protocol::ids::{DeviceKeyHash, MailboxId, PrekeyId};
 
 use super::*;
-use crate::store::Keep;
-use crate::store::conformance::{QUOTA, conformance};
+use crate::store::conformance::{PARTS, QUOTA, conformance};
+use crate::store::{Keep, Part};
 
 const FAR: u64 = u64::MAX / 4;
 /// Folder in which the child of the kill -9 test writes.
@@ -37,8 +37,9 @@ const WIDE: Quota = Quota { items: 1 << 40, bytes: 1 << 40, share_items: 1 << 40
 #[tokio::test]
 async fn passes_the_conformance_suite() {
     let folder = tempfile::tempdir().unwrap();
-    conformance(|name| match name.strip_prefix("wide:") {
-        Some(name) => open(&folder.path().join(name), WIDE),
+    conformance(|name| match name.split_once(':') {
+        Some(("wide", name)) => open(&folder.path().join(name), WIDE),
+        Some((_, name)) => open(&folder.path().join(name), PARTS),
         None => open(&folder.path().join(name), QUOTA),
     })
     .await;
@@ -106,7 +107,7 @@ async fn restore_raises_the_epoch_and_voids_one_time_pairs() {
     let (mailbox, device) = (MailboxId([1; 16]), DeviceKeyHash([2; 32]));
     let pair = Prekey { id: PrekeyId([3; 32]), bytes: vec![4], expires_ms: FAR };
     let store = open(&path, QUOTA);
-    let item = Append { mailbox, sender: None, id: [5; 16], bytes: vec![6], expires_ms: FAR };
+    let item = Append { mailbox, part: Part::Reserved, id: [5; 16], bytes: vec![6], expires_ms: FAR };
     store.append(item).await.unwrap();
     store.put_prekeys(device, vec![pair.clone()], 5).await.unwrap();
     store.put_last_resort(device, vec![7], FAR).await.unwrap();
@@ -165,7 +166,7 @@ async fn a_backup_is_of_one_moment_while_writers_go_on() {
     let append = |n: u64| {
         let mut id = [0; 16];
         id[..8].copy_from_slice(&n.to_be_bytes());
-        store.append(Append { mailbox, sender: None, id, bytes: vec![7; 500], expires_ms: FAR })
+        store.append(Append { mailbox, part: Part::Reserved, id, bytes: vec![7; 500], expires_ms: FAR })
     };
     for n in 0..200 {
         append(n).await.unwrap();
@@ -193,7 +194,13 @@ async fn what_was_delivered_in_time_costs_sled_nothing() {
     for n in 0..100u8 {
         for mailbox in [quick, slow] {
             store
-                .append(Append { mailbox, sender: None, id: [n; 16], bytes: vec![n; 500], expires_ms: FAR })
+                .append(Append {
+                    mailbox,
+                    part: Part::Reserved,
+                    id: [n; 16],
+                    bytes: vec![n; 500],
+                    expires_ms: FAR,
+                })
                 .await
                 .unwrap();
         }
@@ -215,7 +222,7 @@ async fn an_acknowledged_item_does_not_come_back() {
     let store = SledStore::open(&wide).unwrap();
     let mailbox = MailboxId([1; 16]);
     store
-        .append(Append { mailbox, sender: None, id: [1; 16], bytes: vec![1; 600], expires_ms: FAR })
+        .append(Append { mailbox, part: Part::Reserved, id: [1; 16], bytes: vec![1; 600], expires_ms: FAR })
         .await
         .unwrap();
     store.backup(&folder.path().join("copy")).await.unwrap();
@@ -237,7 +244,7 @@ async fn an_old_journal_is_emptied() {
     let mailbox = MailboxId([1; 16]);
     let text = b"sealed, and delivered long ago";
     store
-        .append(Append { mailbox, sender: None, id: [1; 16], bytes: text.to_vec(), expires_ms: FAR })
+        .append(Append { mailbox, part: Part::Reserved, id: [1; 16], bytes: text.to_vec(), expires_ms: FAR })
         .await
         .unwrap();
     store.ack(mailbox, 1).await.unwrap();
@@ -251,7 +258,7 @@ async fn an_old_journal_is_emptied() {
     }
     // Nothing else is lost by it.
     store
-        .append(Append { mailbox, sender: None, id: [2; 16], bytes: vec![2], expires_ms: FAR })
+        .append(Append { mailbox, part: Part::Reserved, id: [2; 16], bytes: vec![2], expires_ms: FAR })
         .await
         .unwrap();
     for _ in 0..20 {
@@ -272,7 +279,8 @@ async fn opening_empties_the_journal() {
     let text = b"sealed, and delivered before the restart";
     for round in 0..2u8 {
         let store = SledStore::open(&wide).unwrap();
-        let item = Append { mailbox, sender: None, id: [round; 16], bytes: text.to_vec(), expires_ms: FAR };
+        let item =
+            Append { mailbox, part: Part::Reserved, id: [round; 16], bytes: text.to_vec(), expires_ms: FAR };
         let stored = store.append(item).await.unwrap();
         store.ack(mailbox, stored.seq).await.unwrap();
     }
@@ -292,7 +300,7 @@ async fn a_damaged_journal_is_refused() {
     for n in 0..3u8 {
         let item = Append {
             mailbox: MailboxId([1; 16]),
-            sender: None,
+            part: Part::Reserved,
             id: [n; 16],
             bytes: vec![n; 600],
             expires_ms: FAR,
@@ -317,7 +325,8 @@ async fn no_leaf_goes_to_a_file_of_its_own() {
     let store = open(&path, WIDE);
     for n in 0..200u8 {
         let mailbox = MailboxId([n % 2; 16]);
-        let large = Append { mailbox, sender: None, id: [n; 16], bytes: vec![n; 60_000], expires_ms: FAR };
+        let large =
+            Append { mailbox, part: Part::Reserved, id: [n; 16], bytes: vec![n; 60_000], expires_ms: FAR };
         let swap = Swap {
             conversation: ConversationId([n; 32]),
             expected: 0,
@@ -352,7 +361,7 @@ fn kill_9_child() {
                     let mailbox = MailboxId([writer; 16]);
                     let bytes = vec![writer; 300];
                     let stored = store
-                        .append(Append { mailbox, sender: None, id, bytes, expires_ms: FAR })
+                        .append(Append { mailbox, part: Part::Reserved, id, bytes, expires_ms: FAR })
                         .await
                         .unwrap();
                     // One write call per line, so that the parent sees whole lines.
