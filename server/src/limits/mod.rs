@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use governor::{DefaultDirectRateLimiter, DefaultKeyedRateLimiter, Quota, RateLimiter};
 use hmac::{Hmac, KeyInit, Mac};
-use sealdesk_protocol::ids::DeviceKeyHash;
+use sealdesk_protocol::ids::{ConversationId, DeviceKeyHash};
 use sha2::Sha256;
 use zeroize::Zeroizing;
 
@@ -46,6 +46,19 @@ enum Announced {
     Prefix([u8; 16]),
     Wide([u8; 16]),
 }
+
+/// Whose resets are counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Resets {
+    Device(ConversationId, DeviceKeyHash),
+    Prefix([u8; 16]),
+    Wide([u8; 16]),
+}
+
+/// Of a device in a conversation: an honest one makes one an hour, and nobody takes more of a peer (§9.8).
+const RESETS_A_DAY: u64 = 32;
+/// Of all customers of an address prefix in an hour.
+const RESETS_OF_PREFIX: u64 = 200;
 
 /// Within an hour.
 #[derive(Clone, Copy, Debug)]
@@ -93,6 +106,7 @@ pub struct Limits {
     most_announced: MostAnnounced,
     prekey_uploads: DefaultKeyedRateLimiter<DeviceKeyHash>,
     prekeys_issued: Issued,
+    resets: Budget<Resets>,
     connection_frames: Quota,
     handshakes: Arc<Count>,
     open: Arc<Count>,
@@ -151,6 +165,7 @@ impl Limits {
             },
             prekey_uploads: RateLimiter::keyed(over(limits.prekey_uploads_per_hour, HOUR)),
             prekeys_issued: Issued::new(limits),
+            resets: Budget::new(),
             connection_frames: burst(limits.frames_per_second),
             handshakes: Count::new(limits.handshakes, limits.handshakes_per_prefix),
             open: Count::new(limits.connections, limits.connections_per_prefix),
@@ -257,6 +272,23 @@ impl Limits {
         self.prekeys_issued.take(Instant::now(), issue)
     }
 
+    /// One more reset that a device signs in a conversation; of a customer, at an address.
+    pub fn reset(
+        &self,
+        conversation: &ConversationId,
+        device: &DeviceKeyHash,
+        prefix: Option<&Prefix>,
+    ) -> Result<(), Exceeded> {
+        let share = |key, most, period| Share { key, amount: 1, most, period };
+        let mut shares = vec![share(Resets::Device(*conversation, *device), RESETS_A_DAY, 24 * HOUR)];
+        if let Some(Prefix { own, wide }) = prefix.copied() {
+            shares.push(share(Resets::Prefix(own), RESETS_OF_PREFIX, HOUR));
+            let wider = RESETS_OF_PREFIX * u64::from(WIDE);
+            shares.extend(wide.map(|wide| share(Resets::Wide(wide), wider, HOUR)));
+        }
+        self.resets.take(Instant::now(), &shares)
+    }
+
     /// Forgets who has been quiet; call it every minute.
     pub fn tidy(&self) {
         self.connects.tidy();
@@ -265,6 +297,7 @@ impl Limits {
         self.attachments.tidy(Instant::now());
         self.prekey_uploads.retain_recent();
         self.prekeys_issued.tidy(Instant::now());
+        self.resets.tidy(Instant::now());
     }
 }
 

@@ -144,12 +144,12 @@ impl Session {
         Ok(Certificate { req: frame.req, chain: agent.chain }.into())
     }
 
-    /// Hands out another listed device's prekeys, for a reset.
+    /// Hands out another device's prekeys, for a reset (§4.6): both are listed now.
     pub(super) async fn fetch_prekeys(&self, frame: &FetchPrekeys) -> Result<ToClient, Code> {
         let loaded = self.relay.conversation(frame.conversation).await;
         let loaded =
             loaded.map_err(|cause| self.relay.store_code(&cause))?.ok_or(Code::UnknownConversation)?;
-        let both = loaded.lists(&self.who.hash) && loaded.lists(&frame.device);
+        let both = loaded.lists_now(&self.who.hash) && loaded.lists_now(&frame.device);
         if !both || frame.device == self.who.hash {
             return Err(Code::NotListed);
         }

@@ -145,6 +145,12 @@ impl Loaded {
         self.listed.iter().any(|(hash, _)| hash == device)
     }
 
+    /// Whether the device is listed now.
+    pub fn lists_now(&self, device: &DeviceKeyHash) -> bool {
+        let governance = self.record.governance.as_ref();
+        governance.is_some_and(|governance| governance.current().roster.get(device).is_some())
+    }
+
     /// Whether `from` may write to `to`: both were listed, and they are not the same.
     pub fn may_write(&self, from: &DeviceKeyHash, to: &MailboxId) -> bool {
         self.lists(from) && self.listed.iter().any(|(hash, mailbox)| mailbox == to && hash != from)

@@ -220,6 +220,7 @@ impl Session {
         }
         let statement =
             VerifiedStatement::verify(&frame.statement, &self.who.device).map_err(|_| Code::BadSignature)?;
+        let mut counted = false;
         for _ in 0..MAX_SWAPS {
             let loaded = relay.conversation(frame.conversation).await;
             let loaded =
@@ -228,6 +229,13 @@ impl Session {
                 return Ok(done(frame.req));
             }
             let change = apply(&loaded.record, &frame.statement, &statement, &relay.policy.org())?;
+            if matches!(change.effect, Effect::Reset { .. }) && !core::mem::replace(&mut counted, true) {
+                let prefix = self.who.agent.is_none().then_some(&self.permit.prefix);
+                relay.limits.reset(&frame.conversation, &self.who.hash, prefix).map_err(|_| {
+                    relay.metrics.rate_limited.up();
+                    Code::RateLimited
+                })?;
+            }
             if self.swap(&frame, &statement, &loaded, change).await? {
                 return Ok(done(frame.req));
             }
@@ -263,7 +271,8 @@ impl Session {
             keep: record.closed_ms.map_or(Keep::Open, |closed_ms| Keep::Until(relay.expiry(closed_ms))),
             appends: appends.needed,
             if_room: appends.if_room,
-            audit: Some(event.entry()),
+            // A reset changes nothing of who may read, and there may be many.
+            audit: (!matches!(effect, Effect::Reset { .. })).then(|| event.entry()),
         };
         let swapped = match relay.store.swap(swap).await {
             Ok(swapped) => swapped,

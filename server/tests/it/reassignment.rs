@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use sealdesk_protocol::conversation::Action;
 use sealdesk_protocol::crypto::certificate::Revoked;
-use sealdesk_protocol::wire::{Code, ToClient};
+use sealdesk_protocol::wire::{Code, FetchPrekeys, ToClient};
 
 use crate::client::{Client, Party};
 use crate::harness::TestRelay;
@@ -58,9 +58,15 @@ async fn whoever_was_replaced_hears_of_that_and_of_nothing_later() {
     let mut anna = relay.agent("anna").await;
     let mut customer = relay.customer().await;
     let mut talk = Talk::opened(&relay.organisation, &mut customer, &mut anna, "anna").await;
+    let anna_device = anna.device.hash();
     let mut bert = relay.agent("bert").await;
     customer.assignment().await;
     customer.reassign(&mut talk, &bert, "bert", 2).await.unwrap();
+    for (client, device) in [(&mut anna, customer.device.hash()), (&mut customer, anna_device)] {
+        let req = client.number();
+        client.send(FetchPrekeys { req, conversation: talk.id, device }).await;
+        assert_eq!(client.outcome(req).await, Err(Code::NotListed), "nor prekeys, to or of it");
+    }
     customer.expect(|frame| matches!(frame, ToClient::Unaccepted(_)).then_some(())).await;
     let mut carl = relay.agent("carl").await;
     assert_eq!(relay.device_of(&customer.named(&talk).await), carl.device.hash(), "whose turn it is");

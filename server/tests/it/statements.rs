@@ -246,3 +246,23 @@ async fn of_two_acceptances_one_is_stored() {
     let second = agent.post(&talk, 1, Action::Accept { current: talk.epoch_statement }).await;
     assert_eq!(second, Err(Code::AssignmentLost));
 }
+
+#[tokio::test]
+async fn resets_are_limited_by_the_day() {
+    let relay = TestRelay::start().await;
+    let (mut customer, mut agent) = (relay.customer().await, relay.agent("mira").await);
+    let talk = Talk::opened(&relay.organisation, &mut customer, &mut agent, "mira").await;
+    for generation in 1..=33 {
+        let reset = Action::Reset {
+            current: talk.epoch_statement,
+            peer: agent.device.hash(),
+            old: SessionId([1; 16]),
+            new: SessionId([2; 16]),
+            generation,
+        };
+        let posted = customer.post(&talk, 1, reset).await.map(|_| ());
+        assert_eq!(posted, if generation <= 32 { Ok(()) } else { Err(Code::RateLimited) });
+    }
+    let close = Action::Close { current: talk.epoch_statement, heads: Vec::new() };
+    customer.post(&talk, 1, close).await.unwrap();
+}
