@@ -48,20 +48,24 @@ export function size(bytes: number): string {
 
 export const count = (number: number): string => new Intl.NumberFormat(language()).format(number);
 
-export const clock = (time: number): string =>
-  new Intl.DateTimeFormat(language(), { hour: 'numeric', minute: '2-digit' }).format(time);
+/** Whoever wrote a message chose its time: nothing stands where no Date can hold it. */
+const timeAs = (time: number, options: Intl.DateTimeFormatOptions): string =>
+  Number.isNaN(new Date(time).getTime()) ? '' : new Intl.DateTimeFormat(language(), options).format(time);
 
-export const dateAndTime = (time: number): string =>
-  new Intl.DateTimeFormat(language(), { dateStyle: 'medium', timeStyle: 'short' }).format(time);
+export const clock = (time: number): string => timeAs(time, { hour: 'numeric', minute: '2-digit' });
+
+export const dateAndTime = (time: number): string => timeAs(time, { dateStyle: 'medium', timeStyle: 'short' });
 
 export const dayOf = (time: number): string => new Date(time).toDateString();
 
 export function dayName(time: number): string {
-  const now = new Date();
-  if (dayOf(time) === now.toDateString()) return t('today');
-  now.setDate(now.getDate() - 1);
-  if (dayOf(time) === now.toDateString()) return t('yesterday');
-  return new Intl.DateTimeFormat(language(), { weekday: 'long', day: 'numeric', month: 'long' }).format(time);
+  const today = new Date();
+  const yesterday = new Date(today);
+  yesterday.setDate(today.getDate() - 1);
+  if (dayOf(time) === today.toDateString()) return t('today');
+  if (dayOf(time) === yesterday.toDateString()) return t('yesterday');
+  const thisYear = new Date(time).getFullYear() === today.getFullYear();
+  return timeAs(time, { weekday: 'long', day: 'numeric', month: 'long', ...(thisYear ? {} : { year: 'numeric' }) });
 }
 
 /** One or two first letters for the round picture. */

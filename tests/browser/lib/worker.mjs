@@ -75,3 +75,14 @@ export const damage = (page, kind) =>
     await ask(rows.put(crypto.getRandomValues(new Uint8Array(200)), key));
     db.close();
   }, kind);
+
+/** For {@link insideWorker}: what the page is told passes through here. Both are sources of functions that change what they are given. */
+export const altered = ({ message = '() => {}', conversation = '() => {}' }) => `{
+  const post = self.postMessage.bind(self);
+  const [message, conversation] = [${message}, ${conversation}];
+  self.postMessage = (told) => {
+    for (const one of [...(told.messages ?? []), ...(told.events ?? []).flatMap((event) => event.message ?? [])]) message(one);
+    for (const one of [...(told.conversations ?? []), ...(told.events ?? []).flatMap((event) => (event.type === 'conversation' ? event.conversation : []))]) conversation(one);
+    post(told);
+  };
+}`;

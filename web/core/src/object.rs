@@ -31,10 +31,24 @@ impl From<Fields> for JsValue {
     }
 }
 
-/// Counters, times and sizes: all below 2^53.
-#[expect(clippy::cast_precision_loss, reason = "milliseconds, bytes and counters stay below 2^53")]
+/// The largest integer that JavaScript tells from its neighbours.
+const MAX_SAFE_INTEGER: u64 = (1 << 53) - 1;
+/// The latest time that a Date holds, ms since the Unix epoch.
+const LATEST: u64 = 8_640_000_000_000_000;
+
+/// Counters and sizes. The other side chooses some of them: what is above 2^53 - 1 becomes that.
 pub(crate) fn number(value: u64) -> JsValue {
-    JsValue::from_f64(value as f64)
+    at_most(MAX_SAFE_INTEGER, value).into()
+}
+
+/// ms since the Unix epoch. The other side chooses some of them: what no Date holds becomes the latest that one does.
+pub(crate) fn time(value: u64) -> JsValue {
+    at_most(LATEST, value).into()
+}
+
+#[expect(clippy::cast_precision_loss, reason = "no bound is above 2^53 - 1")]
+fn at_most(bound: u64, value: u64) -> f64 {
+    value.min(bound) as f64
 }
 
 /// A number that JavaScript handed over; negative ones and NaN become 0.
@@ -62,4 +76,18 @@ pub(crate) fn list<T: Into<JsValue>>(items: impl IntoIterator<Item = T>) -> JsVa
         array.push(&item.into());
     }
     array.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_peer_chooses_stays_within_what_javascript_can_tell_and_show() {
+        assert_eq!(at_most(MAX_SAFE_INTEGER, u64::MAX), 9_007_199_254_740_991.0);
+        assert_eq!(at_most(LATEST, u64::MAX), 8.64e15);
+        for exact in [0, 1_764_000_000_000, LATEST] {
+            assert_eq!(integer(at_most(LATEST, exact)), exact);
+        }
+    }
 }

@@ -10,7 +10,7 @@ use sealdesk_protocol::ids::ConversationId;
 use sealdesk_protocol::wire::Fault;
 use wasm_bindgen::JsValue;
 
-use crate::object::{Fields, list, number, or_null};
+use crate::object::{Fields, list, number, or_null, time};
 
 pub(crate) fn problem(problem: &Problem) -> JsValue {
     Fields::new()
@@ -102,8 +102,8 @@ pub(crate) fn conversation(view: &ConversationView) -> JsValue {
         .with("phase", phase)
         .with("topic", view.topic.as_str())
         .with("language", view.language.as_str())
-        .with("opened", number(view.opened))
-        .with("updated", number(view.updated))
+        .with("opened", time(view.opened))
+        .with("updated", time(view.updated))
         .with("readers", list(view.readers.iter().map(reader)))
         .with("safetyNumber", or_null(view.safety_number.as_deref()))
         .with("unread", view.unread)
@@ -122,7 +122,7 @@ fn upload(upload: &Upload) -> Fields {
         .with("name", upload.name.as_str())
         .with("mediaType", upload.media_type.as_str())
         .with("length", number(upload.length))
-        .with("time", number(upload.time))
+        .with("time", time(upload.time))
 }
 
 fn reader(reader: &Reader) -> Fields {
@@ -159,7 +159,7 @@ pub(crate) fn message(message: &Message) -> JsValue {
         .with("place", number(message.place))
         .with("mine", message.mine)
         .with("author", or_null(message.author.as_deref()))
-        .with("time", number(message.time))
+        .with("time", time(message.time))
         .with("state", state)
         .with("weakStart", message.weak_start)
         .with("body", body(&message.kind))

@@ -72,6 +72,10 @@ export const texts: Texts = {
   deleted: 'Vom Absender gelöscht',
   edited: 'bearbeitet',
   someone: 'Jemand',
+  unshownMessage: 'Diese Nachricht lässt sich nicht anzeigen.',
+  unshownMessages: 'Die Nachrichten lassen sich nicht anzeigen. Laden Sie die Seite neu; bleibt es so, melden Sie es der Organisation.',
+  unshownChat: 'Dieser Chat lässt sich nicht anzeigen',
+  unshownHint: 'Nichts Gespeichertes ist verloren. Laden Sie die Seite neu oder gehen Sie zu Ihren anderen Chats. Sie können diesen auch beenden und von diesem Gerät löschen.',
 
   write: 'Nachricht schreiben',
   send: 'Senden',

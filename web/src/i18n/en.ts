@@ -72,6 +72,10 @@ export const en = {
   deleted: 'Deleted by the sender',
   edited: 'edited',
   someone: 'Someone',
+  unshownMessage: 'This message cannot be shown.',
+  unshownMessages: 'The messages cannot be shown. Load the page again; if it stays like this, tell the organisation.',
+  unshownChat: 'This chat cannot be shown',
+  unshownHint: 'Nothing that was stored is lost. Load the page again, or go to your other chats. You can also end this one, and delete it from this device.',
 
   write: 'Write a message',
   send: 'Send',

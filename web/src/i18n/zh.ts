@@ -72,6 +72,10 @@ export const texts: Texts = {
   deleted: '已被发送者删除',
   edited: '已编辑',
   someone: '有人',
+  unshownMessage: '无法显示此消息。',
+  unshownMessages: '无法显示消息。请重新加载页面；如果仍然如此，请告知该组织。',
+  unshownChat: '无法显示此聊天',
+  unshownHint: '已保存的内容不会丢失。请重新加载页面，或前往您的其他聊天。您也可以结束此聊天，并将其从本设备删除。',
 
   write: '输入消息',
   send: '发送',

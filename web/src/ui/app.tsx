@@ -5,10 +5,11 @@ import { count, plain } from '../display';
 import { t } from '../i18n';
 import type { Store } from '../store';
 import type { Org } from '../worker/protocol';
+import { Boundary } from './boundary';
 import { Chat } from './chat';
 import { unread } from './chats';
 import { Consent } from './consent';
-import { Held, Loading, Refused } from './screens';
+import { Held, Loading, Refused, Unshown } from './screens';
 
 export function App({ store }: { store: Store }) {
   const [state, setState] = useState(store.state);
@@ -31,7 +32,11 @@ export function App({ store }: { store: Store }) {
     if (state.stage === 'loading' || !state.org) return <Loading />;
     const conversation = store.conversation;
     if (!conversation) return <Consent store={store} state={state} org={state.org} />;
-    return <Chat store={store} state={state} org={state.org} conversation={conversation} />;
+    return (
+      <Boundary key={conversation.id} instead={<Unshown store={store} conversation={conversation} />}>
+        <Chat store={store} state={state} org={state.org} conversation={conversation} />
+      </Boundary>
+    );
   }
 }
 

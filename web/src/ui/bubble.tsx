@@ -44,9 +44,9 @@ export function Bubble({ store, message, state, change, file, transfer, begins, 
       <p class="vh"><bdi>{mine ? t('you') : plain(message.author ?? t('someone'))}</bdi>:</p>
       <div class="bubble">
         <Content store={store} message={message} change={change} file={file} transfer={transfer} />
-        <p class="meta" title={dateAndTime(message.time)}>
+        <p class="meta" title={dateAndTime(message.time) || undefined}>
           {change?.text && body.kind === 'text' && <span>{t('edited')} · </span>}
-          {timeOf(message.time)}
+          <Time time={message.time} />
           {state !== 'received' && <StateMark state={state} />}
         </p>
       </div>
@@ -123,7 +123,7 @@ export function PendingBubble({ store, pending, transfer }: { store: Store; pend
           <Text text={text} />
         )}
         <p class="meta">
-          {timeOf(time)}
+          <Time time={time} />
           <span class="state">
             <Icon name={problem ? 'warning' : 'clock'} />
             <span class="vh">{t(problem ? 'failed' : 'saving')}</span>
@@ -149,7 +149,7 @@ export function UploadBubble({ upload, file, transfer }: { upload: Upload; file:
       <div class="bubble">
         <FileCard body={upload} blob={file} transfer={transfer} fetch={file && (() => Promise.resolve(file))} />
         <p class="meta">
-          {timeOf(upload.time)}
+          <Time time={upload.time} />
           <StateMark state="waiting" />
         </p>
       </div>
@@ -157,4 +157,8 @@ export function UploadBubble({ upload, file, transfer }: { upload: Upload; file:
   );
 }
 
-const timeOf = (time: number) => <time dateTime={new Date(time).toISOString()}>{clock(time)}</time>;
+/** None that no Date can hold. */
+function Time({ time }: { time: number }) {
+  const shown = clock(time);
+  return shown ? <time dateTime={new Date(time).toISOString()}>{shown}</time> : null;
+}

@@ -7,6 +7,7 @@ import { isOpen } from '../state';
 import type { State } from '../state';
 import type { Store } from '../store';
 import type { Conversation, Org } from '../worker/protocol';
+import { Boundary } from './boundary';
 import { agentName, unread } from './chats';
 import { Composer } from './composer';
 import { Header } from './header';
@@ -77,7 +78,9 @@ export function Chat({ store, state, org, conversation }: Props) {
           onPanel={() => setPanel(!panel)}
         />
         <Banner store={store} state={state} conversation={conversation} ended={ended} />
-        <Messages key={conversation.id} store={store} state={state} conversation={conversation} name={name} typing={state.typing && !ended} />
+        <Boundary key={conversation.id} instead={<div class="log-frame"><p class="unshown" role="alert">{t('unshownMessages')}</p></div>}>
+          <Messages store={store} state={state} conversation={conversation} name={name} typing={state.typing && !ended} />
+        </Boundary>
         {alarm && <AlertBox problem={alarm} />}
         {alerts.map((alert) => (
           <AlertBox key={alert.id} problem={alert.problem} onDismiss={() => store.dismiss(alert.id)} />

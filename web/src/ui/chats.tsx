@@ -5,6 +5,7 @@ import { pick, t } from '../i18n';
 import { inOrder, isOpen } from '../state';
 import type { Store } from '../store';
 import type { Conversation, Org } from '../worker/protocol';
+import { Boundary } from './boundary';
 import { Icon } from './icons';
 
 /** The certified name of whoever answers, or answered last. */
@@ -28,11 +29,23 @@ export function Chats({ store, conversations, org }: { store: Store; conversatio
     <section class="chats" aria-labelledby="chats-title">
       <h2 id="chats-title">{t('chats')}</h2>
       <ul>
-        {inOrder(conversations).map((one) => <Row key={one.id} store={store} conversation={one} org={org} />)}
+        {inOrder(conversations).map((one) => (
+          <Boundary key={one.id} instead={<li><OpenUnshown store={store} conversation={one} /></li>}>
+            <Row store={store} conversation={one} org={org} />
+          </Boundary>
+        ))}
       </ul>
     </section>
   );
 }
+
+/** The way to what can be done with a chat of which nothing can be said. */
+const OpenUnshown = ({ store, conversation }: { store: Store; conversation: Conversation }) => (
+  <button type="button" class="row" onClick={() => store.show(conversation.id)}>
+    <span class="face small" aria-hidden="true"><Icon name="warning" /></span>
+    <span class="row-name">{t('unshownChat')}</span>
+  </button>
+);
 
 function Row({ store, conversation, org }: { store: Store; conversation: Conversation; org: Org }) {
   const name = plain(agentName(conversation) ?? '');

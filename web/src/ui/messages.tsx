@@ -6,6 +6,7 @@ import { t } from '../i18n';
 import type { Pending, State } from '../state';
 import type { Store } from '../store';
 import type { Conversation, Hex, Message, MessageState } from '../worker/protocol';
+import { Boundary } from './boundary';
 import { Bubble, PendingBubble, UploadBubble } from './bubble';
 import { Icon } from './icons';
 import { AlertBox } from './problem';
@@ -197,7 +198,9 @@ function Row({ day, ...bubble }: RowProps) {
     () => (
       <>
         {day && <div class="day"><span>{day}</span></div>}
-        <Bubble {...bubble} />
+        <Boundary instead={<p class="unshown">{t('unshownMessage')}</p>}>
+          <Bubble {...bubble} />
+        </Boundary>
       </>
     ),
     [day, ...Object.values(bubble)],

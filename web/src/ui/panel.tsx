@@ -1,6 +1,5 @@
 // Who can read: now and earlier, the safety number, and what can be done with the chat.
 
-import type { ComponentChildren } from 'preact';
 import { useLayoutEffect, useRef, useState } from 'preact/hooks';
 import { initials, plain } from '../display';
 import { t } from '../i18n';
@@ -10,6 +9,7 @@ import type { Scheme } from '../scheme';
 import { isOpen } from '../state';
 import type { Store } from '../store';
 import type { Conversation, Org, Reader } from '../worker/protocol';
+import { Actions } from './actions';
 import { agentName } from './chats';
 import { Icon } from './icons';
 
@@ -82,15 +82,8 @@ export function Panel({ store, conversation, org, over, onClose }: Props) {
       <Appearance />
 
       <section class="panel-actions">
-        {ended ? (
-          <Confirmed label={t('forget')} question={t('forgetSure')} yes={t('forgetYes')} onYes={() => store.forget(conversation.id)} />
-        ) : (
-          <Confirmed label={t('endChat')} question={t('endSure')} yes={t('endYes')} onYes={() => {
-              store.close(conversation.id);
-              // Over the chat it would hide that it has ended, and offer to delete it in the same place.
-              if (over) onClose();
-            }} />
-        )}
+        {/* Over the chat the panel would hide that it has ended, and offer to delete it in the same place. */}
+        <Actions store={store} conversation={conversation} onEnded={over ? onClose : undefined} />
       </section>
     </div>
   );
@@ -156,44 +149,5 @@ function Appearance() {
         ))}
       </div>
     </fieldset>
-  );
-}
-
-/** A button that asks once more before it acts. The focus follows the question and comes back when it is taken back. */
-function Confirmed(props: { label: ComponentChildren; question: string; yes: string; onYes: () => void }) {
-  const [asked, ask] = useState(false);
-  const button = useRef<HTMLButtonElement>(null);
-  const settled = useRef(true);
-  useLayoutEffect(() => {
-    if (!settled.current) button.current?.focus();
-    settled.current = false;
-  }, [asked]);
-  if (!asked) {
-    return <button key="ask" type="button" class="quiet danger" ref={button} onClick={() => ask(true)}>{props.label}</button>;
-  }
-  return (
-    <div
-      class="confirm"
-      role="group"
-      aria-label={props.question}
-      onKeyDown={(event) => {
-        if (event.key !== 'Escape') return;
-        event.stopPropagation();
-        ask(false);
-      }}
-    >
-      <p>{props.question}</p>
-      <button
-        type="button"
-        class="primary danger"
-        onClick={() => {
-          ask(false);
-          props.onYes();
-        }}
-      >
-        {props.yes}
-      </button>
-      <button key="cancel" type="button" class="quiet" ref={button} onClick={() => ask(false)}>{t('cancel')}</button>
-    </div>
   );
 }

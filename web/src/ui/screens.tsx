@@ -1,7 +1,9 @@
-// Screens without a chat: loading, refused, held by another tab.
+// Screens without a chat: loading, refused, held by another tab, a chat that cannot be drawn.
 
 import { t } from '../i18n';
-import type { Problem } from '../worker/protocol';
+import type { Store } from '../store';
+import type { Conversation, Problem } from '../worker/protocol';
+import { Actions } from './actions';
 import { Icon } from './icons';
 import { ProblemText } from './problem';
 
@@ -35,5 +37,17 @@ export const Held = ({ onUse }: { onUse: () => void }) => (
     <h1>{t('heldTitle')}</h1>
     <p>{t('heldText')}</p>
     <button type="button" class="primary" onClick={onUse}>{t('useHere')}</button>
+  </main>
+);
+
+/** What a chat is left with that cannot be drawn: the way to the others, to end it and to delete it. */
+export const Unshown = ({ store, conversation }: { store: Store; conversation: Conversation }) => (
+  <main class="screen">
+    <div class="badge bad" aria-hidden="true"><Icon name="warning" /></div>
+    <h1>{t('unshownChat')}</h1>
+    <p role="alert">{t('unshownHint')}</p>
+    <button type="button" class="primary" onClick={() => store.show(null)}>{t('chats')}</button>
+    <button type="button" class="quiet" onClick={() => location.reload()}>{t('reload')}</button>
+    <Actions store={store} conversation={conversation} />
   </main>
 );
