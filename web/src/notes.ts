@@ -12,9 +12,6 @@ export interface Notes {
   alarms: Alarms;
 }
 
-/** The two sides do not see the same: no lesser notice, button or reload takes such a problem out of sight. */
-export const isAlarm = ({ code }: Problem): boolean => code === 'fork' || code === 'equivocation';
-
 /** Empty when there is nothing to keep. */
 export function packNotes({ drafts, alarms }: Notes): string {
   const begun = Object.entries(drafts).filter(([, text]) => text !== '');

@@ -1,7 +1,8 @@
 // The shape of what the page knows, and what can be said of it at a glance.
 
+import type { Alert } from './alerts';
 import type { Alarms, Drafts } from './notes';
-import type { Conversation, CoreEvent, Hex, LinkState, Message, Org, Problem } from './worker/protocol';
+import type { Conversation, CoreEvent, Hex, LinkState, Message, Org, Problem, Reader } from './worker/protocol';
 
 /** A message of ours that the vault has not confirmed, or that failed. Its text and file stay until it is safe. */
 export interface Pending {
@@ -15,12 +16,6 @@ export interface Pending {
 }
 
 export type Transfer = Extract<CoreEvent, { type: 'transfer' }>;
-
-export interface Alert {
-  id: number;
-  conversation: Hex | null;
-  problem: Problem;
-}
 
 export interface Link {
   state: LinkState;
@@ -87,6 +82,10 @@ export const start: State = {
 
 /** Of a conversation that was just chosen. */
 export const nothingShown = { messages: [], more: false, unreadable: null, typing: false } as const;
+
+/** Who can read now and is not verified any more. */
+export const refusedReader = ({ readers }: Conversation): Reader | undefined =>
+  readers.find((reader) => reader.current && reader.refused);
 
 export const isOpen = ({ phase }: Conversation): boolean => phase !== 'closed' && phase !== 'lost';
 

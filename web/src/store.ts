@@ -1,7 +1,9 @@
 // What the page knows: one state, changed by the worker's messages and by people, watched by the root component.
 
+import { withAlert } from './alerts';
 import { plain, shorten } from './display';
-import { isAlarm, packNotes, readNotes } from './notes';
+import { isAlarm } from './meaning';
+import { packNotes, readNotes } from './notes';
 import { inOrder, nothingShown, start } from './state';
 import type { Pending, State, Transfer } from './state';
 import type { Conversation, CoreEvent, Hex, Message, Problem, ToPage, ToWorker } from './worker/protocol';
@@ -119,8 +121,12 @@ export class Store {
     }
   }
 
+  #alert(state: State, conversation: Hex | null, problem: Problem): State {
+    return { ...state, alerts: withAlert(state.alerts, { id: ++this.#lastId, conversation, problem }) };
+  }
+
   #problem(state: State, conversation: Hex | null, problem: Problem): State {
-    if (conversation === null || !isAlarm(problem)) return alert(state, conversation, problem, ++this.#lastId);
+    if (conversation === null || !isAlarm(problem)) return this.#alert(state, conversation, problem);
     const next = { ...state, alarms: { [conversation]: problem, ...state.alarms } };
     this.#keep(next);
     return next;
@@ -167,7 +173,7 @@ export class Store {
     this.#commands.delete(id);
     this.#waitingFiles.get(id)?.(null);
     this.#waitingFiles.delete(id);
-    return alert({ ...state, busy: state.busy === id ? null : state.busy }, state.current, problem, ++this.#lastId);
+    return this.#alert({ ...state, busy: state.busy === id ? null : state.busy }, state.current, problem);
   }
 
   /** An upload that failed for good comes back as a message of ours to try again; without its file it is told. */
@@ -175,7 +181,7 @@ export class Store {
     const upload = state.conversations.find((one) => one.id === conversation)?.uploads.find((one) => one.transfer === transfer);
     if (stage !== 'failed' || !problem || !upload) return state;
     const file = state.files[transfer];
-    if (!(file instanceof File)) return alert(state, conversation, problem, ++this.#lastId);
+    if (!(file instanceof File)) return this.#alert(state, conversation, problem);
     const failed = { id: ++this.#lastId, conversation, time: upload.time, text: '', file, transfer, problem };
     return { ...state, pending: [...state.pending, failed] };
   }
@@ -326,11 +332,6 @@ export class Store {
     this.set({ alerts: this.state.alerts.filter((one) => one.id !== id) });
   }
 }
-
-const alert = (state: State, conversation: Hex | null, problem: Problem, id: number): State => {
-  const others = state.alerts.filter((one) => one.problem.code !== problem.code);
-  return { ...state, alerts: [...others.slice(-2), { id, conversation, problem }] };
-};
 
 const without = <T>(record: Readonly<Record<Hex, T>>, gone: (key: Hex) => boolean): Record<Hex, T> =>
   Object.fromEntries(Object.entries(record).filter(([key]) => !gone(key)));

@@ -2,16 +2,9 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { fileURLToPath } from 'node:url';
-import { build } from 'esbuild';
+import { load } from './bundle.mjs';
 
-const { outputFiles } = await build({
-  entryPoints: [fileURLToPath(new URL('../src/display.ts', import.meta.url))],
-  bundle: true,
-  format: 'esm',
-  write: false,
-});
-const { clock, dateAndTime, dayName, dayOf } = await import(`data:text/javascript;base64,${Buffer.from(outputFiles[0].contents).toString('base64')}`);
+const { clock, dateAndTime, dayName, dayOf } = await load('display.ts');
 
 const LATEST = 8.64e15;
 

@@ -1,14 +1,14 @@
 //! What people see of a conversation and of this vault: read only.
 
 use sealdesk_protocol::conversation::Role;
-use sealdesk_protocol::crypto::certificate::VerifiedCertificate;
+use sealdesk_protocol::crypto::certificate::{CertificateError, VerifiedCertificate, certificate_id};
 use sealdesk_protocol::fingerprint::SafetyNumber;
 use sealdesk_protocol::ids::{ConversationId, DeviceKeyHash};
 
 use super::context::Cx;
-use super::records::Side;
+use super::records::{Known, Side};
 use super::state::{Conversation, Engine};
-use super::{ConversationView, Event, Phase, Reader};
+use super::{ConversationView, Event, Phase, Reader, problem};
 use crate::vault::Key;
 
 impl Engine {
@@ -70,8 +70,12 @@ impl Engine {
 
     /// Tells the views that changed.
     pub(super) fn tell_views(&mut self, cx: &mut Cx<'_>) {
+        // The revocation list is in this row. Former readers are judged by nothing else.
+        let listed = self.dirty.contains(&Key::Meta);
+        let revoked = |c: &Conversation| c.record.known.iter().any(|k| self.revoked(k).is_some());
+        let changed = |c: &&Conversation| c.waits.changed || (listed && revoked(c));
         let changed: Vec<ConversationId> =
-            self.conversations.values().filter(|c| c.waits.changed).map(|c| c.id()).collect();
+            self.conversations.values().filter(changed).map(|c| c.id()).collect();
         for id in changed {
             let Some(c) = self.conversations.get_mut(&id) else { continue };
             c.waits.changed = false;
@@ -90,7 +94,7 @@ impl Engine {
             topic: c.record.topic.clone(),
             language: c.record.language.clone(),
             opened: c.record.opened,
-            readers: readers(c),
+            readers: self.readers(c),
             safety_number: c.record.safety_number.as_ref().map(|(_, number)| number.clone()),
             epoch: governance.map_or(0, |g| g.current().number),
             countersigned: governance.is_some_and(|g| g.is_countersigned()),
@@ -113,6 +117,41 @@ impl Engine {
             c.record.safety_number = Some((peer, number.to_string()));
             self.mark(Key::Conversation(*id));
         }
+    }
+
+    /// Current readers first, then everyone who could have read.
+    fn readers(&self, c: &Conversation) -> Vec<Reader> {
+        let Some(governance) = &c.record.governance else { return Vec::new() };
+        let current = &governance.current().roster;
+        let (peer, distrust) = (c.peer().map(|peer| peer.hash()), c.waits.distrust);
+        let mut readers: Vec<Reader> = governance
+            .could_have_read()
+            .into_iter()
+            .map(|member| {
+                let device = member.hash();
+                let known = c.record.known.iter().find(|k| k.device == device);
+                Reader {
+                    role: member.role,
+                    device,
+                    agent: member.agent.clone(),
+                    name: known.filter(|_| member.role != Role::Customer).map(|k| k.name.clone()),
+                    roles: known.map(|k| k.roles.clone()).unwrap_or_default(),
+                    new_device: known.is_some_and(|k| k.new_device),
+                    refused: distrust.filter(|_| peer == Some(device)).or_else(|| self.revoked(known?)),
+                    current: current.get(&device).is_some(),
+                    me: device == c.record.device,
+                }
+            })
+            .collect();
+        readers.sort_by_key(|r| !r.current);
+        readers
+    }
+
+    /// That a former reader's certificate has ended since says nothing about him; that it was revoked does.
+    fn revoked(&self, known: &Known) -> Option<&'static str> {
+        let (issuer, device) = (certificate_id(&known.chain.issuer), certificate_id(&known.chain.device));
+        let revoked = self.revocations.revokes(&issuer, &device, &known.device);
+        revoked.then(|| problem::certificate(CertificateError::Revoked).code)
     }
 }
 
@@ -145,31 +184,4 @@ fn profile_name(key: &[u8; 32]) -> String {
         let _ = write!(out, "{byte:02x}");
         out
     })
-}
-
-/// Current readers first, then everyone who could have read.
-fn readers(c: &Conversation) -> Vec<Reader> {
-    let Some(governance) = &c.record.governance else { return Vec::new() };
-    let current = &governance.current().roster;
-    let mut readers: Vec<Reader> = governance
-        .could_have_read()
-        .into_iter()
-        .map(|member| {
-            let device = member.hash();
-            let known = c.record.known.iter().find(|k| k.device == device);
-            Reader {
-                role: member.role,
-                device,
-                agent: member.agent.clone(),
-                name: known.filter(|_| member.role != Role::Customer).map(|k| k.name.clone()),
-                roles: known.map(|k| k.roles.clone()).unwrap_or_default(),
-                new_device: known.is_some_and(|k| k.new_device),
-                refused: c.waits.distrust.filter(|_| c.peer().is_some_and(|peer| peer.hash() == device)),
-                current: current.get(&device).is_some(),
-                me: device == c.record.device,
-            }
-        })
-        .collect();
-    readers.sort_by_key(|r| !r.current);
-    readers
 }

@@ -1,7 +1,8 @@
 //! Who the customer signs a roster with, how often without a click, and what a relay's refusals change about it (§7.8).
 
 use sealdesk_client::testing::World;
-use sealdesk_client::{Command, Input, MessageState, Phase};
+use sealdesk_client::{Command, Event, Input, MessageState, Phase};
+use sealdesk_protocol::crypto::certificate::Revoked;
 use sealdesk_protocol::crypto::identity::mailbox_of;
 use sealdesk_protocol::ids::ConversationId;
 use sealdesk_protocol::wire::{Code, Item, StatementItem};
@@ -23,6 +24,40 @@ fn assigned(seed: u64) -> (World, [usize; 3], usize, ConversationId) {
     world.pass(2_000);
     assert_eq!(world.phase(agents[0], &id), Some(Phase::Assigned));
     (world, agents, customer, id)
+}
+
+/// Also when the device that is listed now is a good one.
+#[test]
+fn a_former_reader_who_is_revoked_is_marked() {
+    let (mut world, [ada, bea, _], customer, id) = assigned(124);
+    world.relay.reassign(&id);
+    world.pass(5_000);
+    let marked = |world: &World| {
+        let view = world.clients[customer].engine.conversation(&id).unwrap();
+        let agents = view.readers.into_iter().filter(|r| !r.me);
+        agents.map(|r| (r.agent.unwrap().to_string(), r.current, r.refused)).collect::<Vec<_>>()
+    };
+    assert_eq!(marked(&world), [("bea".into(), true, None), ("ada".into(), false, None)]);
+    let device = world.clients[ada].engine.agent_public().unwrap().hash();
+    let now = world.org.now;
+    world.org.revoke(1, now, vec![Revoked::Device(device)]);
+    let list = world.org.revocations.clone().unwrap();
+    let own = world.clients[customer].engine.own_device(&id).unwrap();
+    world.clients[customer].take_events();
+    world.relay.push(&own, sealdesk_protocol::wire::Revocations { list });
+    world.pass(1_000);
+    let told = world.clients[customer].take_events();
+    assert!(
+        told.iter().any(|e| matches!(e, Event::Conversation(v) if v.readers[2].refused.is_some())),
+        "{told:?}"
+    );
+    // Before the first step after a restart as well.
+    for _ in 0..2 {
+        let expected = [("bea".into(), true, None), ("ada".into(), false, Some("certificate_revoked"))];
+        assert_eq!(marked(&world), expected);
+        world.restart(customer);
+    }
+    assert_eq!(world.phase(bea, &id), Some(Phase::Assigned));
 }
 
 /// The relay refuses the automatic reassignment, delivers it all the same, and names a third agent.

@@ -3,6 +3,7 @@
 import assert from 'node:assert/strict';
 import { Team } from '../lib/agents.mjs';
 import { test } from '../lib/cases.mjs';
+import { OBEDIENT, insideWorker, tellWorker } from '../lib/worker.mjs';
 
 /** Opens the page with the team's topic chosen, and agrees. */
 async function ask(visitor, team) {
@@ -166,4 +167,51 @@ test('whoever answers is told what language the customer reads', { agents: true,
   await ask(visitor, team);
   const { assigned } = await aino.hear((line) => line.assigned?.topic === 'suomi');
   assert.equal(assigned.language, 'fi-FI');
+});
+
+test('a revoked agent stands under no shield, and nothing takes the banner away', { agents: true }, async (visitor, demo) => {
+  const team = await Team.found(demo, 'lapse', 'Lapse');
+  const otto = await team.hire('otto', 'Otto Berg');
+  await otto.start();
+  const { page } = visitor;
+  await insideWorker(visitor, OBEDIENT);
+  await ask(visitor, team);
+  const conversation = await otto.accept();
+  otto.tell({ send: { text: 'Good morning' }, conversation });
+  await visitor.see('Good morning');
+  await page.waitForSelector('.status .icon-shield');
+  await page.waitForSelector('.readers .tag');
+
+  await team.revoke('otto');
+  const stands = async () => {
+    await page.waitForSelector('.alert.lapsed[role=alert]');
+    assert.match(await page.textContent('.alert.lapsed'), /^Otto Berg is not verified by Demo Shop any more\./);
+    assert.equal(await page.$('.alert.lapsed button'), null);
+    assert.equal(await page.textContent('.status'), 'Not verified any more');
+    assert.equal(await page.$('.status .icon-shield'), null);
+    assert.equal(await page.$('.readers .tag'), null);
+    assert.equal(await page.textContent('.readers .caution'), 'Not verified any more: nothing is sent to this device');
+    assert.equal(await page.$('.alert code:text-is("certificate_revoked")'), null, 'it is not said twice');
+  };
+  await stands();
+  await tellWorker(page, { problems: ['statement_refused', 'bad_frame', 'clock', 'relay_restored', 'unavailable', 'set_aside'] });
+  await stands();
+  const whole = page.viewportSize();
+  for (const size of [{ width: 390, height: 844 }, { width: 844, height: 390 }]) {
+    await page.setViewportSize(size);
+    const [talk, send] = await Promise.all(['.talk', '.composer'].map((part) => page.$eval(part, (one) => one.getBoundingClientRect().bottom)));
+    assert.ok(send <= talk + 1, `${size.width} by ${size.height}: however much is said, one can write`);
+  }
+  await page.setViewportSize(whole);
+  await visitor.write('Are you there?');
+  await visitor.state('Are you there?', 'waiting');
+  await visitor.checkAccess();
+  await page.reload();
+  await visitor.see('Good morning');
+  await stands();
+  await page.click('.panel-actions button');
+  await page.click('.confirm .primary');
+  await page.waitForSelector('.ended');
+  assert.equal(await page.$('.alert.lapsed'), null, 'nothing is asked of whoever has ended it');
+  assert.equal(await page.$('.status .icon-shield'), null);
 });

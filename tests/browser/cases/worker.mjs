@@ -96,6 +96,24 @@ test('an alarm stands: no lesser notice, no button and no reload takes it away',
   assert.equal(await page.$('.alert'), null);
 });
 
+for (const code of ['bad_receipt', 'statement_refused']) {
+  test(`an alarm stands as well: ${code}`, {}, async (visitor) => {
+    await insideWorker(visitor, OBEDIENT);
+    await visitor.enter();
+    const { page } = visitor;
+    await visitor.write('Before');
+    await visitor.see('You said: Before');
+    await tellWorker(page, { problems: [code] });
+    await page.waitForSelector('.alert');
+    await page.reload();
+    await visitor.see('You said: Before');
+    const found = await page.$$('.alert');
+    assert.equal(found.length, 1);
+    assert.match(await found[0].textContent(), new RegExp(`do not see the same.*${code}`));
+    assert.equal(await found[0].$('button'), null);
+  });
+}
+
 test('a damaged message is said, and hides no other', {}, async (visitor) => {
   await visitor.enter();
   const { page } = visitor;

@@ -25,6 +25,9 @@ export const texts: Texts = {
   closed: 'Dieser Chat ist beendet',
   lost: 'Dieser Chat wurde weitergegeben',
   verified: 'geprüft',
+  lapsed: 'Nicht mehr bestätigt',
+  lapsedWhat: '{name} ist von {org} nicht mehr bestätigt.',
+  lapsedHint: 'An dieses Gerät wird nichts gesendet, und nichts von ihm wird angezeigt. Was Sie schreiben, wartet hier, bis es wieder bestätigt ist. Bleibt es so, fragen Sie {org} auf anderem Weg, oder beenden Sie diesen Chat und beginnen Sie einen neuen.',
 
   readers: 'Wer mitlesen kann',
   readersNow: 'Kann jetzt lesen',

@@ -25,6 +25,9 @@ export const en = {
   closed: 'This chat has ended',
   lost: 'This chat was passed on',
   verified: 'verified',
+  lapsed: 'Not verified any more',
+  lapsedWhat: '{name} is not verified by {org} any more.',
+  lapsedHint: 'Nothing is sent to this device, and nothing from it is shown. What you write waits here until it is verified again. If it stays like this, ask {org} another way, or end this chat and start a new one.',
 
   readers: 'Who can read',
   readersNow: 'Can read now',

@@ -25,6 +25,9 @@ export const texts: Texts = {
   closed: '此聊天已结束',
   lost: '此聊天已转交他人',
   verified: '已验证',
+  lapsed: '不再通过验证',
+  lapsedWhat: '{name}不再通过{org}的验证。',
+  lapsedHint: '不会向此设备发送任何内容，也不会显示来自它的内容。您写的内容会保存在此处，直到它重新通过验证。如果一直如此，请通过其他方式询问{org}，或结束此聊天并开始新的聊天。',
 
   readers: '谁可以阅读',
   readersNow: '现在可以阅读',

@@ -3,7 +3,8 @@
 import { useEffect, useRef, useState } from 'preact/hooks';
 import { plain } from '../display';
 import { t } from '../i18n';
-import { isOpen } from '../state';
+import { isUnverified } from '../meaning';
+import { isOpen, refusedReader } from '../state';
 import type { State } from '../state';
 import type { Store } from '../store';
 import type { Conversation, Org } from '../worker/protocol';
@@ -38,8 +39,11 @@ export function Chat({ store, state, org, conversation }: Props) {
   const ended = !isOpen(conversation);
   const over = panel && !wide;
   const opener = useRef<HTMLButtonElement>(null);
-  const alerts = state.alerts.filter((one) => one.conversation === null || one.conversation === conversation.id);
-
+  const lapsed = ended ? undefined : refusedReader(conversation);
+  // What stands as a banner is not said twice.
+  const alerts = state.alerts
+    .filter((one) => one.conversation === null || one.conversation === conversation.id)
+    .filter((one) => !(lapsed && one.conversation && isUnverified(one.problem)));
   const alarm = state.alarms[conversation.id];
 
   /** The focus goes back to where the panel was opened, once that can be reached again. */
@@ -77,14 +81,19 @@ export function Chat({ store, state, org, conversation }: Props) {
           onChats={() => store.show(null)}
           onPanel={() => setPanel(!panel)}
         />
+        {lapsed && <Lapsed name={plain(lapsed.name ?? '') || t('someone')} org={plain(org.name)} />}
         <Banner store={store} state={state} conversation={conversation} ended={ended} />
         <Boundary key={conversation.id} instead={<div class="log-frame"><p class="unshown" role="alert">{t('unshownMessages')}</p></div>}>
           <Messages store={store} state={state} conversation={conversation} name={name} typing={state.typing && !ended} />
         </Boundary>
-        {alarm && <AlertBox problem={alarm} />}
-        {alerts.map((alert) => (
-          <AlertBox key={alert.id} problem={alert.problem} onDismiss={() => store.dismiss(alert.id)} />
-        ))}
+        {(alarm || alerts.length > 0) && (
+          <div class="notices" role="group" aria-label={t('wrong')} tabIndex={0}>
+            {alarm && <AlertBox problem={alarm} />}
+            {alerts.map((alert) => (
+              <AlertBox key={alert.id} problem={alert.problem} onDismiss={() => store.dismiss(alert.id)} />
+            ))}
+          </div>
+        )}
         {conversation.phase === 'queued' && state.links[conversation.id]?.state === 'online' && <p class="hint">{t('queued')}</p>}
         {conversation.reassignmentWaits && !ended && (
           <div class="hint ask" role="alert">
@@ -105,6 +114,17 @@ export function Chat({ store, state, org, conversation }: Props) {
     </div>
   );
 }
+
+/** Stands as long as whoever can read now is not verified: nobody can take it away, and nothing pushes it away. */
+const Lapsed = ({ name, org }: { name: string; org: string }) => (
+  <div class="alert lapsed" role="alert" tabIndex={0}>
+    <Icon name="warning" />
+    <div class="problem-text">
+      <p class="problem-what" dir="auto">{t('lapsedWhat', { name, org })}</p>
+      <p dir="auto">{t('lapsedHint', { org })}</p>
+    </div>
+  </div>
+);
 
 function Ended({ unsent, onNew }: { unsent: string; onNew: () => void }) {
   const button = useRef<HTMLButtonElement>(null);

@@ -3,6 +3,7 @@
 import type { RefObject } from 'preact';
 import { count, initials, plain } from '../display';
 import { t } from '../i18n';
+import { isOpen, refusedReader } from '../state';
 import type { Conversation, Org } from '../worker/protocol';
 import { agentName } from './chats';
 import { Icon } from './icons';
@@ -37,7 +38,8 @@ interface Props {
 export function Header({ conversation, org, elsewhere, panel, opener, onChats, onPanel }: Props) {
   const name = plain(agentName(conversation) ?? '');
   const orgName = plain(org.name);
-  const verified = name !== '' && (conversation.phase === 'active' || conversation.phase === 'assigned');
+  const lapsed = isOpen(conversation) && refusedReader(conversation) !== undefined;
+  const verified = !lapsed && name !== '' && (conversation.phase === 'active' || conversation.phase === 'assigned');
   const chats = elsewhere > 0 ? `${t('chats')}: ${t('unread', { n: count(elsewhere) })}` : t('chats');
   return (
     <header class="head">
@@ -48,9 +50,10 @@ export function Header({ conversation, org, elsewhere, panel, opener, onChats, o
       <div class={name ? 'face' : 'face empty'} aria-hidden="true">{name ? initials(name) : <Icon name="lock" />}</div>
       <div class="who">
         <h1 title={name || orgName}><bdi>{name || orgName}</bdi></h1>
-        <p class="status" role="status">
+        <p class={lapsed ? 'status lapsed' : 'status'} role="status">
           {verified && <Icon name="shield" />}
-          <span dir="auto">{status(conversation, orgName)}</span>
+          {lapsed && <Icon name="warning" />}
+          <span dir="auto">{lapsed ? t('lapsed') : status(conversation, orgName)}</span>
         </p>
       </div>
       <button type="button" class="pill" aria-expanded={panel} aria-controls="panel" ref={opener} onClick={onPanel}>

@@ -3,6 +3,7 @@
 
 import { find, t } from '../i18n';
 import type { Key } from '../i18n';
+import { meaning } from '../meaning';
 import type { Fault, Problem } from '../worker/protocol';
 import { Icon } from './icons';
 
@@ -14,26 +15,7 @@ const faults: Record<Fault, Key> = {
   network: 'faultNetwork',
 };
 
-/** Codes that mean the same to the person on this side. */
-const likewise: Record<string, string> = {
-  certificate_foreign: 'unverified',
-  certificate_expired: 'unverified',
-  certificate_not_yet_valid: 'unverified',
-  certificate_revoked: 'unverified',
-  certificate_role: 'unverified',
-  certificate_refused: 'unverified',
-  wrong_team: 'unverified',
-  prekey_refused: 'unverified',
-  handshake_refused: 'unverified',
-  fork: 'alarm',
-  equivocation: 'alarm',
-  bad_receipt: 'alarm',
-  statement_refused: 'alarm',
-  mailbox_bytes: 'mailbox_full',
-  file_changed: 'local_file',
-};
-
-const said = (part: 'p' | 'h', { code }: Problem) => find(`${part}_${likewise[code] ?? code}`);
+const said = (part: 'p' | 'h', problem: Problem) => find(`${part}_${meaning(problem)}`);
 const what = (problem: Problem): string => said('p', problem) ?? (problem.text || t('wrong'));
 const hint = (problem: Problem): string => said('h', problem) ?? problem.hint;
 

@@ -1,0 +1,29 @@
+// What problems come to for the person on this side, by code: several codes of the core mean the same to them.
+
+import type { Problem } from './worker/protocol';
+
+const likewise: Record<string, string> = {
+  certificate_foreign: 'unverified',
+  certificate_expired: 'unverified',
+  certificate_not_yet_valid: 'unverified',
+  certificate_revoked: 'unverified',
+  certificate_role: 'unverified',
+  certificate_refused: 'unverified',
+  wrong_team: 'unverified',
+  prekey_refused: 'unverified',
+  handshake_refused: 'unverified',
+  fork: 'alarm',
+  equivocation: 'alarm',
+  bad_receipt: 'alarm',
+  statement_refused: 'alarm',
+  mailbox_bytes: 'mailbox_full',
+  file_changed: 'local_file',
+};
+
+export const meaning = ({ code }: Problem): string => likewise[code] ?? code;
+
+/** The two sides do not see the same: no other notice, no button and no reload takes such a problem out of sight. */
+export const isAlarm = (problem: Problem): boolean => meaning(problem) === 'alarm';
+
+/** The other device is not known to be the one that it is said to be. */
+export const isUnverified = (problem: Problem): boolean => meaning(problem) === 'unverified';
