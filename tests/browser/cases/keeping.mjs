@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { test } from '../lib/cases.mjs';
-import { setGeneration } from '../lib/worker.mjs';
+import { insideWorker, sealedNotes, setGeneration, setSession } from '../lib/worker.mjs';
 
 test('reload without loss: messages, states and the draft are there again', {}, async (visitor) => {
   await visitor.enter();
@@ -82,4 +82,56 @@ test('where the browser stores nothing, the chat works in memory and says so', {
   await visitor.write('In memory');
   await visitor.see('You said: In memory');
   assert.deepEqual(await visitor.texts(), ['In memory', 'You said: In memory']);
+});
+
+/** For insideWorker: a long text takes long to seal. */
+const SLOW = `{
+  const encrypt = crypto.subtle.encrypt;
+  crypto.subtle.encrypt = async function (...given) {
+    if (given[2].byteLength > 1000) await new Promise((resolve) => setTimeout(resolve, 600));
+    return encrypt.apply(crypto.subtle, given);
+  };
+}`;
+
+test('a tab that lost the vault leaves the notes of the one that has it alone', {}, async (visitor) => {
+  await visitor.enter();
+  const { page } = visitor;
+  await page.fill('.composer textarea', 'mine');
+  await page.waitForTimeout(600);
+  const before = await sealedNotes(page);
+  assert.ok(before.length > 0);
+  const session = await setSession(page, 'of another tab');
+  await page.fill('.composer textarea', 'not mine any more');
+  await page.waitForTimeout(800);
+  assert.deepEqual(await sealedNotes(page), before);
+  await setSession(page, session);
+  await page.fill('.composer textarea', 'mine again');
+  await page.waitForTimeout(600);
+  assert.notDeepEqual(await sealedNotes(page), before, 'it would have been written');
+});
+
+test('of two drafts the later one is kept, however long the first one takes', {}, async (visitor) => {
+  await insideWorker(visitor, SLOW);
+  await visitor.enter();
+  const { page } = visitor;
+  await page.fill('.composer textarea', 'long '.repeat(400));
+  await page.waitForTimeout(250);
+  await page.fill('.composer textarea', 'short');
+  await page.waitForTimeout(1500);
+  const { length } = await sealedNotes(page);
+  assert.ok(length > 0 && length < 1000, `${length} bytes`);
+});
+
+test('a browser that does not list its databases stores nothing before the person agrees, and finds the chat again', {}, async (visitor) => {
+  await insideWorker(visitor, 'delete IDBFactory.prototype.databases;');
+  await visitor.visit();
+  const { page } = visitor;
+  await page.waitForSelector('.consent');
+  assert.deepEqual(await page.evaluate(() => indexedDB.databases()), []);
+  await visitor.agree();
+  await page.waitForSelector('.status .icon-shield');
+  await visitor.write('Kept');
+  await visitor.see('You said: Kept');
+  await page.reload();
+  await visitor.see('You said: Kept');
 });

@@ -86,3 +86,33 @@ export const altered = ({ message = '() => {}', conversation = '() => {}' }) => 
     post(told);
   };
 }`;
+
+/** Changes who may write to the vault: as if another tab had taken it over, before this one heard of it. */
+export const setSession = (page, value) =>
+  page.evaluate(async (session) => {
+    const ask = (request) => new Promise((resolve, reject) => {
+      request.onsuccess = () => resolve(request.result);
+      request.onerror = () => reject(request.error);
+    });
+    const [{ name }] = await indexedDB.databases();
+    const db = await ask(indexedDB.open(name));
+    const store = db.transaction('meta', 'readwrite').objectStore('meta');
+    const before = await ask(store.get('session'));
+    await ask(store.put(session, 'session'));
+    db.close();
+    return before;
+  }, value);
+
+/** Of the sealed notes that the vault holds: what tells them from others, and their length. */
+export const sealedNotes = (page) =>
+  page.evaluate(async () => {
+    const ask = (request) => new Promise((resolve, reject) => {
+      request.onsuccess = () => resolve(request.result);
+      request.onerror = () => reject(request.error);
+    });
+    const [{ name }] = await indexedDB.databases();
+    const db = await ask(indexedDB.open(name));
+    const notes = await ask(db.transaction('meta').objectStore('meta').get('notes'));
+    db.close();
+    return { iv: String(notes?.iv), length: notes?.text.byteLength ?? 0 };
+  });

@@ -218,7 +218,8 @@ export class Driver {
       case 'page':
         return this.#page(message.conversation, message.before);
       case 'notes':
-        return this.#vault.saveNotes(message.text).catch(() => undefined);
+        // The vault is another tab's by then, and so are its notes.
+        return this.#stopped ? undefined : this.#vault.saveNotes(message.text).catch(() => undefined);
       case 'takeOver':
         return undefined;
     }

@@ -6,7 +6,8 @@
 //          'generation'; 'time': not before this; 'notes': what the page keeps, sealed under the wrapping key
 //   spool  ciphertext of attachments on their way, by [transfer, offset]
 //
-// Every commit is one transaction with strict durability, which first compares session and generation.
+// Every commit is one transaction with strict durability, which first compares session and generation; saving notes
+// compares the session.
 
 import { refuse } from './core';
 import type { Row, Write } from './core';
@@ -46,6 +47,20 @@ const finished = (transaction: IDBTransaction): Promise<void> =>
     transaction.onabort = () => reject(transaction.error ?? new Fenced());
   });
 
+/** Whether a database of this name is there. Firefox before 126 does not list them: it is opened, and not made. */
+async function isMade(name: string): Promise<boolean> {
+  if ('databases' in indexedDB) return (await indexedDB.databases()).some((one) => one.name === name);
+  const request = (indexedDB as IDBFactory).open(name);
+  let made = true;
+  request.onupgradeneeded = () => {
+    made = false;
+    request.transaction?.abort();
+  };
+  const opened = result(request).then((db) => db.close());
+  await opened.catch((error: unknown) => (made ? Promise.reject(error) : undefined));
+  return made;
+}
+
 async function seal(key: CryptoKey, text: Bytes): Promise<Sealed> {
   const iv = crypto.getRandomValues(new Uint8Array(12));
   return { iv, text: new Uint8Array(await crypto.subtle.encrypt({ name: 'AES-GCM', iv }, key, text)) };
@@ -60,6 +75,7 @@ export class IndexedDbVault implements Vault {
   #db: IDBDatabase;
   #session = crypto.getRandomValues(new Uint32Array(2)).join('-');
   #wrapping: CryptoKey | null = null;
+  #notesSaved: Promise<void> = Promise.resolve();
 
   private constructor(db: IDBDatabase) {
     this.#db = db;
@@ -78,10 +94,10 @@ export class IndexedDbVault implements Vault {
     return vault;
   }
 
-  /** Whether there is a vault, or the browser does not say. */
+  /** Whether there is a vault, or the browser does not say. Makes none. */
   static async isThere(root: Hex): Promise<boolean> {
     try {
-      return (await indexedDB.databases()).some(({ name }) => name === nameOf(root));
+      return await isMade(nameOf(root));
     } catch {
       return true;
     }
@@ -91,7 +107,7 @@ export class IndexedDbVault implements Vault {
   static async exists(root: Hex, error: unknown): Promise<boolean> {
     if (error instanceof DOMException && REFUSED.includes(error.name)) return false;
     try {
-      return (await indexedDB.databases()).some(({ name }) => name === nameOf(root));
+      return await isMade(nameOf(root));
     } catch {
       // Where site data is blocked, Chromium fails here as a broken disk does; locks, which need no disk, it refuses.
       return navigator.locks.query().then(() => true, () => false);
@@ -216,13 +232,25 @@ export class IndexedDbVault implements Vault {
     return unseal(this.#wrapping, stored).then((text) => new TextDecoder().decode(text), () => '');
   }
 
-  async saveNotes(text: string): Promise<void> {
+  /** One after the other: sealing takes longer for some than for others. */
+  saveNotes(text: string): Promise<void> {
+    const saved = this.#notesSaved.then(() => this.#saveNotes(text));
+    this.#notesSaved = saved.catch(() => undefined);
+    return saved;
+  }
+
+  async #saveNotes(text: string): Promise<void> {
     if (!this.#wrapping) return;
     const sealed = text === '' ? null : await seal(this.#wrapping, new TextEncoder().encode(text));
     const transaction = this.#write(['meta']);
+    const done = finished(transaction);
     const meta = transaction.objectStore('meta');
-    if (sealed) meta.put(sealed, 'notes');
-    else meta.delete('notes');
-    await finished(transaction);
+    const session = meta.get('session');
+    session.onsuccess = () => {
+      if (session.result !== this.#session) transaction.abort();
+      else if (sealed) meta.put(sealed, 'notes');
+      else meta.delete('notes');
+    };
+    await done;
   }
 }

@@ -26,6 +26,7 @@ export interface Vault {
   dropSpool(transfer: Hex): Promise<void>;
   /** What the page keeps beside the engine's records. */
   notes(): Promise<string>;
+  /** In the order of the calls. Throws {@link Fenced}. */
   saveNotes(text: string): Promise<void>;
 }
 
