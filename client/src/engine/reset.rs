@@ -276,7 +276,8 @@ impl Engine {
         }
     }
 
-    /// Our oldest pending statement is a note for which the peer's mailbox has no room, maybe for weeks: a close or a
+    /// Our oldest pending statement is a note for which the peer's mailbox has no room, maybe for weeks, or of which the relay
+    /// takes no more today: a close or a
     /// reassignment does not wait behind it. Its evidence stays, and so does the distance to the next one. False: it is none.
     pub(super) fn put_off_reset(&mut self, id: &ConversationId) -> bool {
         let Some(c) = self.conversations.get_mut(id) else { return false };

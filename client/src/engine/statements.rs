@@ -96,8 +96,8 @@ impl Engine {
         c.waits.attention = true;
         let side = c.record.side;
         if super::requests::is_passing(code) {
-            let full = matches!(code, Code::MailboxFull | Code::MailboxBytes);
-            if !(full && self.put_off_reset(&id))
+            let later = matches!(code, Code::MailboxFull | Code::MailboxBytes | Code::RateLimited);
+            if !(later && self.put_off_reset(&id))
                 && let Some(c) = self.conversations.get_mut(&id)
             {
                 c.waits.statement_at = at;

@@ -86,6 +86,8 @@ pub struct Relay {
     pub names_and_refuses: bool,
     /// No room is left in any device's part of another's mailbox: envelopes and resets are refused, other statements are not.
     pub parts_full: bool,
+    /// Answer to every reset.
+    pub refuse_resets: Option<Code>,
     /// Answer to every agent that authenticates, instead of a welcome.
     pub refuse_agents: Option<Code>,
     /// Statements are stored, and nobody is told.
@@ -149,6 +151,7 @@ impl Relay {
             refuse_requests: None,
             names_and_refuses: false,
             parts_full: false,
+            refuse_resets: None,
             refuse_agents: None,
             hold_done: false,
             refused_statements: Vec::new(),

@@ -123,8 +123,9 @@ impl Relay {
     /// Stores a statement; false when it was stored before.
     fn apply(&mut self, frame: &PostStatement, now: u64) -> Result<bool, Code> {
         let statement = Statement::peek(&frame.statement).map_err(|_| Code::Malformed)?;
-        if self.parts_full && matches!(statement.action, Action::Reset { .. }) {
-            return Err(Code::MailboxFull);
+        let refused = self.refuse_resets.or(self.parts_full.then_some(Code::MailboxFull));
+        if let Some(code) = refused.filter(|_| matches!(statement.action, Action::Reset { .. })) {
+            return Err(code);
         }
         let root = self.org.root();
         let stored = self.conversations.get_mut(&frame.conversation).ok_or(Code::UnknownConversation)?;

@@ -11,7 +11,7 @@ use sealdesk_protocol::session::Binding;
 use sealdesk_protocol::session::Session;
 use sealdesk_protocol::testing::rng;
 use sealdesk_protocol::wire::StatementItem;
-use sealdesk_protocol::wire::{Item, PrekeyCount};
+use sealdesk_protocol::wire::{Code, Item, PrekeyCount};
 
 use crate::raw::Raw;
 
@@ -89,14 +89,21 @@ fn a_gap_that_nobody_fills_causes_few_resets() {
     assert!((1..=4).contains(&asked), "{asked} in three hours");
 }
 
-/// A customer who reads nothing leaves no room for a reset: that does not keep its agent from closing.
+/// A customer who reads nothing leaves no room for a reset, and a relay takes only so many: that does not keep its agent from
+/// closing.
 #[test]
-fn a_reset_without_room_stands_before_no_close() {
-    let mut raw = Raw::new(38);
+fn a_reset_that_is_not_taken_stands_before_no_close() {
+    for (seed, code) in [(38, Code::MailboxFull), (39, Code::RateLimited)] {
+        reset_is_not_taken(seed, code);
+    }
+}
+
+fn reset_is_not_taken(seed: u64, code: Code) {
+    let mut raw = Raw::new(seed);
     raw.world.relay.publish_for(&raw.secret, &mut raw.rng);
     raw.say(&Raw::text(1, "one"));
     raw.say(&Raw::text(3, "three"));
-    raw.world.relay.parts_full = true;
+    raw.world.relay.refuse_resets = Some(code);
     raw.world.pass(3 * 60 * 60 * 1000);
     let asked = raw.world.relay.counts["FetchPrekeys"];
     assert!((1..=4).contains(&asked), "{asked} in three hours, refused each time");
