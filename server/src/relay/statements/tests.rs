@@ -60,7 +60,7 @@ async fn a_conversation_whose_record_is_too_large_takes_its_close_and_nothing_el
     // Each click names the other one, whose predecessor let its time pass.
     let mut epoch = 1u32;
     let refused = loop {
-        let turn = if epoch % 2 == 0 { 1 } else { 0 };
+        let turn = usize::from(epoch.is_multiple_of(2));
         relay.lapse(id, agents[turn].hash()).await.unwrap();
         let (topic, language) = (opened.record.topic.clone(), opened.record.language.clone());
         let consent = opened.record.consent.clone();
