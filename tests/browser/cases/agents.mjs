@@ -120,7 +120,9 @@ test('a message below the screen counts as read once it is scrolled to', { agent
   await agent.hear((line) => line.receipt?.state === 'read' && line.receipt.message === done.message);
   await page.hover('.log');
   await page.mouse.wheel(0, -900);
-  await page.waitForTimeout(700);
+  await visitor.below('>', 150);
+  // The page hears of it with the frame that shows it.
+  await page.evaluate(() => new Promise((resolve) => requestAnimationFrame(() => setTimeout(resolve))));
   agent.tell({ send: { text: 'below the screen' }, conversation, id: 'below' });
   const below = await agent.hear((line) => line.id === 'below' && line.done);
   await page.waitForSelector('.below');

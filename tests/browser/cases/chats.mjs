@@ -2,6 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { test } from '../lib/cases.mjs';
+import { until } from '../lib/worker.mjs';
 
 const BACK = '.head .back';
 
@@ -115,10 +116,8 @@ test('deleting from this device: asked once more, its records go, it is gone aft
   for (let n = 1; n <= 5; n++) await visitor.write(`This one goes ${n}`);
   await visitor.see('You said: This one goes 5');
   await page.fill('.composer textarea', 'a draft that goes as well');
-  await page.waitForTimeout(500);
-  const full = await records(page);
-  assert.ok(full.count >= before.count + 10, `${before.count} and ${full.count} records`);
-  assert.ok(full.draft);
+  let full;
+  await until(async () => (full = await records(page)).draft && full.count >= before.count + 10);
 
   await page.click('.panel-actions button');
   await page.click('.confirm .primary');
@@ -132,10 +131,11 @@ test('deleting from this device: asked once more, its records go, it is gone aft
   await page.click('.confirm .primary');
   await page.waitForSelector('.chats');
   assert.equal((await page.$$('.chats .row')).length, 1);
-  await page.waitForTimeout(500);
-  const after = await records(page);
-  assert.ok(after.count <= full.count - 10, `${full.count} records before, ${after.count} after`);
-  assert.ok(!after.draft, 'its draft is gone');
+  // Its records are gone, and its draft.
+  await until(async () => {
+    const after = await records(page);
+    return after.count <= full.count - 10 && !after.draft;
+  });
 
   await page.reload();
   await visitor.see('You said: This one stays');

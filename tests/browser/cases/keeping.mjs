@@ -2,15 +2,14 @@
 
 import assert from 'node:assert/strict';
 import { test } from '../lib/cases.mjs';
-import { insideWorker, sealedNotes, setGeneration, setSession } from '../lib/worker.mjs';
+import { insideWorker, noted, sealedNotes, setGeneration, setSession } from '../lib/worker.mjs';
 
 test('reload without loss: messages, states and the draft are there again', {}, async (visitor) => {
   await visitor.enter();
   const { page } = visitor;
   await visitor.write('Before the reload');
   await visitor.see('You said: Before the reload');
-  await page.fill('.composer textarea', 'half a sent');
-  await page.waitForTimeout(600);
+  await noted(page, () => page.fill('.composer textarea', 'half a sent'));
   const before = await visitor.texts();
   await page.reload();
   await visitor.see('You said: Before the reload');
@@ -26,8 +25,7 @@ test('nothing that was written is stored in the clear', {}, async (visitor) => {
   const { page } = visitor;
   await visitor.write('canary-0f3a-message');
   await visitor.see('You said: canary-0f3a-message');
-  await page.fill('.composer textarea', 'canary-0f3a-draft');
-  await page.waitForTimeout(600);
+  await noted(page, () => page.fill('.composer textarea', 'canary-0f3a-draft'));
   const found = await page.evaluate(async () => {
     const ask = (request) => new Promise((resolve, reject) => {
       request.onsuccess = () => resolve(request.result);
@@ -96,8 +94,7 @@ const SLOW = `{
 test('a tab that lost the vault leaves the notes of the one that has it alone', {}, async (visitor) => {
   await visitor.enter();
   const { page } = visitor;
-  await page.fill('.composer textarea', 'mine');
-  await page.waitForTimeout(600);
+  await noted(page, () => page.fill('.composer textarea', 'mine'));
   const before = await sealedNotes(page);
   assert.ok(before.length > 0);
   const session = await setSession(page, 'of another tab');
@@ -105,9 +102,8 @@ test('a tab that lost the vault leaves the notes of the one that has it alone', 
   await page.waitForTimeout(800);
   assert.deepEqual(await sealedNotes(page), before);
   await setSession(page, session);
-  await page.fill('.composer textarea', 'mine again');
-  await page.waitForTimeout(600);
-  assert.notDeepEqual(await sealedNotes(page), before, 'it would have been written');
+  // It would have been written.
+  await noted(page, () => page.fill('.composer textarea', 'mine again'));
 });
 
 test('of two drafts the later one is kept, however long the first one takes', {}, async (visitor) => {

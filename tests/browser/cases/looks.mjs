@@ -57,14 +57,12 @@ test('a turned phone and a wider window keep the end in sight; going up by hand 
   const left = () => page.$eval('.log', (log) => log.scrollHeight - log.scrollTop - log.clientHeight);
   for (const [width, height] of [[390, 844], [1280, 800], [390, 844], [844, 390], [1280, 800], [390, 844], [1280, 600]]) {
     await page.setViewportSize({ width, height });
-    await page.waitForTimeout(250);
-    assert.ok((await left()) < 2, `${width} by ${height}: ${await left()} pixels below`);
+    await visitor.below('<', 2);
     assert.equal(await page.$('.panel.over'), null, 'the panel does not lay itself over the chat');
   }
   await page.hover('.log');
   await page.mouse.wheel(0, -600);
-  await page.waitForTimeout(700);
-  assert.ok((await left()) > 150, `${await left()} pixels below after going up by 600`);
+  await visitor.below('>', 150);
   await page.fill('.composer textarea', 'x');
   await page.setViewportSize({ width: 1280, height: 700 });
   await page.waitForTimeout(250);

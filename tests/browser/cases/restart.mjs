@@ -31,7 +31,8 @@ test('relay down from the start: the page says so and does not claim a queue; th
   await page.waitForSelector('.consent');
   await demo.killRelay();
   await visitor.agree();
-  assert.ok(await page.evaluate(() => document.activeElement === document.querySelector('.composer textarea')), 'one can write at once');
+  // One can write at once.
+  await page.waitForFunction(() => document.activeElement === document.querySelector('.composer textarea'));
   await page.waitForSelector('.banner.link');
   assert.match(await page.textContent('.banner.link'), /Connecting to the chat service\. What you write is kept here/);
   assert.equal(await page.$('.hint'), null, 'nobody has queued it');

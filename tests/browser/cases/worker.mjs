@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { Team } from '../lib/agents.mjs';
 import { test } from '../lib/cases.mjs';
 import { scratch } from '../lib/scratch.mjs';
-import { OBEDIENT, damage, insideWorker, setGeneration, tellWorker } from '../lib/worker.mjs';
+import { OBEDIENT, damage, insideWorker, noted, setGeneration, tellWorker } from '../lib/worker.mjs';
 
 /** A record of the transcript. */
 const MESSAGE = 0x80;
@@ -69,8 +69,9 @@ test('an alarm stands: no lesser notice, no button and no reload takes it away',
   const { page } = visitor;
   await visitor.write('Before');
   await visitor.see('You said: Before');
-  await tellWorker(page, { problems: ['fork', 'unavailable', 'rate_limited', 'relay_restored', 'no_prekeys', 'equivocation'] });
+  await noted(page, () => tellWorker(page, { problems: ['fork', 'unavailable', 'rate_limited', 'relay_restored', 'no_prekeys', 'equivocation'] }));
   const alarm = async () => {
+    await page.waitForSelector('.alert:has(code:text-is("fork"))');
     const found = await page.$$('.alert:has(code:text-is("fork"))');
     assert.equal(found.length, 1);
     assert.match(await found[0].textContent(), /do not see the same/);
@@ -103,10 +104,11 @@ for (const code of ['bad_receipt', 'statement_refused']) {
     const { page } = visitor;
     await visitor.write('Before');
     await visitor.see('You said: Before');
-    await tellWorker(page, { problems: [code] });
+    await noted(page, () => tellWorker(page, { problems: [code] }));
     await page.waitForSelector('.alert');
     await page.reload();
     await visitor.see('You said: Before');
+    await page.waitForSelector('.alert');
     const found = await page.$$('.alert');
     assert.equal(found.length, 1);
     assert.match(await found[0].textContent(), new RegExp(`do not see the same.*${code}`));

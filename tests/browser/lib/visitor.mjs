@@ -9,7 +9,7 @@ import { scratch } from './scratch.mjs';
 const axe = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
 
 /** Waiting for something to appear, ms. */
-const PATIENCE = 20_000;
+const PATIENCE = 60_000;
 
 export class Visitor {
   /** Everything that the page's console said. */
@@ -81,6 +81,18 @@ export class Visitor {
   /** The texts of all messages, in order. */
   texts(page = this.page) {
     return page.$$eval('.message .text', (found) => found.map((one) => one.textContent));
+  }
+
+  /** Waits until the transcript ends this many pixels below the screen, or fewer, or more. */
+  async below(compare, pixels) {
+    await this.page.waitForFunction(
+      ([sign, than]) => {
+        const log = document.querySelector('.log');
+        const left = log.scrollHeight - log.scrollTop - log.clientHeight;
+        return sign === '<' ? left < than : left > than;
+      },
+      [compare, pixels],
+    );
   }
 
   async see(text, page = this.page, patience = PATIENCE) {

@@ -27,7 +27,8 @@ export const OBEDIENT = `{
     for (const event of message.events ?? []) if (event.type === 'conversation') conversation = event.conversation.id;
     post(message);
   };
-  new BroadcastChannel('test').onmessage = ({ data }) => {
+  const channel = new BroadcastChannel('test');
+  channel.onmessage = ({ data }) => {
     if ('shift' in data) shift = data.shift;
     if ('unreadable' in data) unreadable = data.unreadable;
     // An id that is none: what only an error of the page can ask for.
@@ -35,14 +36,33 @@ export const OBEDIENT = `{
     for (const code of data.problems ?? []) {
       post({ type: 'events', events: [{ type: 'problem', conversation, problem: { code, fault: 'relay', text: '', hint: '' } }] });
     }
+    channel.postMessage('done');
   };
 }`;
 
 export const tellWorker = (page, what) =>
   page.evaluate(async (said) => {
-    new BroadcastChannel('test').postMessage(said);
-    await new Promise((resolve) => setTimeout(resolve, 200));
+    const channel = new BroadcastChannel('test');
+    const done = new Promise((resolve) => (channel.onmessage = resolve));
+    channel.postMessage(said);
+    await done;
+    channel.close();
   }, what);
+
+/** Waits until the vault has kept what the page notes now, after `act` is done: a draft, an alarm. */
+export async function noted(page, act) {
+  const before = await sealedNotes(page);
+  await act();
+  await until(async () => (await sealedNotes(page)).iv !== before.iv);
+}
+
+/** Looks again until it holds. */
+export async function until(holds) {
+  for (const end = Date.now() + 60_000; !(await holds()); ) {
+    if (Date.now() > end) throw new Error(`it does not come to hold: ${holds}`);
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
+}
 
 /** Changes what the vault's transactions compare with: from then on none can be made. Answers what stood there. */
 export const setGeneration = (page, value) =>
