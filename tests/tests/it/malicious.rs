@@ -210,12 +210,13 @@ async fn reordered_mail_is_never_shown_out_of_order() {
 #[tokio::test]
 async fn altered_envelopes_are_set_aside_and_never_shown() {
     let mut scene = Scene::new().await;
-    let count = AtomicU32::new(0);
+    let alters = Arc::new(AtomicBool::new(false));
+    let now = Arc::clone(&alters);
     let (mut customer, _proxy) = scene
         .customer(move |frame| match frame {
             Frame::Down(ToClient::Deliver(mut deliver)) => {
                 if let Item::Envelope(bytes) = &mut deliver.item
-                    && count.fetch_add(1, Ordering::SeqCst) == 1
+                    && now.load(Ordering::SeqCst)
                 {
                     let last = bytes.len() - 5;
                     bytes[last] ^= 1;
@@ -229,15 +230,16 @@ async fn altered_envelopes_are_set_aside_and_never_shown() {
     customer.say("hello").await;
     scene.agent.hear().await;
     scene.agent.accepted(&conversation).await;
-    for n in 0..4 {
-        scene.agent.say_in(&conversation, &format!("answer {n}")).await;
-    }
+    scene.agent.say_in(&conversation, "as it was written").await;
+    assert_eq!(customer.hear().await.1, "as it was written");
+    alters.store(true, Ordering::SeqCst);
+    scene.agent.say_in(&conversation, "as nobody wrote it").await;
     customer.problem("set_aside").await;
-    let mut shown = vec![customer.hear().await.1];
-    while shown.last().map(String::as_str) != Some("answer 3") {
-        shown.push(customer.hear().await.1);
-    }
-    assert!(shown.iter().all(|text| text.starts_with("answer ")), "nothing false: {shown:?}");
+    // What goes the other way is not concerned.
+    customer.say("are you there?").await;
+    assert_eq!(scene.agent.hear().await.1, "are you there?");
+    let shown: Vec<_> = customer.seen.iter().filter_map(|line| line["message"]["text"].as_str()).collect();
+    assert_eq!(shown, ["as it was written"], "nothing false");
 }
 
 #[tokio::test]
