@@ -57,6 +57,8 @@ test('a turned phone and a wider window keep the end in sight; going up by hand 
   const left = () => page.$eval('.log', (log) => log.scrollHeight - log.scrollTop - log.clientHeight);
   for (const [width, height] of [[390, 844], [1280, 800], [390, 844], [844, 390], [1280, 800], [390, 844], [1280, 600]]) {
     await page.setViewportSize({ width, height });
+    // A person turns a phone no faster; and the end is awaited after that.
+    await page.waitForTimeout(250);
     await visitor.below('<', 2);
     assert.equal(await page.$('.panel.over'), null, 'the panel does not lay itself over the chat');
   }
