@@ -49,12 +49,17 @@ impl Engine {
         cx.done(id, Some(conversation));
     }
 
-    /// Pushed out by new ones. The mark stays as long as something of it can still arrive, and takes no place from those of
-    /// a person's deletions: whoever opens and closes without end chooses what is pushed out.
+    /// Pushed out by new ones. The mark of one that is closed stays as long as something of it can still arrive, and takes
+    /// no place from those of a person's deletions: whoever opens and closes without end chooses what is pushed out. One
+    /// that was given to another agent has none: it may be given back.
     pub(super) fn push_out(&mut self, cx: &mut Cx<'_>, conversation: &ConversationId) {
-        if let Some(device) = self.conversations.get(conversation).map(|c| c.record.device) {
-            let hash = half(&mark_of(conversation));
-            self.remember(device, SeenEntry { time: cx.now.wall_ms, hash, content: None });
+        if let Some((device, closed)) =
+            self.conversations.get(conversation).map(|c| (c.record.device, c.is_closed()))
+        {
+            if closed {
+                let hash = half(&mark_of(conversation));
+                self.remember(device, SeenEntry { time: cx.now.wall_ms, hash, content: None });
+            }
             self.shred(cx, *conversation);
             cx.event(Event::Gone(*conversation));
         }

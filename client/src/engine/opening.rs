@@ -133,8 +133,11 @@ impl Engine {
         if self.conversations.values().filter(young).count() < most {
             return true;
         }
-        let over = self.conversations.values().filter(young).filter(|c| c.is_closed() || c.record.lost);
-        let Some(oldest) = over.min_by_key(|c| c.counters.updated).map(|c| c.id()) else { return false };
+        // Of those that were given away none in which something was written here: they may come back.
+        let idle = |c: &&Conversation| c.is_closed() || c.record.lost && c.contents.is_empty();
+        let over = self.conversations.values().filter(young).filter(idle);
+        let oldest = over.min_by_key(|c| (!c.is_closed(), c.counters.updated)).map(|c| c.id());
+        let Some(oldest) = oldest else { return false };
         self.push_out(cx, &oldest);
         true
     }

@@ -144,6 +144,24 @@ fn conversations_that_are_given_away_keep_nobody_out() {
     raw.inject(Item::Statement(honest));
     assert!(raw.world.clients[raw.agent].engine.conversation(&id).is_some());
     assert_eq!((rows(&raw, 0x07), rows(&raw, 0x0f)), (200, 0), "a day's bound");
+
+    // The first one made room, and is given back.
+    let open = stranger(&raw, 0, "mira", device);
+    let first = Statement::peek(&open.statement).unwrap().conversation;
+    assert!(raw.world.clients[raw.agent].engine.conversation(&first).is_none());
+    let secret = DeviceSecret::generate(&mut rng(10_000));
+    let roster = |agent: &str, listed| Roster::of(secret.public(), handle(agent), listed).unwrap();
+    let item = |statement: Statement| StatementItem {
+        statement: statement.sign(&secret),
+        agent: None,
+        consent: None,
+    };
+    let away = item(reassignment(&open, &secret, roster("nils", other)));
+    let back = item(reassignment(&away, &secret, roster("mira", device)));
+    for statement in [open, away, back] {
+        raw.inject(Item::Statement(statement));
+    }
+    assert_eq!(raw.world.clients[raw.agent].engine.conversation(&first).map(|view| view.epoch), Some(3));
 }
 
 /// The relay delivers the reassignment before the open statement that it follows.

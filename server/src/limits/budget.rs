@@ -44,6 +44,16 @@ impl Level {
     }
 }
 
+/// What is taken of a key now, with one more share. At today's rate: it may have changed since.
+fn with<K: Eq + Hash>(levels: &HashMap<K, Level>, now: Instant, share: &Share<K>) -> f64 {
+    let level = levels.get(&share.key).map(|level| Level { period: share.period, ..*level });
+    level.map_or(0.0, |level| level.now(now)) + real(share.amount)
+}
+
+fn fit<K: Eq + Hash>(levels: &HashMap<K, Level>, now: Instant, shares: &[Share<K>]) -> bool {
+    shares.iter().all(|share| with(levels, now, share) <= real(share.most))
+}
+
 impl<K: Copy + Eq + Hash> Budget<K> {
     pub(super) fn new() -> Self {
         Self { levels: Mutex::default() }
@@ -55,19 +65,29 @@ impl<K: Copy + Eq + Hash> Budget<K> {
     /// `Exceeded`: one would have too much; nothing was taken.
     pub(super) fn take(&self, now: Instant, shares: &[Share<K>]) -> Result<(), Exceeded> {
         let mut levels = self.levels.lock().unwrap_or_else(PoisonError::into_inner);
-        let taken = |levels: &HashMap<K, Level>, share: &Share<K>| {
-            // At today's rate: it may have changed since.
-            let level = levels.get(&share.key).map(|level| Level { period: share.period, ..*level });
-            level.map_or(0.0, |level| level.now(now)) + real(share.amount)
-        };
-        if shares.iter().any(|share| taken(&levels, share) > real(share.most)) {
+        if !fit(&levels, now, shares) {
             return Err(Exceeded);
         }
         for share in shares {
-            let (taken, most, period) = (taken(&levels, share), real(share.most), share.period);
+            let (taken, most, period) = (with(&levels, now, share), real(share.most), share.period);
             levels.insert(share.key, Level { taken, most, period, at: now });
         }
         Ok(())
+    }
+
+    /// Whether all of them could be taken now; takes none.
+    pub(super) fn has(&self, now: Instant, shares: &[Share<K>]) -> bool {
+        fit(&self.levels.lock().unwrap_or_else(PoisonError::into_inner), now, shares)
+    }
+
+    /// Gives back what was taken for something that did not come about.
+    pub(super) fn give_back(&self, shares: &[Share<K>]) {
+        let mut levels = self.levels.lock().unwrap_or_else(PoisonError::into_inner);
+        for share in shares {
+            if let Some(level) = levels.get_mut(&share.key) {
+                level.taken = (level.taken - real(share.amount)).max(0.0);
+            }
+        }
     }
 
     /// Forgets what has leaked away.
@@ -90,7 +110,11 @@ mod tests {
         for _ in 0..100 {
             budget.take(begun, &[share(3, 6), share(1, 1)]).unwrap_err();
         }
+        assert!(budget.has(begun, &[share(3, 10)]) && !budget.has(begun, &[share(3, 10), share(1, 1)]));
         budget.take(begun, &[share(3, 10)]).unwrap();
+        budget.give_back(&[share(3, 4), share(9, 1)]);
+        budget.take(begun, &[share(3, 5)]).unwrap_err();
+        budget.take(begun, &[share(3, 4)]).unwrap();
         // A tenth of an hour gives a tenth back.
         let later = begun + hour / 10;
         budget.take(later, &[share(1, 2)]).unwrap_err();

@@ -9,7 +9,8 @@
 //! ```
 //!
 //! A prefix gets its part in an hour of a device that is connected and makes new pairs, and in a day of one that is away
-//! and has no more than those that lie here.
+//! and has no more than those that lie here. A conversation that went through other agents counts to its prefix once for
+//! each of them: all their statements go into the next one's mailbox.
 
 use std::time::{Duration, Instant};
 
@@ -22,6 +23,8 @@ use crate::config;
 const DAY: Duration = Duration::from_secs(24 * 3600);
 /// What one address prefix gets of a device's bundles: one part of so many.
 const PREFIX_SHARE: u64 = 8;
+/// Pairs that a device leaves here when it goes, as the limit's default has it: whoever set a higher one has no more.
+const SUPPLY: u64 = 100;
 /// Parts of a wider prefix. Not as many as elsewhere: it would have them all.
 const WIDE_SHARES: u64 = 2;
 
@@ -47,6 +50,8 @@ pub struct Issue {
     pub prefix: Option<Prefix>,
     /// The device is connected.
     pub connected: bool,
+    /// Statements that come along, the new one included.
+    pub statements: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -82,7 +87,16 @@ impl Issued {
     /// # Errors
     /// `Exceeded`: nothing was taken.
     pub(super) fn take(&self, now: Instant, issue: &Issue) -> Result<(), Exceeded> {
-        let Issue { conversation, device, purpose, prefix, connected } = *issue;
+        self.budget.take(now, &self.shares(issue))
+    }
+
+    /// Whether there could be one more; takes nothing.
+    pub(super) fn has(&self, now: Instant, issue: &Issue) -> bool {
+        self.budget.has(now, &self.shares(issue))
+    }
+
+    fn shares(&self, issue: &Issue) -> Vec<Share<Key>> {
+        let Issue { conversation, device, purpose, prefix, connected, statements } = *issue;
         let share = |key, most| Share { key, amount: 1, most, period: HOUR };
         let mut shares = vec![
             share(Key::Device(conversation, device), self.of_conversation),
@@ -92,12 +106,16 @@ impl Issued {
             shares.push(share(Key::Conversation(conversation), self.assignments));
         }
         if let Some(Prefix { own, wide }) = prefix {
-            let (part, period) = ((self.of_device / PREFIX_SHARE).max(1), if connected { HOUR } else { DAY });
-            let share = |key, most| Share { period, ..share(key, most) };
+            let (most, period) =
+                if connected { (self.of_device, HOUR) } else { (self.of_device.min(SUPPLY), DAY) };
+            let part = (most / PREFIX_SHARE).max(1);
+            // One at least may be named, however long its history is.
+            let amount = statements.clamp(1, part);
+            let share = |key, most| Share { amount, period, ..share(key, most) };
             shares.push(share(Key::Prefix(purpose, device, own), part));
             shares.extend(wide.map(|wide| share(Key::Wide(purpose, device, wide), part * WIDE_SHARES)));
         }
-        self.budget.take(now, &shares)
+        shares
     }
 
     pub(super) fn tidy(&self, now: Instant) {
@@ -121,7 +139,7 @@ mod tests {
 
     fn issue(purpose: Purpose, conversation: u8, device: u8, prefix: Option<Prefix>) -> Issue {
         let (conversation, device) = (ConversationId([conversation; 32]), DeviceKeyHash([device; 32]));
-        Issue { conversation, device, purpose, prefix, connected: true }
+        Issue { conversation, device, purpose, prefix, connected: true, statements: 1 }
     }
 
     #[test]
@@ -159,6 +177,34 @@ mod tests {
         assert!(take(Purpose::Assignment, 1, 1));
         assert!(!take(Purpose::Assignment, 1, 2));
         assert!(take(Purpose::Reset, 1, 2) && take(Purpose::Assignment, 2, 2));
+    }
+
+    /// A history of several agents fills the next one's mailbox as several conversations do.
+    #[test]
+    fn what_comes_along_counts() {
+        let issued = issued(|l| l.prekeys_per_device_hour = 80);
+        let now = Instant::now();
+        let with = |statements, n| Issue { statements, ..issue(Purpose::Assignment, n, 1, prefix(1, None)) };
+        issued.take(now, &with(4, 1)).unwrap();
+        issued.take(now, &with(5, 2)).unwrap();
+        assert!(!issued.has(now, &with(2, 3)) && issued.has(now, &with(1, 3)));
+        issued.take(now, &with(1, 3)).unwrap();
+        issued.take(now, &with(1, 4)).unwrap_err();
+        let long = Issue { device: DeviceKeyHash([2; 32]), ..with(30, 5) };
+        issued.take(now, &long).unwrap();
+    }
+
+    /// A device that is away has no more pairs here because the limit is higher.
+    #[test]
+    fn a_higher_limit_gives_no_more_of_who_is_away() {
+        let issued = issued(|l| l.prekeys_per_device_hour = 600);
+        let now = Instant::now();
+        let taken = |connected| {
+            let of =
+                |n| Issue { connected, ..issue(Purpose::Assignment, n, connected.into(), prefix(1, None)) };
+            (0..200).filter(|n| issued.take(now, &of(*n)).is_ok()).count()
+        };
+        assert_eq!((taken(false), taken(true)), (12, 75));
     }
 
     #[test]

@@ -122,6 +122,10 @@ impl core::fmt::Debug for Limits {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Exceeded;
 
+/// A reset that was counted.
+#[derive(Debug)]
+pub struct Reset(Vec<Share<Resets>>);
+
 /// A connection that is counted until this is dropped.
 #[derive(Debug)]
 pub struct Permit {
@@ -272,13 +276,18 @@ impl Limits {
         self.prekeys_issued.take(Instant::now(), issue)
     }
 
+    /// Whether there could be one more bundle; nothing is taken.
+    pub fn has_prekeys(&self, issue: &Issue) -> bool {
+        self.prekeys_issued.has(Instant::now(), issue)
+    }
+
     /// One more reset that a device signs in a conversation; of a customer, at an address.
     pub fn reset(
         &self,
         conversation: &ConversationId,
         device: &DeviceKeyHash,
         prefix: Option<&Prefix>,
-    ) -> Result<(), Exceeded> {
+    ) -> Result<Reset, Exceeded> {
         let share = |key, most, period| Share { key, amount: 1, most, period };
         let mut shares = vec![share(Resets::Device(*conversation, *device), RESETS_A_DAY, 24 * HOUR)];
         if let Some(Prefix { own, wide }) = prefix.copied() {
@@ -286,7 +295,13 @@ impl Limits {
             let wider = RESETS_OF_PREFIX * u64::from(WIDE);
             shares.extend(wide.map(|wide| share(Resets::Wide(wide), wider, HOUR)));
         }
-        self.resets.take(Instant::now(), &shares)
+        self.resets.take(Instant::now(), &shares)?;
+        Ok(Reset(shares))
+    }
+
+    /// That reset was not stored: it does not count.
+    pub fn not_reset(&self, reset: &Reset) {
+        self.resets.give_back(&reset.0);
     }
 
     /// Forgets who has been quiet; call it every minute.
@@ -338,6 +353,38 @@ mod tests {
         assert!(capped.conversation(&of(16)).is_err(), "the /48's");
         let elsewhere = capped.prefix("2001:db8:1::1".parse().unwrap());
         assert!(capped.conversation(&elsewhere).is_ok());
+    }
+
+    #[test]
+    fn resets_are_limited_by_device_and_prefix() {
+        let capped = limits(|_| {});
+        let prefix = |own: u8, wide: Option<u8>| Prefix { own: [own; 16], wide: wide.map(|n| [n; 16]) };
+        // Each of a device and a conversation of its own.
+        let mut count = 0u32;
+        let mut taken = |from: Option<Prefix>, most: usize| {
+            (0..most)
+                .filter(|_| {
+                    count += 1;
+                    let mut device = [0; 32];
+                    device[..4].copy_from_slice(&count.to_be_bytes());
+                    capped.reset(&ConversationId([1; 32]), &DeviceKeyHash(device), from.as_ref()).is_ok()
+                })
+                .count()
+        };
+        assert_eq!(taken(Some(prefix(1, None)), 210), 200);
+        assert_eq!(taken(Some(prefix(2, None)), 210), 200, "not another's");
+        assert_eq!(taken(None, 400), 400, "an agent's has none");
+        assert_eq!((10..26).map(|n| taken(Some(prefix(n, Some(9))), 200)).sum::<usize>(), 3_200);
+        assert_eq!(taken(Some(prefix(26, Some(9))), 10), 0, "the wider prefix'");
+
+        let one = DeviceKeyHash([9; 32]);
+        let of = |conversation: u8| capped.reset(&ConversationId([conversation; 32]), &one, None);
+        let all: Vec<_> = (0..32).map(|_| of(1).unwrap()).collect();
+        assert!(of(1).is_err(), "the device's in this conversation");
+        assert!(of(2).is_ok());
+        capped.not_reset(&all[0]);
+        assert!(of(1).is_ok(), "what was not stored does not count");
+        assert!(of(1).is_err());
     }
 
     #[test]

@@ -241,7 +241,9 @@ impl Session {
         }
         let claimed = self.relay.name_and_announce(frame.conversation, Which::Device(self.who.hash)).await?;
         if claimed != Found::Agent(()) {
-            return Err(Code::AlreadyClaimed);
+            // Somebody was faster; else it was given to enough agents for now, or its statements do not fit.
+            self.relay.routing.may_claim(&frame.conversation, &self.who.hash, now_ms())?;
+            return Err(if claimed == Found::Nobody { Code::MailboxFull } else { Code::RateLimited });
         }
         self.relay.router.notify_one();
         Ok(done(frame.req))

@@ -1,15 +1,16 @@
 //! Which agent is named for a waiting conversation, one at a time for each conversation, and who is told.
 
+use sealdesk_protocol::crypto::identity::mailbox_of;
 use sealdesk_protocol::ids::{ConversationId, DeviceKeyHash};
-use sealdesk_protocol::wire::{Assignment, Code, MAX_FRAME};
+use sealdesk_protocol::wire::{Assignment, Code};
 use tokio::sync::{Mutex, MutexGuard};
 
 use super::Relay;
 use super::assign::MAX_SWAPS;
-use super::record::Nominee;
+use super::record::{Nominee, Record};
 use crate::clock::now_ms;
 use crate::limits::Prefix;
-use crate::limits::issue::Purpose;
+use crate::limits::issue::{Issue, Purpose};
 use crate::routing::Candidate;
 use crate::store::StoreError;
 
@@ -97,7 +98,7 @@ impl Relay {
                     }
                 }
             };
-            let nominee = match self.choose(id, which, prefix).await? {
+            let nominee = match self.choose(id, which, prefix, &loaded.record).await? {
                 Found::Agent(nominee) => *nominee,
                 Found::NotForIt => return Ok(Found::NotForIt),
                 Found::Nobody => return Ok(Found::Nobody),
@@ -148,8 +149,10 @@ impl Relay {
         id: ConversationId,
         which: Which,
         prefix: Option<Prefix>,
+        record: &Record,
     ) -> Result<Found<Box<Nominee>>, Code> {
         let now = now_ms();
+        let room = record.room()?;
         let online = |mailbox: &_| self.registry.is_online(mailbox);
         let candidates = match which {
             Which::Device(device) if self.routing.may_claim(&id, &device, now).is_ok() => {
@@ -164,11 +167,17 @@ impl Relay {
         for candidate in candidates.into_iter().filter(|one| one.online || which == Which::Anybody) {
             let device = candidate.device;
             let Some(agent) = self.routing.agent(&device) else { continue };
+            let issue = self.assignment_issue(id, device, prefix, room.statements);
+            // What is known without the store comes first: many conversations may wait for whom they cannot have.
+            if candidate.excluded || !self.limits.has_prekeys(&issue) {
+                none = Found::NotForIt;
+                continue;
+            }
             if self.last_resort(device).await.map_err(|cause| self.store_code(&cause))?.is_none() {
                 continue;
             }
             // What the customer writes would be refused.
-            let room = self.store.has_room(agent.mailbox, MAX_FRAME as u64).await;
+            let room = self.store.has_room(agent.mailbox, room).await;
             if !room.map_err(|cause| self.store_code(&cause))? {
                 continue;
             }
@@ -176,11 +185,7 @@ impl Relay {
                 self.routing.retire(&device);
                 continue;
             }
-            if candidate.excluded {
-                none = Found::NotForIt;
-                continue;
-            }
-            match self.issue(id, device, Purpose::Assignment, prefix).await {
+            match self.issue(issue).await {
                 Ok(bundle) => {
                     let (agent, chain) = (agent.agent, agent.chain);
                     return Ok(Found::Agent(Box::new(Nominee {
@@ -192,12 +197,23 @@ impl Relay {
                     })));
                 }
                 Err(Code::NoPrekeys) => {}
-                // The conversation has had enough, or its customer's network of this device's, or everybody.
+                // Used up since it was looked at.
                 Err(Code::RateLimited) => none = Found::NotForIt,
                 Err(code) => return Err(code),
             }
         }
         Ok(none)
+    }
+
+    fn assignment_issue(
+        &self,
+        conversation: ConversationId,
+        device: DeviceKeyHash,
+        prefix: Option<Prefix>,
+        statements: u64,
+    ) -> Issue {
+        let connected = self.registry.is_online(&mailbox_of(&device));
+        Issue { conversation, device, purpose: Purpose::Assignment, prefix, connected, statements }
     }
 
     /// The frame for the agent who is named, if one is.
@@ -209,7 +225,7 @@ impl Relay {
         let Some(loaded) = self.conversation(id).await? else { return Ok(None) };
         let Some(nominee) = &loaded.record.nominee else { return Ok(None) };
         let epoch = loaded.record.governance.as_ref().map_or(0, |governance| governance.current().number) + 1;
-        let mailbox = sealdesk_protocol::crypto::identity::mailbox_of(&nominee.device);
+        let mailbox = mailbox_of(&nominee.device);
         Ok(Some(Assignment {
             req,
             conversation: id,

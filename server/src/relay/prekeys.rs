@@ -2,7 +2,7 @@
 
 use sealdesk_protocol::crypto::identity::mailbox_of;
 use sealdesk_protocol::crypto::prekeys::{PrekeyBundle, PrekeyKind, SignedPrekey};
-use sealdesk_protocol::ids::{ConversationId, DeviceKeyHash, PrekeyId};
+use sealdesk_protocol::ids::{DeviceKeyHash, PrekeyId};
 use sealdesk_protocol::wire::{
     Certificate, Code, FetchCertificate, FetchPrekeys, MAX_PREKEYS, PrekeyCount, Prekeys, PublishPrekeys,
     ToClient,
@@ -10,7 +10,6 @@ use sealdesk_protocol::wire::{
 
 use super::Relay;
 use crate::clock::{DAY_MS, now_ms};
-use crate::limits::Prefix;
 use crate::limits::issue::{Issue, Purpose};
 use crate::socket::connection::Session;
 use crate::store::{Prekey, StoreError};
@@ -37,20 +36,13 @@ impl Relay {
         stored.map(decode).transpose().map_err(|_| StoreError::Corrupt("last-resort prekey"))
     }
 
-    /// A bundle of `device` for a conversation: refused as a whole beyond the draining limits. `prefix`: of whoever asks.
-    pub(crate) async fn issue(
-        &self,
-        conversation: ConversationId,
-        device: DeviceKeyHash,
-        purpose: Purpose,
-        prefix: Option<Prefix>,
-    ) -> Result<PrekeyBundle, Code> {
+    /// A bundle of a device for a conversation: refused as a whole beyond the draining limits.
+    pub(crate) async fn issue(&self, issue: Issue) -> Result<PrekeyBundle, Code> {
+        let device = issue.device;
         let code = |cause: StoreError| self.store_code(&cause);
         let Some((_, last_resort)) = self.last_resort(device).await.map_err(code)? else {
             return Err(Code::NoPrekeys);
         };
-        let connected = self.registry.is_online(&mailbox_of(&device));
-        let issue = Issue { conversation, device, purpose, prefix, connected };
         self.limits.prekeys(&issue).map_err(|_| {
             self.metrics.rate_limited.up();
             Code::RateLimited
@@ -157,8 +149,15 @@ impl Session {
         if loaded.record.closed_ms.is_some() {
             return Err(Code::Closed);
         }
-        let prefix = Some(self.permit.prefix);
-        let bundle = self.relay.issue(frame.conversation, frame.device, Purpose::Reset, prefix).await?;
+        let issue = Issue {
+            conversation: frame.conversation,
+            device: frame.device,
+            purpose: Purpose::Reset,
+            prefix: Some(self.permit.prefix),
+            connected: self.relay.registry.is_online(&mailbox_of(&frame.device)),
+            statements: 1,
+        };
+        let bundle = self.relay.issue(issue).await?;
         Ok(Prekeys { req: frame.req, bundle }.into())
     }
 }

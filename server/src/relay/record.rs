@@ -9,17 +9,20 @@ use sealdesk_protocol::crypto::certificate::CertificateChain;
 use sealdesk_protocol::crypto::identity::{DevicePublic, SignedBytes};
 use sealdesk_protocol::crypto::prekeys::PrekeyBundle;
 use sealdesk_protocol::ids::{ConversationId, DeviceKeyHash, Handle, MailboxId};
-use sealdesk_protocol::wire::StatementItem;
+use sealdesk_protocol::wire::{Code, Item, MAX_FRAME, StatementItem};
 use serde::{Deserialize, Serialize};
 
 use crate::clock::HOUR_MS;
-use crate::store::{Part, Store, StoreError};
+use crate::store::{Part, Room, Store, StoreError};
 
 /// Records in memory; beyond that they are read again.
 const CACHED: usize = 20_000;
 
 /// Routing counts in hours: it is told of what is said this often.
 const ACTIVE_EVERY_MS: u64 = 5 * 60 * 1000;
+
+/// Bytes of a statement that is to come, with certificates and consent: more than one has.
+const NEXT_STATEMENT: u64 = 8 * 1024;
 
 /// Agents named in a row without a signature; then one an hour.
 const UNSIGNED: u32 = 3;
@@ -86,9 +89,24 @@ impl Record {
         self.governance.as_ref().is_some_and(Governance::is_accepted)
     }
 
-    /// The part of another's mailbox that a device has here.
+    /// The part of another's mailbox that a device has here. An agent's device is none that anybody can make.
     pub fn part_of(&self, device: DeviceKeyHash) -> Part {
-        if self.is_accepted() { Part::Of(device) } else { Part::Stranger(device) }
+        let stranger = !self.is_accepted() && device == self.customer.hash();
+        if stranger { Part::Stranger(device) } else { Part::Of(device) }
+    }
+
+    /// What the mailbox of an agent who is named next has to take: all statements up to now, the next one, and a message.
+    pub fn room(&self) -> Result<Room, Code> {
+        let mut room = Room {
+            statements: 1 + self.history.len() as u64,
+            bytes: NEXT_STATEMENT,
+            message: MAX_FRAME as u64,
+        };
+        for item in &self.history {
+            let bytes = postcard::to_allocvec(&Item::Statement(item.clone())).map_err(|_| Code::Internal)?;
+            room.bytes += bytes.len() as u64;
+        }
+        Ok(room)
     }
 
     /// Whether one more agent may be named: a place is held and a pair is spent for whoever is named, so that after a few
@@ -261,6 +279,14 @@ pub(crate) mod tests {
             attachments: 0,
             unsigned: (0, 0),
         }
+    }
+
+    #[test]
+    fn before_an_acceptance_only_the_customers_part_is_small() {
+        let record = record();
+        let (customer, agent) = (record.customer.hash(), DeviceKeyHash([1; 32]));
+        assert_eq!(record.part_of(customer), Part::Stranger(customer));
+        assert_eq!(record.part_of(agent), Part::Of(agent), "what comes with its acceptance has room");
     }
 
     #[test]

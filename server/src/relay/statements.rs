@@ -24,6 +24,7 @@ use super::record::{Loaded, Nominee, Record};
 use super::{Relay, done};
 use crate::audit::Event;
 use crate::clock::now_ms;
+use crate::limits::Reset;
 use crate::policy::Org;
 use crate::socket::connection::Session;
 use crate::store::{Append, Keep, Part, StoreError, Swap};
@@ -185,7 +186,8 @@ fn appends(
     }
     for member in was_listed.iter().flat_map(Roster::members) {
         if listed.get(&member.hash()).is_none() && member.hash() != *signer {
-            if_room.push(copy(member.device.mailbox(), &item, part, expires_ms)?);
+            // For it, this ends the conversation.
+            if_room.push(copy(member.device.mailbox(), &item, Part::Ending, expires_ms)?);
         }
     }
     for message in envelopes {
@@ -220,23 +222,39 @@ impl Session {
         }
         let statement =
             VerifiedStatement::verify(&frame.statement, &self.who.device).map_err(|_| Code::BadSignature)?;
-        let mut counted = false;
+        let mut counted = None;
+        let posted = self.post(&frame, &statement, &mut counted).await;
+        if let (Err(_), Some(reset)) = (&posted, &counted) {
+            relay.limits.not_reset(reset);
+        }
+        posted
+    }
+
+    /// Tries until nobody else is first. `counted`: the reset that was counted for it.
+    async fn post(
+        &self,
+        frame: &PostStatement,
+        statement: &VerifiedStatement,
+        counted: &mut Option<Reset>,
+    ) -> Result<ToClient, Code> {
+        let relay = &self.relay;
         for _ in 0..MAX_SWAPS {
             let loaded = relay.conversation(frame.conversation).await;
             let loaded =
                 loaded.map_err(|cause| relay.store_code(&cause))?.ok_or(Code::UnknownConversation)?;
-            if is_stored(&loaded.record, &statement) {
+            if is_stored(&loaded.record, statement) {
                 return Ok(done(frame.req));
             }
-            let change = apply(&loaded.record, &frame.statement, &statement, &relay.policy.org())?;
-            if matches!(change.effect, Effect::Reset { .. }) && !core::mem::replace(&mut counted, true) {
+            let change = apply(&loaded.record, &frame.statement, statement, &relay.policy.org())?;
+            if matches!(change.effect, Effect::Reset { .. }) && counted.is_none() {
                 let prefix = self.who.agent.is_none().then_some(&self.permit.prefix);
-                relay.limits.reset(&frame.conversation, &self.who.hash, prefix).map_err(|_| {
+                let reset = relay.limits.reset(&frame.conversation, &self.who.hash, prefix);
+                *counted = Some(reset.map_err(|_| {
                     relay.metrics.rate_limited.up();
                     Code::RateLimited
-                })?;
+                })?);
             }
-            if self.swap(&frame, &statement, &loaded, change).await? {
+            if self.swap(frame, statement, &loaded, change).await? {
                 return Ok(done(frame.req));
             }
             relay.conversations.forget(&frame.conversation);

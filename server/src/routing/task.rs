@@ -129,6 +129,7 @@ mod tests {
     use sealdesk_protocol::wire::Party;
 
     use super::*;
+    use crate::config::RawConfig;
     use crate::relay::record::{Record, tests::record};
     use crate::socket::connection::Session;
     use crate::testing::Running;
@@ -136,7 +137,11 @@ mod tests {
 
     /// A relay with a customer who is connected and waits in so many conversations.
     async fn waiting(count: u8) -> (Running, Record, Session) {
-        let running = Running::start().await;
+        waiting_with(count, |_| {}).await
+    }
+
+    async fn waiting_with(count: u8, change: impl FnOnce(&mut RawConfig)) -> (Running, Record, Session) {
+        let running = Running::with(change).await;
         let customer = DeviceSecret::generate(&mut rng());
         let session = running.connect(&customer, Party::Customer);
         let base = Record { customer: customer.public(), ..record() };
@@ -178,6 +183,21 @@ mod tests {
         let named = async |which| running.relay.name_and_announce(id, which).await;
         assert_eq!(named(Which::Anybody).await, Ok(Found::NotForIt));
         assert_eq!(named(Which::Online).await, Ok(Found::Nobody), "nobody is connected");
+    }
+
+    /// A network that has had its part of an agent costs no look into the store, however many of it wait.
+    #[tokio::test]
+    async fn whoever_has_had_enough_is_passed_over_by_what_is_in_memory() {
+        let (running, _, _customer) = waiting_with(20, |raw| raw.limits.prekeys_per_device_hour = 16).await;
+        let device = agent(&running, 20).await;
+        look(&running.relay, 1).await;
+        assert_eq!(running.relay.routing.named().len(), 2, "an eighth");
+        // Were it asked, it would say that there are no prekeys.
+        running.relay.store.put_last_resort(device, Vec::new(), u64::MAX).await.unwrap();
+        let id = ConversationId([19; 32]);
+        let named = running.relay.name_and_announce(id, Which::Anybody).await;
+        assert_eq!(named, Ok(Found::NotForIt));
+        assert_eq!(running.relay.metrics.rate_limited.get(), 0, "nothing was asked for");
     }
 
     #[tokio::test]

@@ -105,6 +105,10 @@ async fn quotas<S: Store>(open: &impl Fn(&str) -> S) {
     assert!(store.append(item(other, 2, &[0; 100])).await.is_ok());
 }
 
+fn room(statements: u64, bytes: u64, message: u64) -> Room {
+    Room { statements, bytes, message }
+}
+
 /// One sender fills its part and leaves the rest to others; what the relay stores has a reserve.
 async fn shares<S: Store>(open: &impl Fn(&str) -> S) {
     let full = |limit| Err(StoreError::MailboxFull { limit });
@@ -120,10 +124,13 @@ async fn shares<S: Store>(open: &impl Fn(&str) -> S) {
 
     let store = open("shares");
     assert_eq!(store.append(from(1, 5, b"x")).await, full(Limit::ShareItems), "reopened");
-    assert!(store.has_room(BOX, 595).await.unwrap() && !store.has_room(BOX, 596).await.unwrap());
+    assert!(
+        store.has_room(BOX, room(1, 0, 595)).await.unwrap()
+            && !store.has_room(BOX, room(1, 0, 596)).await.unwrap()
+    );
     store.append(from(3, 8, b"x")).await.unwrap();
     store.append(from(4, 9, b"x")).await.unwrap();
-    assert!(!store.has_room(BOX, 1).await.unwrap());
+    assert!(!store.has_room(BOX, room(1, 0, 1)).await.unwrap());
     assert_eq!(store.append(from(5, 10, b"x")).await, full(Limit::Items));
     store.append(of(Part::Reserved, 11, &[0; 700])).await.unwrap();
     assert_eq!(
@@ -145,13 +152,30 @@ async fn parts<S: Store>(open: &impl Fn(&str) -> S) {
         id[..2].copy_from_slice(&n.to_be_bytes());
         Append { id, ..of(part, 0, b"x") }
     };
+    // What a device sent in an accepted conversation takes nothing of its small part in another one, nor the other way round.
+    let store = open("parts:one");
+    let device = DeviceSecret::generate(&mut rand_core::UnwrapErr(getrandom::SysRng)).hash();
+    for n in 0..16 {
+        store.append(numbered(Part::Of(device), n)).await.unwrap();
+    }
+    for n in 16..18 {
+        store.append(numbered(Part::Stranger(device), n)).await.unwrap();
+    }
+    for part in [Part::Of(device), Part::Stranger(device)] {
+        assert_eq!(store.append(numbered(part, 18)).await, full(Limit::ShareItems));
+    }
     let store = open("parts:strangers");
+    assert!(store.has_room(BOX, room(10, 0, 1)).await.unwrap());
+    assert!(!store.has_room(BOX, room(11, 0, 1)).await.unwrap(), "not for all of its statements");
+    let most = PARTS.bytes / 32;
+    let (fits, above) = (room(1, most, 1), room(1, most + 1, 1));
+    assert_eq!((store.has_room(BOX, fits).await, store.has_room(BOX, above).await), (Ok(true), Ok(false)));
     for n in 0..10 {
-        assert!(store.has_room(BOX, 1).await.unwrap());
+        assert!(store.has_room(BOX, room(1, 0, 1)).await.unwrap());
         store.append(numbered(Part::Beginning, n)).await.unwrap();
     }
     assert_eq!(store.append(numbered(Part::Beginning, 10)).await, full(Limit::ShareItems));
-    assert!(!store.has_room(BOX, 1).await.unwrap(), "nothing more begins");
+    assert!(!store.has_room(BOX, room(1, 0, 1)).await.unwrap(), "nothing more begins");
     for n in 10..20 {
         store.append(numbered(Part::Ending, n)).await.unwrap();
     }

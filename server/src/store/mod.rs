@@ -21,7 +21,7 @@ use sealdesk_protocol::ids::{BlobId, ConversationId, DeviceKeyHash, MailboxId, P
 use serde::{Deserialize, Serialize};
 
 pub use device::DeviceRecord;
-pub use quota::{Limit, Part, Quota};
+pub use quota::{Limit, Part, Quota, Room};
 
 /// The future of one store operation. The operation is queued when the method is called, so that calls keep their order.
 pub type Answer<T> = BoxFuture<'static, Result<T, StoreError>>;
@@ -235,8 +235,8 @@ pub trait Store: Send + Sync + 'static {
     /// Durable items with positions above `after`, oldest first, at most `max_items` and about `max_bytes` (at least
     /// one item if there is any).
     fn read(&self, mailbox: MailboxId, after: u64, max_items: usize, max_bytes: usize) -> Answer<Vec<Item>>;
-    /// Whether a conversation may begin here: a statement fits, and a message of so many bytes.
-    fn has_room(&self, mailbox: MailboxId, bytes: u64) -> Answer<bool>;
+    /// Whether a conversation may begin here: its statements fit, and a message.
+    fn has_room(&self, mailbox: MailboxId, room: Room) -> Answer<bool>;
     /// Deletes items up to and including `up_to`.
     fn ack(&self, mailbox: MailboxId, up_to: u64) -> Answer<()>;
     /// Adds one-time pairs up to `cap` in total; pairs handed out before are not taken again. Answers how many are held.

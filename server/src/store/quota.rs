@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! |<------------------------------ quota ------------------------------>|<- an eighth ->|
-//! | a part for each device; before an acceptance an eighth of it        |    reserve    |
+//! | a part for each device; for customers before an acceptance another, |    reserve    |
+//! | an eighth as large                                                  |               |
 //! | all statements that begin conversations: a 32nd                     |               |
 //! | with those that end one before it was accepted: a 16th, also in the reserve         |
 //! | statements in accepted conversations: all of it                                     |
@@ -57,7 +58,7 @@ pub enum Part {
     Reserved,
     /// A device's.
     Of(DeviceKeyHash),
-    /// The same, before an agent accepted.
+    /// A customer's device, before an agent accepted: a small one beside its own.
     Stranger(DeviceKeyHash),
     /// Statements that begin a conversation, or give it to another agent.
     Beginning,
@@ -72,10 +73,22 @@ impl Part {
     pub(super) fn tag(self) -> Tag {
         match self {
             Self::Reserved => [0; 16],
-            Self::Of(device) | Self::Stranger(device) => device.0.first_chunk().copied().unwrap_or_default(),
+            Self::Of(device) => device.0.first_chunk().copied().unwrap_or_default(),
+            Self::Stranger(device) => device.0.last_chunk().copied().unwrap_or_default(),
             Self::Beginning | Self::Ending => [0xff; 16],
         }
     }
+}
+
+/// What a conversation needs that begins.
+#[derive(Clone, Copy, Debug)]
+pub struct Room {
+    /// Its statements up to now, and the one that is to come.
+    pub statements: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Bytes of a message.
+    pub message: u64,
 }
 
 /// A mailbox's quotas.

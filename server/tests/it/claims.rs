@@ -88,6 +88,31 @@ async fn whoever_claims_and_goes_away_does_not_keep_the_customer() {
     customer.reassign(&mut talk, &bert, "bert", 2).await.unwrap();
 }
 
+/// Nobody was faster, and saying so would make people try again and again.
+#[tokio::test]
+async fn a_claim_of_what_was_given_to_enough_agents_says_so() {
+    let relay = TestRelay::with(|raw, organisation| {
+        raw.routing.sign_seconds = 1;
+        raw.limits.assignments_per_conversation_hour = 1;
+        organisation.settings.assignment = AssignmentMode::Claim;
+    })
+    .await;
+    let (mut anna, mut bert) = (relay.agent("anna").await, relay.agent("bert").await);
+    let mut customer = relay.customer().await;
+    let talk = Talk::new(&relay.organisation, &customer);
+    customer.ask(&talk).await;
+    sees(&mut bert, 1).await;
+    anna.send(Claim { req: 50, conversation: talk.id }).await;
+    anna.outcome(50).await.unwrap();
+    sees(&mut bert, 0).await;
+    // The customer signs nothing in time, and asks again.
+    tokio::time::sleep(std::time::Duration::from_millis(2_500)).await;
+    customer.ask(&talk).await;
+    sees(&mut bert, 1).await;
+    bert.send(Claim { req: 51, conversation: talk.id }).await;
+    assert_eq!(bert.outcome(51).await, Err(Code::RateLimited));
+}
+
 #[tokio::test]
 async fn claims_are_for_claim_mode() {
     let relay = TestRelay::start().await;

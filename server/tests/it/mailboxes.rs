@@ -4,7 +4,7 @@ use futures_util::SinkExt;
 use sealdesk_protocol::conversation::Action;
 use sealdesk_protocol::ids::{MailboxId, SessionId, StatementHash};
 use sealdesk_protocol::wire::envelope::Class;
-use sealdesk_protocol::wire::{Ack, Code, Position, Send, SendEphemeral, ToClient, ToRelay};
+use sealdesk_protocol::wire::{Ack, Code, FetchPrekeys, Position, Send, SendEphemeral, ToClient, ToRelay};
 use tokio_tungstenite::tungstenite::Message;
 
 use crate::client::{Client, Party, envelope};
@@ -317,6 +317,40 @@ async fn resets_take_of_their_signers_part() {
     }
     close(&mut mallory, &theirs, 1).await.unwrap();
     close(&mut customer, &talk, 1).await.unwrap();
+}
+
+/// However many conversations strangers begin with it meanwhile.
+#[tokio::test]
+async fn whoever_was_replaced_is_told() {
+    let relay = TestRelay::with(|raw, _| {
+        (raw.limits.mailbox_items, raw.routing.accept_seconds) = (100, 1);
+        raw.routing.default_capacity = 20;
+    })
+    .await;
+    let (mut anna, mut customer) = (relay.agent("anna").await, relay.customer().await);
+    let mut talk = Talk::opened(&relay.organisation, &mut customer, &mut anna, "anna").await;
+    let mut stranger = relay.customer().await;
+    // Its part for beginnings is full.
+    for _ in 0..8 {
+        let other = Talk::new(&relay.organisation, &stranger);
+        stranger.ask(&other).await;
+        let open = other.open(&stranger, &anna, "anna");
+        stranger.post(&other, 1, open).await.unwrap();
+    }
+    let bert = relay.agent("bert").await;
+    let named = |frame: &ToClient| match frame {
+        ToClient::Assignment(named) => (named.conversation == talk.id).then_some(named.epoch),
+        _ => None,
+    };
+    assert_eq!(customer.expect(named).await, 2);
+    let roster = talk.roster(&customer, &bert, "bert");
+    let reassign = Action::Reassign { previous: talk.epoch_statement, roster };
+    talk.epoch_statement = customer.post(&talk, 2, reassign).await.unwrap();
+    while anna.delivered_statement().await.action.name() != "reassign" {}
+    // It has nothing to do with the conversation any more.
+    let device = customer.device.hash();
+    anna.send(FetchPrekeys { req: 70, conversation: talk.id, device }).await;
+    assert_eq!(anna.outcome(70).await, Err(Code::NotListed));
 }
 
 /// Neither a reassignment away from it nor the close; and it learns of them when it is listed again.

@@ -248,6 +248,25 @@ async fn of_two_acceptances_one_is_stored() {
 }
 
 #[tokio::test]
+async fn a_reset_that_is_not_stored_does_not_count() {
+    let relay = TestRelay::with(|raw, _| raw.limits.mailbox_share_items = 8).await;
+    let (mut customer, mut agent) = (relay.customer().await, relay.agent("mira").await);
+    let talk = Talk::opened(&relay.organisation, &mut customer, &mut agent, "mira").await;
+    let reset = |generation| Action::Reset {
+        current: talk.epoch_statement,
+        peer: agent.device.hash(),
+        old: SessionId([1; 16]),
+        new: SessionId([2; 16]),
+        generation,
+    };
+    customer.post(&talk, 1, reset(1)).await.unwrap();
+    for generation in 2..40 {
+        let posted = customer.post(&talk, 1, reset(generation)).await.map(|_| ());
+        assert_eq!(posted, Err(Code::MailboxFull), "{generation}");
+    }
+}
+
+#[tokio::test]
 async fn resets_are_limited_by_the_day() {
     let relay = TestRelay::start().await;
     let (mut customer, mut agent) = (relay.customer().await, relay.agent("mira").await);

@@ -49,6 +49,11 @@ async fn a_conversation_whose_record_is_too_large_takes_its_close_and_nothing_el
     let (relay, customer) = (&running.relay, DeviceSecret::generate(&mut rng()));
     let agents = [running.agent("mira", 9).await, running.agent("anna", 9).await];
     let session = running.connect(&customer, Party::Customer);
+    // Connected: of who is away, a network gets no more than lies here.
+    let _desks = [("mira", &agents[0]), ("anna", &agents[1])].map(|(name, device)| {
+        let chain = running.organisation.chain(&running.organisation.certificate(name, device));
+        running.connect(device, Party::Agent(chain))
+    });
     let opened = running.opened(&customer, &agents[0]).await;
     let (id, mut previous) = (opened.id, opened.statement);
     let post = async |epoch: u32, action: Action| {

@@ -23,7 +23,7 @@ use super::keys::{self, prefix};
 use super::long;
 use super::value::{split_number, with_number};
 use crate::store::quota::Tag;
-use crate::store::{Append, Appended, Limit, Part, Quota, StoreError};
+use crate::store::{Append, Appended, Limit, Part, Quota, Room, StoreError};
 
 /// Acknowledged ids that a mailbox remembers.
 const REMEMBERED: usize = 4_096;
@@ -277,16 +277,17 @@ pub(super) fn takes(
     Ok(state.ids.contains_key(&item.id) || state.check(item.part, amount, added, quota).is_ok())
 }
 
-/// Whether a conversation may begin here: a statement fits, and a message of so many bytes.
+/// Whether a conversation may begin here: its statements fit, and a message.
 pub(super) fn has_room(
     txn: &mut Txn<'_>,
     mailbox: MailboxId,
-    bytes: u64,
+    room: Room,
     quota: Quota,
 ) -> Result<bool, StoreError> {
     let state = state(txn, &mailbox)?;
-    let begins = state.check(Part::Beginning, Amount { items: 1, bytes: 0 }, Added::default(), quota).is_ok();
-    Ok(begins && state.held.bytes + bytes <= quota.bytes)
+    let statements = Amount { items: room.statements, bytes: room.bytes };
+    let begins = state.check(Part::Beginning, statements, Added::default(), quota).is_ok();
+    Ok(begins && state.held.bytes + room.message <= quota.bytes)
 }
 
 /// Deletes up to and including `up_to`; ids are remembered.

@@ -44,8 +44,8 @@ use self::keys::prefix;
 use self::layers::Layers;
 use self::value::{split_number, with_number};
 use super::{
-    Answer, Append, Appended, AuditEntry, BlobRecord, DeviceRecord, Item, Prekey, Quota, Store, StoreError,
-    StoreStats, Swap, Swapped, Swept, Versioned, Watcher,
+    Answer, Append, Appended, AuditEntry, BlobRecord, DeviceRecord, Item, Prekey, Quota, Room, Store,
+    StoreError, StoreStats, Swap, Swapped, Swept, Versioned, Watcher,
 };
 
 pub use self::open::{JOURNAL_AGE, JOURNAL_BYTES, Options};
@@ -168,9 +168,9 @@ impl Store for SledStore {
         Self::answer(self.read_now(mailbox, after, max_items, max_bytes))
     }
 
-    fn has_room(&self, mailbox: MailboxId, bytes: u64) -> Answer<bool> {
+    fn has_room(&self, mailbox: MailboxId, room: Room) -> Answer<bool> {
         let quota = self.quota;
-        self.run(move |txn| mailbox::has_room(txn, mailbox, bytes, quota))
+        self.run(move |txn| mailbox::has_room(txn, mailbox, room, quota))
     }
 
     fn ack(&self, mailbox: MailboxId, up_to: u64) -> Answer<()> {
