@@ -9,7 +9,7 @@
 //! ```
 //!
 //! A prefix gets its part in an hour of a device that is connected and makes new pairs, and in a day of one that is away
-//! and has no more than those that lie here. A conversation that went through other agents counts to its prefix once for
+//! and has no more than those that lie here. A conversation that several agents had before counts to its prefix once for
 //! each of them: all their statements go into the next one's mailbox.
 
 use std::time::{Duration, Instant};
@@ -50,8 +50,8 @@ pub struct Issue {
     pub prefix: Option<Prefix>,
     /// The device is connected.
     pub connected: bool,
-    /// Statements that come along, the new one included.
-    pub statements: u64,
+    /// Agents who had the conversation before.
+    pub earlier: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -96,7 +96,7 @@ impl Issued {
     }
 
     fn shares(&self, issue: &Issue) -> Vec<Share<Key>> {
-        let Issue { conversation, device, purpose, prefix, connected, statements } = *issue;
+        let Issue { conversation, device, purpose, prefix, connected, earlier } = *issue;
         let share = |key, most| Share { key, amount: 1, most, period: HOUR };
         let mut shares = vec![
             share(Key::Device(conversation, device), self.of_conversation),
@@ -109,8 +109,8 @@ impl Issued {
             let (most, period) =
                 if connected { (self.of_device, HOUR) } else { (self.of_device.min(SUPPLY), DAY) };
             let part = (most / PREFIX_SHARE).max(1);
-            // One at least may be named, however long its history is.
-            let amount = statements.clamp(1, part);
+            // Somebody may be named, however long the history is.
+            let amount = earlier.clamp(1, part);
             let share = |key, most| Share { amount, period, ..share(key, most) };
             shares.push(share(Key::Prefix(purpose, device, own), part));
             shares.extend(wide.map(|wide| share(Key::Wide(purpose, device, wide), part * WIDE_SHARES)));
@@ -139,7 +139,7 @@ mod tests {
 
     fn issue(purpose: Purpose, conversation: u8, device: u8, prefix: Option<Prefix>) -> Issue {
         let (conversation, device) = (ConversationId([conversation; 32]), DeviceKeyHash([device; 32]));
-        Issue { conversation, device, purpose, prefix, connected: true, statements: 1 }
+        Issue { conversation, device, purpose, prefix, connected: true, earlier: 0 }
     }
 
     #[test]
@@ -184,7 +184,7 @@ mod tests {
     fn what_comes_along_counts() {
         let issued = issued(|l| l.prekeys_per_device_hour = 80);
         let now = Instant::now();
-        let with = |statements, n| Issue { statements, ..issue(Purpose::Assignment, n, 1, prefix(1, None)) };
+        let with = |earlier, n| Issue { earlier, ..issue(Purpose::Assignment, n, 1, prefix(1, None)) };
         issued.take(now, &with(4, 1)).unwrap();
         issued.take(now, &with(5, 2)).unwrap();
         assert!(!issued.has(now, &with(2, 3)) && issued.has(now, &with(1, 3)));

@@ -167,7 +167,7 @@ impl Relay {
         for candidate in candidates.into_iter().filter(|one| one.online || which == Which::Anybody) {
             let device = candidate.device;
             let Some(agent) = self.routing.agent(&device) else { continue };
-            let issue = self.assignment_issue(id, device, prefix, room.statements);
+            let issue = self.assignment_issue(id, device, prefix, record.history.len() as u64);
             // What is known without the store comes first: many conversations may wait for whom they cannot have.
             if candidate.excluded || !self.limits.has_prekeys(&issue) {
                 none = Found::NotForIt;
@@ -210,10 +210,10 @@ impl Relay {
         conversation: ConversationId,
         device: DeviceKeyHash,
         prefix: Option<Prefix>,
-        statements: u64,
+        earlier: u64,
     ) -> Issue {
         let connected = self.registry.is_online(&mailbox_of(&device));
-        Issue { conversation, device, purpose: Purpose::Assignment, prefix, connected, statements }
+        Issue { conversation, device, purpose: Purpose::Assignment, prefix, connected, earlier }
     }
 
     /// The frame for the agent who is named, if one is.

@@ -155,7 +155,7 @@ impl Session {
             purpose: Purpose::Reset,
             prefix: Some(self.permit.prefix),
             connected: self.relay.registry.is_online(&mailbox_of(&frame.device)),
-            statements: 1,
+            earlier: 0,
         };
         let bundle = self.relay.issue(issue).await?;
         Ok(Prekeys { req: frame.req, bundle }.into())

@@ -1,6 +1,7 @@
 use sealdesk_protocol::conversation::Roster;
 use sealdesk_protocol::crypto::certificate::Revoked;
 use sealdesk_protocol::crypto::identity::DeviceSecret;
+use sealdesk_protocol::ids::SessionId;
 use sealdesk_protocol::wire::{Party, RequestAssignment};
 
 use super::*;
@@ -83,4 +84,26 @@ async fn a_conversation_whose_record_is_too_large_takes_its_close_and_nothing_el
     assert_eq!(refused, Code::TooLarge);
     assert!(epoch > 20, "{epoch}");
     post(epoch, Action::Close { current: previous, heads: Vec::new() }).await.unwrap();
+}
+
+/// There may be many, and none changes who may read.
+#[tokio::test]
+async fn a_reset_writes_no_audit_entry() {
+    let running = Running::start().await;
+    let (relay, customer) = (&running.relay, DeviceSecret::generate(&mut rng()));
+    let agent = running.agent("mira", 9).await;
+    let session = running.connect(&customer, Party::Customer);
+    let opened = running.opened(&customer, &agent).await;
+    let entries = async || relay.store.audit_read(0, 100).await.unwrap().len();
+    let post = async |action| {
+        let statement = running.statement(&customer, opened.id, action);
+        let frame = PostStatement { req: 1, conversation: opened.id, statement, envelopes: Vec::new() };
+        session.post_statement(frame).await.unwrap();
+    };
+    let before = entries().await;
+    let (old, new) = (SessionId([1; 16]), SessionId([2; 16]));
+    post(Action::Reset { current: opened.statement, peer: agent.hash(), old, new, generation: 1 }).await;
+    assert_eq!(entries().await, before);
+    post(Action::Close { current: opened.statement, heads: Vec::new() }).await;
+    assert_eq!(entries().await, before + 1);
 }
