@@ -13,7 +13,7 @@ use sealdesk_protocol::testing::rng;
 use sealdesk_protocol::wire::StatementItem;
 use sealdesk_protocol::wire::{Code, Item, PrekeyCount};
 
-use crate::raw::Raw;
+use crate::raw::{Raw, announce};
 
 #[test]
 fn a_replayed_handshake_says_nothing_twice() {
@@ -120,30 +120,13 @@ fn a_handshake_is_answered_once_also_when_its_session_is_long_gone() {
     let mut raw = Raw::new(34);
     raw.say(&Raw::text(1, "one"));
     let device = raw.world.clients[raw.agent].engine.agent_public().unwrap();
-    let (statement, roster) = (raw.governance.current().statement, raw.governance.current().roster_hash);
+    let roster = raw.governance.current().roster_hash;
     let begin = |raw: &mut Raw, generation, one_time| {
         let mut bundle = raw.world.relay.bundle(&device.hash()).unwrap();
         bundle.one_time = bundle.one_time.filter(|_| one_time);
         let bundle = bundle.verify(&device, raw.world.now().wall_ms).unwrap();
-        let binding = Binding { conversation: raw.id, statement, generation };
-        let session = Session::initiate(&raw.secret, &bundle, binding, &mut raw.rng).unwrap();
-        let reset = Statement {
-            root: raw.world.org.root_hash(),
-            conversation: raw.id,
-            epoch: 1,
-            signer: raw.secret.hash(),
-            time: u64::from(generation),
-            expires: u64::MAX,
-            action: Action::Reset {
-                current: statement,
-                peer: device.hash(),
-                old: raw.session.id(),
-                new: session.id(),
-                generation,
-            },
-        };
-        let item = StatementItem { statement: reset.sign(&raw.secret), agent: None, consent: None };
-        raw.inject(Item::Statement(item));
+        let (session, announcement) = announce(raw, generation, &bundle);
+        raw.inject(announcement);
         session
     };
     // On the last-resort pair alone; the relay keeps the second message of the first flight back.

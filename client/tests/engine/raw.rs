@@ -155,12 +155,19 @@ pub(crate) fn last_resort(raw: &mut Raw) -> VerifiedBundle {
     bundle.verify(&device, raw.world.now().wall_ms).unwrap()
 }
 
-/// A reset of the customer's; the session that it announces is the one in use from now on.
+/// A reset of the customer's by the last-resort pair; the session that it announces is the one in use from now on.
 pub(crate) fn reset(raw: &mut Raw, generation: u32) -> Item {
+    let bundle = last_resort(raw);
+    let (session, item) = announce(raw, generation, &bundle);
+    raw.session = session;
+    item
+}
+
+/// A session of the customer's, and the reset that announces it.
+pub(crate) fn announce(raw: &mut Raw, generation: u32, bundle: &VerifiedBundle) -> (Session, Item) {
     let current = raw.governance.current().statement;
     let binding = Binding { conversation: raw.id, statement: current, generation };
-    let bundle = last_resort(raw);
-    let session = Session::initiate(&raw.secret, &bundle, binding, &mut raw.rng).unwrap();
+    let session = Session::initiate(&raw.secret, bundle, binding, &mut raw.rng).unwrap();
     let (peer, old, new) = (raw.agent_device(), raw.session.id(), session.id());
     let statement = Statement {
         root: raw.world.org.root_hash(),
@@ -172,8 +179,7 @@ pub(crate) fn reset(raw: &mut Raw, generation: u32) -> Item {
         action: Action::Reset { current, peer, old, new, generation },
     }
     .sign(&raw.secret);
-    raw.session = session;
-    Item::Statement(StatementItem { statement, agent: None, consent: None })
+    (session, Item::Statement(StatementItem { statement, agent: None, consent: None }))
 }
 
 /// Customers that a relay invents.

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use sealdesk_protocol::conversation::Action;
 use sealdesk_protocol::crypto::certificate::Revoked;
 use sealdesk_protocol::wire::{Code, FetchPrekeys, ToClient};
+use sealdesk_relay::config::RawConfig;
 
 use crate::client::{Client, Party};
 use crate::harness::TestRelay;
@@ -151,15 +152,29 @@ async fn the_automatic_reassignment_waits_for_somebody_who_is_there() {
     assert_eq!(relay.device_of(&assignment), carl.device.hash());
 }
 
-#[tokio::test]
-async fn a_second_agent_who_goes_away_is_not_waited_for_in_silence() {
-    let relay = TestRelay::with(|raw, _| raw.routing.accept_seconds = 1).await;
+/// Opened with anna, who let her time pass, and given to bert.
+struct Given {
+    relay: TestRelay,
+    anna: Client,
+    bert: Client,
+    customer: Client,
+    talk: Talk,
+}
+
+async fn given(change: impl FnOnce(&mut RawConfig)) -> Given {
+    let relay = TestRelay::with(|raw, _| change(raw)).await;
     let mut anna = relay.agent("anna").await;
     let mut customer = relay.customer().await;
     let mut talk = Talk::opened(&relay.organisation, &mut customer, &mut anna, "anna").await;
     let bert = relay.agent("bert").await;
     customer.assignment().await;
     customer.reassign(&mut talk, &bert, "bert", 2).await.unwrap();
+    Given { relay, anna, bert, customer, talk }
+}
+
+#[tokio::test]
+async fn a_second_agent_who_goes_away_is_not_waited_for_in_silence() {
+    let Given { relay, anna, bert, mut customer, talk } = given(|raw| raw.routing.accept_seconds = 1).await;
     drop(bert);
     let told = |frame: &ToClient| matches!(frame, ToClient::Unaccepted(_)).then_some(());
     tokio::time::timeout(Duration::from_secs(30), customer.expect(told)).await.unwrap();
@@ -196,13 +211,8 @@ async fn whoever_has_a_conversation_keeps_it_for_its_time() {
 
 #[tokio::test]
 async fn a_click_before_the_time_is_over_counts_when_it_is() {
-    let relay = TestRelay::with(|raw, _| raw.routing.accept_seconds = 2).await;
-    let mut anna = relay.agent("anna").await;
-    let mut customer = relay.customer().await;
-    let mut talk = Talk::opened(&relay.organisation, &mut customer, &mut anna, "anna").await;
-    let bert = relay.agent("bert").await;
-    customer.assignment().await;
-    customer.reassign(&mut talk, &bert, "bert", 2).await.unwrap();
+    let Given { relay, anna, bert: _bert, mut customer, talk } =
+        given(|raw| raw.routing.accept_seconds = 2).await;
     assert!(matches!(customer.ask(&talk).await, ToClient::Queued(_)));
     let named = customer.assignment().await;
     assert_eq!((named.epoch, relay.device_of(&named)), (3, anna.device.hash()));
@@ -225,17 +235,11 @@ async fn whoever_serves_no_more_is_replaced_at_once() {
 
 #[tokio::test]
 async fn a_conversation_is_given_to_a_few_agents_an_hour() {
-    let relay = TestRelay::with(|raw, _| {
+    let given = given(|raw| {
         raw.routing.accept_seconds = 1;
         raw.limits.assignments_per_conversation_hour = 2;
-    })
-    .await;
-    let mut anna = relay.agent("anna").await;
-    let mut customer = relay.customer().await;
-    let mut talk = Talk::opened(&relay.organisation, &mut customer, &mut anna, "anna").await;
-    let bert = relay.agent("bert").await;
-    customer.assignment().await;
-    customer.reassign(&mut talk, &bert, "bert", 2).await.unwrap();
+    });
+    let Given { mut customer, talk, relay: _relay, anna: _anna, bert: _bert } = given.await;
     customer.expect(|frame| matches!(frame, ToClient::Unaccepted(_)).then_some(())).await;
     assert!(matches!(customer.ask(&talk).await, ToClient::Queued(_)), "waits until the hour has passed");
 }
