@@ -37,40 +37,6 @@ for (const [locale, words] of [['de', 'Ich stimme zu, Chat beginnen'], ['zh-CN',
   });
 }
 
-const tallPicture = async (page) => {
-  const data = await page.evaluate(() => {
-    const canvas = Object.assign(document.createElement('canvas'), { width: 300, height: 900 });
-    canvas.getContext('2d').fillRect(0, 0, 300, 900);
-    return canvas.toDataURL('image/png');
-  });
-  return Buffer.from(data.split(',')[1], 'base64');
-};
-
-test('a turned phone and a wider window keep the end in sight; going up by hand leaves it', {}, async (visitor) => {
-  await visitor.enter();
-  const { page } = visitor;
-  const long = 'A text that takes several lines on a phone, so that turning it moves everything. '.repeat(4);
-  for (let n = 1; n <= 4; n++) await visitor.write(`${n} ${long}`.trim());
-  await page.setInputFiles('input[type=file]', { name: 'tall.png', mimeType: 'image/png', buffer: await tallPicture(page) });
-  await visitor.see('You sent: tall.png');
-  await page.waitForSelector('img.picture');
-  const left = () => page.$eval('.log', (log) => log.scrollHeight - log.scrollTop - log.clientHeight);
-  for (const [width, height] of [[390, 844], [1280, 800], [390, 844], [844, 390], [1280, 800], [390, 844], [1280, 600]]) {
-    await page.setViewportSize({ width, height });
-    // A person turns a phone no faster; and the end is awaited after that.
-    await page.waitForTimeout(250);
-    await visitor.below('<', 2);
-    assert.equal(await page.$('.panel.over'), null, 'the panel does not lay itself over the chat');
-  }
-  await page.hover('.log');
-  await page.mouse.wheel(0, -600);
-  await visitor.below('>', 150);
-  await page.fill('.composer textarea', 'x');
-  await page.setViewportSize({ width: 1280, height: 700 });
-  await page.waitForTimeout(250);
-  assert.ok((await left()) > 200, 'who reads above stays there');
-});
-
 test('dark and light: as the system says, or as chosen here', { browser: { colorScheme: 'dark' } }, async (visitor) => {
   await visitor.enter();
   const { page } = visitor;

@@ -45,13 +45,6 @@ export function Composer({ store, conversation }: { store: Store; conversation: 
     if (document.activeElement === document.body) area.current?.focus({ preventScroll: true });
   }, []);
 
-  useEffect(() => {
-    const element = area.current;
-    if (!element) return;
-    element.style.height = 'auto';
-    element.style.height = `${element.scrollHeight}px`;
-  }, [text]);
-
   const send = () => {
     if (text.trim() === '' || tooLong) return;
     clearTimeout(saving.current);
@@ -88,31 +81,33 @@ export function Composer({ store, conversation }: { store: Store; conversation: 
         <button type="button" class="quiet-icon" aria-label={t('attach')} title={t('attach')} onClick={() => picker.current?.click()}>
           <Icon name="clip" />
         </button>
-        <textarea
-          ref={area}
-          rows={1}
-          dir="auto"
-          value={text}
-          placeholder={t('write')}
-          aria-label={t('write')}
-          enterkeyhint="send"
-          onInput={(event) => {
-            change(event.currentTarget.value);
-            typing.going();
-          }}
-          onKeyDown={(event) => {
-            // Safari ends a composition before the key event: there, 229 says that the key belonged to it.
-            if (event.key !== 'Enter' || event.shiftKey || event.isComposing || event.keyCode === 229) return;
-            event.preventDefault();
-            send();
-          }}
-          onPaste={(event) => {
-            const files = event.clipboardData?.files;
-            if (!files?.length) return;
-            event.preventDefault();
-            attach(files);
-          }}
-        />
+        <div class="lines" data-text={text}>
+          <textarea
+            ref={area}
+            rows={1}
+            dir="auto"
+            value={text}
+            placeholder={t('write')}
+            aria-label={t('write')}
+            enterkeyhint="send"
+            onInput={(event) => {
+              change(event.currentTarget.value);
+              typing.going();
+            }}
+            onKeyDown={(event) => {
+              // Safari ends a composition before the key event: there, 229 says that the key belonged to it.
+              if (event.key !== 'Enter' || event.shiftKey || event.isComposing || event.keyCode === 229) return;
+              event.preventDefault();
+              send();
+            }}
+            onPaste={(event) => {
+              const files = event.clipboardData?.files;
+              if (!files?.length) return;
+              event.preventDefault();
+              attach(files);
+            }}
+          />
+        </div>
         <button type="submit" class="send" aria-label={t('send')} title={t('send')} disabled={text.trim() === '' || tooLong}>
           <Icon name="send" />
         </button>

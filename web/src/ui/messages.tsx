@@ -16,9 +16,6 @@ const TOGETHER = 4 * 60_000;
 /** The end counts as in sight within this many pixels. */
 const NEAR_END = 80;
 
-/** A scroll this soon after a wheel, a finger or a key comes from it, ms. */
-const BY_HAND = 1000;
-
 /** What edits and deletions made of a message; both append, neither rewrites. */
 export type Changes = ReadonlyMap<string, { text: string | null }>;
 
@@ -56,8 +53,8 @@ interface Props {
 export function Messages({ store, state: page, conversation, name, typing }: Props) {
   const box = useRef<HTMLDivElement>(null);
   const atEnd = useRef(true);
-  const seen = useRef({ top: 0, height: 0, room: 0 });
-  const touched = useRef(-Infinity);
+  // Where the view rests: as it was placed here, or scrolled to.
+  const rest = useRef(0);
   const before = useRef({ first: 0, height: 0 });
   const [below, setBelow] = useState(false);
   const messages = useMemo(() => page.messages.filter(shown), [page.messages]);
@@ -82,18 +79,26 @@ export function Messages({ store, state: page, conversation, name, typing }: Pro
     } else if (last && !last.mine) {
       setBelow(true);
     }
+    rest.current = element.scrollTop;
     before.current = { first, height: element.scrollHeight };
   }, [messages, pending.length, uploads.length, typing]);
 
   useEffect(() => {
     const element = box.current;
     if (!element) return undefined;
-    const follow = new ResizeObserver(() => {
+    const follow = () => {
       if (atEnd.current) element.scrollTop = element.scrollHeight;
-    });
-    follow.observe(element);
-    if (element.firstElementChild) follow.observe(element.firstElementChild);
-    return () => follow.disconnect();
+      rest.current = element.scrollTop;
+    };
+    const sizes = new ResizeObserver(follow);
+    sizes.observe(element);
+    if (element.firstElementChild) sizes.observe(element.firstElementChild);
+    // A window that was another size for less than a frame cuts the top off, and nothing has another size afterwards.
+    addEventListener('resize', follow);
+    return () => {
+      sizes.disconnect();
+      removeEventListener('resize', follow);
+    };
   }, []);
 
   const tellRead = useReadMarks(store, conversation.id, messages, atEnd);
@@ -101,37 +106,21 @@ export function Messages({ store, state: page, conversation, name, typing }: Pro
   const scrolled = () => {
     const element = box.current;
     if (!element) return;
-    const { scrollTop: top, scrollHeight: height, clientHeight: room } = element;
-    const left = height - top - room;
+    const { scrollTop: top, scrollHeight, clientHeight } = element;
+    const left = scrollHeight - top - clientHeight;
     const near = left < NEAR_END;
-    // Rows that get their real height, a turned phone and a smaller window move things as well: only a person who goes
-    // up leaves the end.
-    const byHand = performance.now() - touched.current < BY_HAND || (height === seen.current.height && room === seen.current.room);
-    if (byHand && top < seen.current.top && left > 1) atEnd.current = false;
+    // A turned phone, another window and rows that get their real height leave the top where it rests, or cut it off at
+    // the end. Above that somebody went: by wheel, finger, key, scroll bar, a search or a screen reader.
+    if (top < rest.current && left > 1) atEnd.current = false;
     else if (near) atEnd.current = true;
-    seen.current = { top, height, room };
+    rest.current = top;
     if (near) setBelow(false);
     tellRead();
   };
 
-  const touch = () => {
-    touched.current = performance.now();
-  };
-
   return (
     <div class="log-frame">
-      <div
-        class="log"
-        role="log"
-        aria-label={t('log')}
-        tabIndex={0}
-        ref={box}
-        onScroll={scrolled}
-        onWheel={touch}
-        onTouchMove={touch}
-        onPointerDown={touch}
-        onKeyDown={touch}
-      >
+      <div class="log" role="log" aria-label={t('log')} tabIndex={0} ref={box} onScroll={scrolled}>
         <div class="log-inner">
           {page.more && (
             <button type="button" class="quiet older" onClick={() => store.earlier()}>{t('older')}</button>
