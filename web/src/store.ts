@@ -205,6 +205,11 @@ export class Store {
     this.#post({ type: 'online', online });
   }
 
+  /** Does not wait for the end of the pause between two tries. */
+  connectNow(): void {
+    this.#post({ type: 'online', online: true });
+  }
+
   #command(kind: 'open' | 'close' | 'forget'): number {
     const id = ++this.#lastId;
     this.#commands.set(id, kind);

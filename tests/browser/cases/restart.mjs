@@ -3,6 +3,7 @@
 
 import assert from 'node:assert/strict';
 import { test } from '../lib/cases.mjs';
+import { OBEDIENT, insideWorker, tellWorker } from '../lib/worker.mjs';
 
 const LOST = /WebSocket connection to/;
 /** The page tries again at growing intervals, ms. */
@@ -22,6 +23,28 @@ test('relay restart: what is written meanwhile is kept, and delivered afterwards
   await visitor.page.waitForSelector('.banner.link', { state: 'detached' });
   const texts = await visitor.texts();
   assert.deepEqual(texts, ['Before the crash', 'You said: Before the crash', 'While it is down', 'You said: While it is down']);
+});
+
+test('"Try now" connects at once, in the middle of a pause', { restarts: true, time: 15 * 60_000 }, async (visitor, demo) => {
+  visitor.expect(LOST);
+  await insideWorker(visitor, OBEDIENT);
+  await visitor.enter();
+  const { page } = visitor;
+  await visitor.write('Before the crash');
+  await visitor.see('You said: Before the crash');
+  // The pause after this loss does not end by itself.
+  await tellWorker(page, { asleep: true });
+  await demo.killRelay();
+  await page.waitForSelector('.banner.link[data-link=offline]');
+  await visitor.write('While it is down');
+  await visitor.state('While it is down', 'waiting');
+  await visitor.checkAccess();
+  await demo.start();
+  await page.getByRole('button', { name: 'Try now' }).focus();
+  await page.keyboard.press('Enter');
+  await page.waitForSelector('.banner.link', { state: 'detached' });
+  assert.ok(await page.evaluate(() => document.activeElement.matches('.log')), 'the focus does not get lost with the button');
+  await visitor.see('You said: While it is down');
 });
 
 test('relay down from the start: the page says so and does not claim a queue; the first message leaves later', { restarts: true, time: 15 * 60_000 }, async (visitor, demo) => {

@@ -10,11 +10,15 @@ export async function insideWorker(visitor, source) {
   });
 }
 
-/** For {@link insideWorker}: what {@link tellWorker} says moves the clock, or breaks reading. */
+/** For {@link insideWorker}: what {@link tellWorker} says moves the clock, stops timers, or breaks reading. */
 export const OBEDIENT = `{
   const now = Date.now;
   let shift = 0;
   Date.now = () => now() + shift;
+  const later = self.setTimeout;
+  let asleep = false;
+  // As after a pause that has only begun: what is set from then on does not ring.
+  self.setTimeout = (run, wait = 0, ...rest) => later(run, asleep && wait > 0 ? 2 ** 31 - 1 : wait, ...rest);
   const getAll = IDBObjectStore.prototype.getAll;
   let unreadable = false;
   IDBObjectStore.prototype.getAll = function (...range) {
@@ -30,6 +34,7 @@ export const OBEDIENT = `{
   const channel = new BroadcastChannel('test');
   channel.onmessage = ({ data }) => {
     if ('shift' in data) shift = data.shift;
+    if ('asleep' in data) asleep = data.asleep;
     if ('unreadable' in data) unreadable = data.unreadable;
     // An id that is none: what only an error of the page can ask for.
     if (data.wrong) self.onmessage({ data: { type: 'page', conversation: 'none', before: 1 } });

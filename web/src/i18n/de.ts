@@ -105,6 +105,7 @@ export const texts: Texts = {
   offline: 'Keine Verbindung. Was Sie schreiben, bleibt hier und wird später gesendet.',
   connecting: 'Verbindung zum Chatdienst wird hergestellt. Was Sie schreiben, bleibt hier und wird später gesendet.',
   reconnecting: 'Verbindung verloren, sie wird wiederhergestellt. Was Sie schreiben, bleibt hier und wird später gesendet.',
+  tryNow: 'Jetzt versuchen',
   replaced: 'Dieser Chat ist jetzt anderswo geöffnet.',
   heldTitle: 'Dieser Chat ist in einem anderen Tab geöffnet',
   heldText: 'Nur ein Tab kann ihn zugleich benutzen, damit nichts doppelt gesendet wird. Schließen Sie den anderen oder machen Sie hier weiter.',

@@ -105,6 +105,7 @@ export const en = {
   offline: 'No connection. What you write is kept here and sent later.',
   connecting: 'Connecting to the chat service. What you write is kept here and sent later.',
   reconnecting: 'Connection lost, connecting again. What you write is kept here and sent later.',
+  tryNow: 'Try now',
   replaced: 'This chat is open somewhere else now.',
   heldTitle: 'This chat is open in another tab',
   heldText: 'Only one tab can use it at a time, so that nothing is sent twice. Close the other one, or continue here.',

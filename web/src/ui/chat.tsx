@@ -146,10 +146,11 @@ function Banner({ store, state, conversation, ended }: { store: Store; state: St
   const { state: link, problem } = state.links[conversation.id] ?? { state: 'connecting', problem: null };
   const away = !ended && (!state.network || link === 'offline' || link === 'connecting');
   const late = useLate(away);
+  const retries = late && state.network;
   let text = '';
   if (link === 'replaced') text = t('replaced');
   else if (!state.network && away) text = t('offline');
-  else if (late) text = t(state.wasOnline ? 'reconnecting' : 'connecting');
+  else if (retries) text = t(state.wasOnline ? 'reconnecting' : 'connecting');
   return (
     <div class="banners" role="status">
       {!state.kept && <p class="banner">{t('memoryOnly')}</p>}
@@ -160,9 +161,33 @@ function Banner({ store, state, conversation, ended }: { store: Store; state: St
           {link === 'replaced' && (
             <button type="button" class="quiet" onClick={() => store.takeOver()}>{t('useHere')}</button>
           )}
+          {retries && <TryNow tries={link === 'connecting'} onClick={() => store.connectNow()} />}
         </p>
       )}
     </div>
+  );
+}
+
+/** Greyed while a try is under way, which is all that can be seen of it. */
+function TryNow({ tries, onClick }: { tries: boolean; onClick: () => void }) {
+  const button = useRef<HTMLButtonElement>(null);
+  // It goes once there is a connection; whose focus goes with it is then with the messages. The field would bring up the
+  // keyboard of a phone.
+  useEffect(() => {
+    const element = button.current;
+    const log = element?.closest('main')?.querySelector<HTMLElement>('.log');
+    let focused = false;
+    const follow = () => {
+      focused = document.activeElement === element;
+    };
+    document.addEventListener('focusin', follow);
+    return () => {
+      document.removeEventListener('focusin', follow);
+      if (focused && [element, document.body].includes(document.activeElement as HTMLButtonElement)) log?.focus({ preventScroll: true });
+    };
+  }, []);
+  return (
+    <button type="button" class="quiet" ref={button} aria-disabled={tries} onClick={onClick}>{t('tryNow')}</button>
   );
 }
 
