@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { test } from '../lib/cases.mjs';
-import { until } from '../lib/worker.mjs';
+import { noted, records, sealedNotes, until } from '../lib/vault.mjs';
 
 const BACK = '.head .back';
 
@@ -43,12 +43,11 @@ test('several chats: each keeps its texts and its draft, also after a reload', {
   await visitor.see('You said: About this and that');
   assert.deepEqual(await visitor.texts(), ['About this and that', 'You said: About this and that']);
   assert.equal(await page.inputValue('.composer textarea'), 'begun in the first');
-  await page.click(BACK);
+  await noted(page, () => page.click(BACK));
   assert.equal((await page.$$('.chats .row')).length, 2);
   await visitor.checkAccess();
 
   await show(visitor, 'Billing');
-  await page.waitForTimeout(400);
   await page.reload();
   await visitor.see('You said: About an invoice');
   assert.equal(await page.inputValue('.composer textarea'), 'begun in the second');
@@ -90,34 +89,20 @@ test('an answer in another chat is counted in the list, in the title and beside 
   assert.equal(await page.$('.head .dot'), null);
 });
 
-/** How many records the vault holds. */
-const records = (page) =>
-  page.evaluate(async () => {
-    const ask = (request) => new Promise((resolve, reject) => {
-      request.onsuccess = () => resolve(request.result);
-      request.onerror = () => reject(request.error);
-    });
-    const [{ name }] = await indexedDB.databases();
-    const db = await ask(indexedDB.open(name));
-    const count = await ask(db.transaction('rows').objectStore('rows').count());
-    const draft = await ask(db.transaction('meta').objectStore('meta').get('notes'));
-    db.close();
-    return { count, draft: draft !== undefined };
-  });
-
 test('deleting from this device: asked once more, its records go, it is gone after a reload, others stay', {}, async (visitor) => {
   await visitor.enter();
   const { page } = visitor;
   await visitor.write('This one stays');
   await visitor.see('You said: This one stays');
-  await page.waitForTimeout(500);
+  await visitor.state('This one stays', 'read');
   const before = await records(page);
   await another(visitor, 1);
   for (let n = 1; n <= 5; n++) await visitor.write(`This one goes ${n}`);
   await visitor.see('You said: This one goes 5');
   await page.fill('.composer textarea', 'a draft that goes as well');
+  const drafts = async () => (await sealedNotes(page)).length > 0;
   let full;
-  await until(async () => (full = await records(page)).draft && full.count >= before.count + 10);
+  await until(async () => (full = await records(page)) >= before + 10 && (await drafts()));
 
   await page.click('.panel-actions button');
   await page.click('.confirm .primary');
@@ -132,10 +117,7 @@ test('deleting from this device: asked once more, its records go, it is gone aft
   await page.waitForSelector('.chats');
   assert.equal((await page.$$('.chats .row')).length, 1);
   // Its records are gone, and its draft.
-  await until(async () => {
-    const after = await records(page);
-    return after.count <= full.count - 10 && !after.draft;
-  });
+  await until(async () => (await records(page)) <= full - 10 && !(await drafts()));
 
   await page.reload();
   await visitor.see('You said: This one stays');

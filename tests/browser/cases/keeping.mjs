@@ -2,7 +2,8 @@
 
 import assert from 'node:assert/strict';
 import { test } from '../lib/cases.mjs';
-import { insideWorker, noted, sealedNotes, setGeneration, setSession } from '../lib/worker.mjs';
+import { noted, sealedNotes, setGeneration, setSession, withVault } from '../lib/vault.mjs';
+import { insideWorker } from '../lib/worker.mjs';
 
 test('reload without loss: messages, states and the draft are there again', {}, async (visitor) => {
   await visitor.enter();
@@ -26,29 +27,21 @@ test('nothing that was written is stored in the clear', {}, async (visitor) => {
   await visitor.write('canary-0f3a-message');
   await visitor.see('You said: canary-0f3a-message');
   await noted(page, () => page.fill('.composer textarea', 'canary-0f3a-draft'));
-  const found = await page.evaluate(async () => {
-    const ask = (request) => new Promise((resolve, reject) => {
-      request.onsuccess = () => resolve(request.result);
-      request.onerror = () => reject(request.error);
-    });
+  const found = await withVault(page, async (db, ask) => {
     let text = JSON.stringify({ ...localStorage });
     let records = 0;
     let readable = false;
-    for (const { name } of await indexedDB.databases()) {
-      const db = await ask(indexedDB.open(name));
-      for (const store of db.objectStoreNames) {
-        for (const value of await ask(db.transaction(store).objectStore(store).getAll())) {
-          records += 1;
-          const walk = (item) => {
-            if (item instanceof Uint8Array) text += String.fromCharCode(...item);
-            else if (item instanceof CryptoKey) readable ||= item.extractable;
-            else if (typeof item === 'object' && item) Object.values(item).forEach(walk);
-            else text += String(item);
-          };
-          walk(value);
-        }
+    for (const store of db.objectStoreNames) {
+      for (const value of await ask(db.transaction(store).objectStore(store).getAll())) {
+        records += 1;
+        const walk = (item) => {
+          if (item instanceof Uint8Array) text += String.fromCharCode(...item);
+          else if (item instanceof CryptoKey) readable ||= item.extractable;
+          else if (typeof item === 'object' && item) Object.values(item).forEach(walk);
+          else text += String(item);
+        };
+        walk(value);
       }
-      db.close();
     }
     return { records, readable, canary: text.includes('canary-0f3a') };
   });

@@ -14,6 +14,15 @@ async function endAndDelete({ page }, actions) {
   await page.waitForSelector('.consent');
 }
 
+/** A chat that was begun, and comes without this part after a reload. */
+async function reloadWithout(visitor, part) {
+  await visitor.enter();
+  await visitor.write('Before');
+  await visitor.see('You said: Before');
+  await insideWorker(visitor, altered({ conversation: `(one) => { one.${part} = null; }` }));
+  await visitor.page.reload();
+}
+
 test('a message with a time that no calendar holds is shown without one', {}, async (visitor) => {
   await insideWorker(visitor, altered({ message: `(one) => { if (one.body.text === 'You said: Before') one.time = 2 ** 64; }` }));
   await visitor.enter();
@@ -51,12 +60,8 @@ test('a message that cannot be drawn hides no other, also after a reload', {}, a
 });
 
 test('a transcript that cannot be drawn leaves who can read, the other chats, ending and deleting', {}, async (visitor) => {
-  await visitor.enter();
   const { page } = visitor;
-  await visitor.write('Before');
-  await visitor.see('You said: Before');
-  await insideWorker(visitor, altered({ conversation: '(one) => { one.uploads = null; }' }));
-  await page.reload();
+  await reloadWithout(visitor, 'uploads');
   await page.waitForSelector('.unshown');
   assert.match(await page.textContent('.unshown'), /cannot be shown\. Load the page again/);
   await page.waitForSelector('.readers');
@@ -68,12 +73,8 @@ test('a transcript that cannot be drawn leaves who can read, the other chats, en
 });
 
 test('a chat that cannot be drawn leaves the other chats, ending and deleting', {}, async (visitor) => {
-  await visitor.enter();
   const { page } = visitor;
-  await visitor.write('Before');
-  await visitor.see('You said: Before');
-  await insideWorker(visitor, altered({ conversation: '(one) => { one.readers = null; }' }));
-  await page.reload();
+  await reloadWithout(visitor, 'readers');
   await page.waitForSelector('.screen h1');
   assert.equal(await page.textContent('.screen h1'), 'This chat cannot be shown');
   await visitor.checkAccess();

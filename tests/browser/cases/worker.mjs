@@ -7,7 +7,8 @@ import { join } from 'node:path';
 import { Team } from '../lib/agents.mjs';
 import { test } from '../lib/cases.mjs';
 import { scratch } from '../lib/scratch.mjs';
-import { OBEDIENT, damage, insideWorker, noted, setGeneration, tellWorker } from '../lib/worker.mjs';
+import { damage, noted, setGeneration } from '../lib/vault.mjs';
+import { OBEDIENT, insideWorker, tellWorker } from '../lib/worker.mjs';
 
 /** A record of the transcript. */
 const MESSAGE = 0x80;

@@ -1,4 +1,4 @@
-// What a test does to the page's worker from inside, and to the vault from beside it.
+// What a test does to the page's worker from inside.
 
 /** Runs `source` in the worker before the worker's own script, from the next visit on. */
 export async function insideWorker(visitor, source) {
@@ -54,53 +54,6 @@ export const tellWorker = (page, what) =>
     channel.close();
   }, what);
 
-/** Waits until the vault has kept what the page notes now, after `act` is done: a draft, an alarm. */
-export async function noted(page, act) {
-  const before = await sealedNotes(page);
-  await act();
-  await until(async () => (await sealedNotes(page)).iv !== before.iv);
-}
-
-/** Looks again until it holds. */
-export async function until(holds) {
-  for (const end = Date.now() + 60_000; !(await holds()); ) {
-    if (Date.now() > end) throw new Error(`it does not come to hold: ${holds}`);
-    await new Promise((resolve) => setTimeout(resolve, 50));
-  }
-}
-
-/** Changes what the vault's transactions compare with: from then on none can be made. Answers what stood there. */
-export const setGeneration = (page, value) =>
-  page.evaluate(async (generation) => {
-    const ask = (request) => new Promise((resolve, reject) => {
-      request.onsuccess = () => resolve(request.result);
-      request.onerror = () => reject(request.error);
-    });
-    const [{ name }] = await indexedDB.databases();
-    const db = await ask(indexedDB.open(name));
-    const store = db.transaction('meta', 'readwrite').objectStore('meta');
-    const before = await ask(store.get('generation'));
-    await ask(store.put(generation, 'generation'));
-    db.close();
-    return before;
-  }, value);
-
-/** Overwrites one record of this kind with noise. */
-export const damage = (page, kind) =>
-  page.evaluate(async (wanted) => {
-    const ask = (request) => new Promise((resolve, reject) => {
-      request.onsuccess = () => resolve(request.result);
-      request.onerror = () => reject(request.error);
-    });
-    const [{ name }] = await indexedDB.databases();
-    const db = await ask(indexedDB.open(name));
-    const rows = db.transaction('rows', 'readwrite').objectStore('rows');
-    const range = IDBKeyRange.bound(new Uint8Array([wanted]), new Uint8Array([wanted + 1]), false, true);
-    const [key] = await ask(rows.getAllKeys(range));
-    await ask(rows.put(crypto.getRandomValues(new Uint8Array(200)), key));
-    db.close();
-  }, kind);
-
 /** For {@link insideWorker}: what the page is told passes through here. Both are sources of functions that change what they are given. */
 export const altered = ({ message = '() => {}', conversation = '() => {}' }) => `{
   const post = self.postMessage.bind(self);
@@ -111,33 +64,3 @@ export const altered = ({ message = '() => {}', conversation = '() => {}' }) => 
     post(told);
   };
 }`;
-
-/** Changes who may write to the vault: as if another tab had taken it over, before this one heard of it. */
-export const setSession = (page, value) =>
-  page.evaluate(async (session) => {
-    const ask = (request) => new Promise((resolve, reject) => {
-      request.onsuccess = () => resolve(request.result);
-      request.onerror = () => reject(request.error);
-    });
-    const [{ name }] = await indexedDB.databases();
-    const db = await ask(indexedDB.open(name));
-    const store = db.transaction('meta', 'readwrite').objectStore('meta');
-    const before = await ask(store.get('session'));
-    await ask(store.put(session, 'session'));
-    db.close();
-    return before;
-  }, value);
-
-/** Of the sealed notes that the vault holds: what tells them from others, and their length. */
-export const sealedNotes = (page) =>
-  page.evaluate(async () => {
-    const ask = (request) => new Promise((resolve, reject) => {
-      request.onsuccess = () => resolve(request.result);
-      request.onerror = () => reject(request.error);
-    });
-    const [{ name }] = await indexedDB.databases();
-    const db = await ask(indexedDB.open(name));
-    const notes = await ask(db.transaction('meta').objectStore('meta').get('notes'));
-    db.close();
-    return { iv: String(notes?.iv), length: notes?.text.byteLength ?? 0 };
-  });
