@@ -42,7 +42,9 @@ pub enum OrgError {
     #[error("org.json's chain of root keys is broken")]
     RootChain,
     /// A lower version than this client saw before.
-    #[error("org.json is older than the one seen before: somebody serves an old copy")]
+    #[error(
+        "org.json is older than the one seen before: an old copy was put there, by mistake or by somebody"
+    )]
     Rollback,
     /// A log was demanded before and is not any more.
     #[error("org.json no longer names the transparency log that it named before")]

@@ -25,5 +25,8 @@ export const meaning = ({ code }: Problem): string => likewise[code] ?? code;
 /** The two sides do not see the same: no other notice, no button and no reload takes such a problem out of sight. */
 export const isAlarm = (problem: Problem): boolean => meaning(problem) === 'alarm';
 
+/** What an older org.json than the service's brings about; under a newer one it is judged anew. */
+export const isOfOlderOrganisation = ({ code }: Problem): boolean => code === 'certificate_foreign' || code === 'revocations_refused';
+
 /** The other device is not known to be the one that it is said to be. */
 export const isUnverified = (problem: Problem): boolean => meaning(problem) === 'unverified';

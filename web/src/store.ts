@@ -2,7 +2,7 @@
 
 import { withAlert } from './alerts';
 import { plain, shorten } from './display';
-import { isAlarm } from './meaning';
+import { isAlarm, isOfOlderOrganisation } from './meaning';
 import { packNotes, readNotes } from './notes';
 import { inOrder, nothingShown, start } from './state';
 import type { Pending, State, Transfer } from './state';
@@ -60,7 +60,7 @@ export class Store {
         break;
       }
       case 'org':
-        this.set({ org: message.org });
+        this.set({ org: message.org, alerts: this.state.alerts.filter((one) => !isOfOlderOrganisation(one.problem)) });
         break;
       case 'refused':
         this.set({ stage: 'refused', refusal: message.problem });

@@ -112,6 +112,9 @@ pub enum Error {
     /// The root key is kept elsewhere, as `org init` advises, and this command needs it.
     #[error("{0} is not here, and this command signs with the root key")]
     RootKeyAway(PathBuf),
+    /// A folder in which no organisation was made.
+    #[error("{0} is no administrator's folder: there is no org.json in it")]
+    NoOrganisation(PathBuf),
     /// An invitation or request.
     #[error(transparent)]
     Enrolment(#[from] EnrolmentError),
@@ -135,7 +138,9 @@ pub enum Error {
     #[error("{0} is revoked: no certificate counts for it any more")]
     DeviceRevoked(String),
     /// The comparison codes differ: somebody may have changed the request on its way.
-    #[error("the code does not match: this request was not made by the device in front of that person")]
+    #[error(
+        "the code does not match this request: it was mistyped or misheard, or another device made the request"
+    )]
     CodeMismatch,
     /// No randomness.
     #[error(transparent)]
@@ -173,7 +178,11 @@ impl Error {
         match self {
             Self::Usage { .. } | Self::Which { .. } => Exit::Usage,
             Self::File(error) | Self::Vault(VaultError::File(error)) if error.disk_is_full() => Exit::Machine,
-            Self::File(_) | Self::Malformed { .. } | Self::Busy { .. } | Self::RootKeyAway(_) => Exit::File,
+            Self::File(_)
+            | Self::Malformed { .. }
+            | Self::Busy { .. }
+            | Self::RootKeyAway(_)
+            | Self::NoOrganisation(_) => Exit::File,
             Self::PassphraseNeeded { .. }
             | Self::PassphraseTwice
             | Self::PassphraseWrong(_)
@@ -260,6 +269,7 @@ impl Error {
             Self::RootKeyAway(_) => {
                 "Copy root.key back from where it was put when the organisation was made, and take it off this machine again afterwards.".into()
             }
+            Self::NoOrganisation(_) => "Is --dir right? `sealdesk org init` makes one.".into(),
             Self::ForeignKey(_) => "Put back the key, or the org.json, that was here before: the folder that `sealdesk org init` made is used whole.".into(),
             Self::Enrolment(EnrolmentError::Expired) => "Ask an administrator for a new invitation.".into(),
             Self::NewerInvitation(_) => {

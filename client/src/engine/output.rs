@@ -262,6 +262,8 @@ pub struct ConversationView {
     pub updated: u64,
     /// Customer: an agent did not accept in time, and a further reassignment needs a click.
     pub reassignment_waits: bool,
+    /// It is being closed by this side: what was written goes first.
+    pub closing: bool,
     /// The returning customer's profile, as hex of its key's hash, when the customer sent one that verified.
     pub profile: Option<String>,
     /// Own files whose message waits until the relay has them, oldest first.

@@ -72,6 +72,17 @@ pub(crate) fn certificate(error: CertificateError) -> Problem {
     )
 }
 
+/// What to do when it is the peer of a conversation that runs: nobody else will be named for it.
+pub(crate) fn of_peer(problem: Problem) -> Problem {
+    let hint = match problem.code {
+        "certificate_revoked" => "Start a new conversation: in this one nothing is sent any more.",
+        _ => {
+            "The text waits on this device until the certificate counts again; tell the organisation if this stays."
+        }
+    };
+    Problem { hint: hint.into(), ..problem }
+}
+
 pub(crate) fn wrong_team() -> Problem {
     problem(
         "wrong_team",
@@ -188,7 +199,10 @@ pub(crate) fn relay_restored(times: u32) -> Problem {
     problem(
         "relay_restored",
         Fault::Relay,
-        format!("The relay was restored from a backup ({times} times so far)."),
+        match times {
+            1 => "The relay was restored from a backup.".to_owned(),
+            _ => format!("The relay was restored from a backup ({times} times so far)."),
+        },
         "Nothing is needed: whatever was not confirmed is sent again.",
     )
 }

@@ -1,5 +1,6 @@
 //! Whom this device believes: the organisation, its agents' certificates, its revocations (§3).
 
+use sealdesk_protocol::conversation::Governance;
 use sealdesk_protocol::crypto::certificate::{
     AgentRole, CertificateChain, CertificateError, DeviceCertificate, IssuerCertificate, MAX_CERTIFICATE,
     VerifiedCertificate,
@@ -108,6 +109,12 @@ impl Engine {
         for hash in self.device_names() {
             self.revive_refused(&hash, cx.now.mono_ms);
         }
+        // Whoever was named under the older one and did not verify is judged anew.
+        for c in self.conversations.values_mut() {
+            c.waits.told = None;
+            c.waits.assignment_at = cx.now.mono_ms;
+            c.waits.attention = true;
+        }
         self.check_certificates(cx);
         cx.done(id, None);
     }
@@ -214,14 +221,18 @@ impl Engine {
             Err(problem) => {
                 // A closed conversation with nothing left to send does not complain for ever.
                 let quiet = c.is_closed() && c.contents.is_empty() && c.envelopes.is_empty();
+                let never = c.is_closed() && self.revocations.revokes_device(device);
                 if c.waits.distrust != Some(problem.code) {
                     c.waits.distrust = Some(problem.code);
                     c.waits.changed = true;
                     if !quiet {
-                        cx.problem(Some(*id), problem);
+                        let accepted = c.record.governance.as_ref().is_some_and(Governance::is_accepted);
+                        cx.problem(Some(*id), if accepted { say::of_peer(problem) } else { problem });
                     }
                 }
-                if !quiet {
+                if never {
+                    self.give_up_all(cx, *id);
+                } else if !quiet {
                     self.fetch_certificate(cx, *id, *device);
                 }
                 None

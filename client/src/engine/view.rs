@@ -1,6 +1,7 @@
 //! What people see of a conversation and of this vault: read only.
 
 use sealdesk_protocol::conversation::Role;
+use sealdesk_protocol::conversation::statements::Action;
 use sealdesk_protocol::crypto::certificate::{CertificateError, VerifiedCertificate, certificate_id};
 use sealdesk_protocol::fingerprint::SafetyNumber;
 use sealdesk_protocol::ids::{ConversationId, DeviceKeyHash};
@@ -101,6 +102,8 @@ impl Engine {
             unread: c.counters.unread,
             updated: c.counters.updated,
             reassignment_waits: c.record.offered.is_some() || c.record.unaccepted,
+            closing: !c.is_closed()
+                && (c.record.closing || self.is_pending(&c.id(), |a| matches!(a, Action::Close { .. }))),
             profile: c.record.profile.map(|key| profile_name(&key)),
             uploads: self.uploads(&c.id()),
             delivered: c.counters.delivered,

@@ -48,6 +48,8 @@ pub enum Corrupt {
     #[error("the vault belongs to another organisation than this org.json")]
     ForeignOrganisation,
     /// org.json is older than one that this vault accepted before.
-    #[error("org.json is older than the one seen before: somebody serves an old copy")]
+    #[error(
+        "org.json is older than the one seen before: an old copy was put there, by mistake or by somebody"
+    )]
     OrganisationRollback,
 }

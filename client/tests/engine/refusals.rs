@@ -235,6 +235,22 @@ fn commands_on_the_wrong_side_fail_clearly() {
     assert_eq!(world.problems(agent)[2..], ["own_certificate", "other_device"]);
 }
 
+/// A page whose org.json was older than the relay's does not wait for the next try.
+#[test]
+fn whoever_did_not_verify_is_judged_anew_under_a_newer_organisation() {
+    let (mut world, agent, customer, id) = before_assignment(47);
+    let device = world.clients[agent].engine.agent_public().unwrap();
+    let foreign = TestOrg::new(5, world.org.now).agent_chain("mira", "Mira", device);
+    world.relay.substitute_chain = Some(foreign);
+    world.up = true;
+    world.pass(5_000);
+    assert_eq!(world.problems(customer), ["certificate_refused"]);
+    world.relay.substitute_chain = None;
+    world.clients[customer].command(Command::UpdateOrg { org: Box::new(world.org.verified()) });
+    world.pass(5_000);
+    assert_eq!(world.phase(customer, &id), Some(Phase::Active));
+}
+
 /// The notice that the person agreed to is not the current one any more: nobody will ever be named. What was written is said
 /// to be undelivered, instead of waiting for ever.
 #[test]

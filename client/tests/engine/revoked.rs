@@ -33,10 +33,14 @@ fn closing_does_not_release_what_was_held_back() {
     world.say(customer, id, "my card is 4111");
     world.pass(1_000);
     world.clients[customer].command(Command::Close { conversation: id });
+    world.settle();
+    let closing = |world: &World| world.clients[customer].engine.conversation(&id).unwrap().closing;
+    assert!(closing(&world), "what was written has a moment to leave");
     world.pass(60_000);
     assert_eq!(world.phase(customer, &id), Some(Phase::Closed));
+    assert!(!closing(&world));
     assert_eq!(world.relay.envelopes.len(), before);
-    assert_eq!(world.texts(customer, &id)[0].2, MessageState::Waiting);
+    assert_eq!(world.texts(customer, &id)[0].2, MessageState::Undelivered, "it never will be");
     assert_eq!(world.problems(customer), ["certificate_revoked"], "told once");
 }
 

@@ -190,7 +190,7 @@ test('a revoked agent stands under no shield, and nothing takes the banner away'
     assert.match(await page.textContent('.alert.lapsed'), /^Otto Berg is not verified by Demo Shop any more\./);
     assert.equal(await page.$('.alert.lapsed button'), null);
     assert.equal(await page.textContent('.status'), 'Not verified any more');
-    assert.equal(await page.$('.status .icon-shield'), null);
+    assert.equal(await page.$('.head .icon-shield'), null);
     assert.equal(await page.$('.readers .tag'), null);
     assert.equal(await page.textContent('.readers .caution'), 'Not verified any more: nothing is sent to this device');
     assert.equal(await page.$('.alert code:text-is("certificate_revoked")'), null, 'it is not said twice');
@@ -219,7 +219,11 @@ test('a revoked agent stands under no shield, and nothing takes the banner away'
   await stands();
   await page.click('.panel-actions button');
   await page.click('.confirm .primary');
+  // What was written has a moment to leave, which is said; and then that it never did.
+  await page.waitForFunction(() => document.querySelector('.status').textContent === 'Ending the chat…');
+  assert.ok(await page.isDisabled('.panel-actions button'));
   await page.waitForSelector('.ended');
+  await visitor.state('Are you there?', 'undelivered');
   assert.equal(await page.$('.alert.lapsed'), null, 'nothing is asked of whoever has ended it');
   assert.equal(await page.$('.status .icon-shield'), null);
 });

@@ -43,7 +43,8 @@ test('"Try now" connects at once, in the middle of a pause', { restarts: true, t
   await page.getByRole('button', { name: 'Try now' }).focus();
   await page.keyboard.press('Enter');
   await page.waitForSelector('.banner.link', { state: 'detached' });
-  assert.ok(await page.evaluate(() => document.activeElement.matches('.log')), 'the focus does not get lost with the button');
+  // The focus does not get lost with the button.
+  await page.waitForFunction(() => document.activeElement.matches('.log'));
   await visitor.see('You said: While it is down');
 });
 

@@ -110,6 +110,7 @@ pub(crate) fn conversation(view: &ConversationView) -> JsValue {
         .with("delivered", number(view.delivered))
         .with("read", number(view.read))
         .with("reassignmentWaits", view.reassignment_waits)
+        .with("closing", view.closing)
         .with("uploads", list(view.uploads.iter().map(upload)))
         .into()
 }

@@ -16,6 +16,7 @@ export function Actions({ store, conversation, onEnded }: Props) {
   if (!isOpen(conversation)) {
     return <Confirmed key="forget" label={t('forget')} question={t('forgetSure')} yes={t('forgetYes')} onYes={() => store.forget(conversation.id)} />;
   }
+  if (conversation.closing) return <button key="ending" type="button" class="quiet danger" disabled>{t('ending')}</button>;
   const end = () => {
     store.close(conversation.id);
     onEnded?.();

@@ -9,6 +9,7 @@ import { agentName } from './chats';
 import { Icon } from './icons';
 
 function status(conversation: Conversation, org: string): string {
+  if (conversation.closing) return t('ending');
   switch (conversation.phase) {
     case 'queued':
       return t('nobodyYet', { org });
@@ -38,8 +39,8 @@ interface Props {
 export function Header({ conversation, org, elsewhere, panel, opener, onChats, onPanel }: Props) {
   const name = plain(agentName(conversation) ?? '');
   const orgName = plain(org.name);
-  const lapsed = isOpen(conversation) && refusedReader(conversation) !== undefined;
-  const verified = !lapsed && name !== '' && (conversation.phase === 'active' || conversation.phase === 'assigned');
+  const lapsed = isOpen(conversation) && !conversation.closing && refusedReader(conversation) !== undefined;
+  const verified = !lapsed && !conversation.closing && name !== '' && (conversation.phase === 'active' || conversation.phase === 'assigned');
   const chats = elsewhere > 0 ? `${t('chats')}: ${t('unread', { n: count(elsewhere) })}` : t('chats');
   return (
     <header class="head">
@@ -57,7 +58,7 @@ export function Header({ conversation, org, elsewhere, panel, opener, onChats, o
         </p>
       </div>
       <button type="button" class="pill" aria-expanded={panel} aria-controls="panel" ref={opener} onClick={onPanel}>
-        <Icon name="shield" />
+        <Icon name="people" />
         <span>{t('readers')}</span>
       </button>
     </header>

@@ -33,8 +33,8 @@ const REFRESH = Number.MAX_SAFE_INTEGER;
 /** How often org.json is fetched again, ms. */
 const ORGANISATION_EVERY = 60 * 60_000;
 
-/** What the relay says when its org.json is newer than ours. */
-const OUTDATED = ['consent_outdated', 'unknown_topic'];
+/** What comes when the relay's org.json is newer than ours. */
+const OUTDATED = ['consent_outdated', 'unknown_topic', 'revocations_refused', 'certificate_foreign'];
 
 /** Before the time is asked for once more, ms. */
 const TIME_EVERY = 10_000;

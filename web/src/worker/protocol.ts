@@ -60,6 +60,8 @@ export interface Conversation {
   /** Own messages up to this counter were read. */
   read: number;
   reassignmentWaits: boolean;
+  /** It is being ended from this side: what was written goes first. */
+  closing: boolean;
   /** Own files on their way to the relay; the message follows. */
   uploads: Upload[];
 }

@@ -42,6 +42,10 @@ impl AdminDir {
         if !self.0.is_dir() {
             return Err(FileError::Missing(self.0.clone()).into());
         }
+        // Nothing is left in a folder that is none of an administrator.
+        if !self.org().exists() {
+            return Err(Error::NoOrganisation(self.0));
+        }
         let opened = File::options().read(true).write(true).create(true).truncate(false).open(&path);
         let mut file = opened.map_err(at)?;
         let deadline = Instant::now() + PATIENCE;

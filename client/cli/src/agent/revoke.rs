@@ -32,7 +32,7 @@ pub(super) fn run(args: &AgentRevoke) -> Result<(), Error> {
     dir.write_org(&OrgFile { revocations: Some(revocations), ..issuer.file })?;
     terminal::out(&format!(
         "{} device(s) revoked, list number {number}.\n\
-         It takes effect when the relay and the clients have the new org.json: copy it to the relay now.",
+         It takes effect when the relay and the clients have the new org.json: copy it to the relay and to the page's folder now.",
         devices.len(),
     ))
 }

@@ -150,6 +150,7 @@ pub(crate) mod tests {
             unread: 0,
             updated,
             reassignment_waits: false,
+            closing: false,
             profile: None,
             uploads: vec![],
             delivered: 0,

@@ -70,7 +70,10 @@ pub(crate) enum Renewal {
 /// What a renewal came to, for the screen or the program.
 #[derive(Debug)]
 pub(crate) enum Renewed {
-    Org,
+    Org {
+        /// The relay has another address now than the one that this chat was started with.
+        moved: bool,
+    },
     /// Valid until, ms.
     Certificate(u64),
     Refused(Problem),
@@ -185,9 +188,11 @@ impl Session {
                     Ok(_) => {
                         self.watch.org = org_text(&file);
                         self.watch.again(What::Certificate);
+                        let has = |org: &VerifiedOrg| org.settings().relay_urls.contains(&self.relay);
+                        let moved = has(&self.org) && !has(&org);
                         self.org = org;
                         match home::keep(&self.watch.home, &file) {
-                            Ok(()) => Renewed::Org,
+                            Ok(()) => Renewed::Org { moved },
                             Err(error) => Renewed::Bad(error),
                         }
                     }

@@ -109,9 +109,11 @@ fn as_text(exported: &Exported<'_>) -> String {
     );
     for message in exported.messages {
         let mut notes = String::new();
-        if message.state == MessageState::Undelivered {
-            notes += " (not delivered)";
-        }
+        notes += match message.state {
+            MessageState::Undelivered => " (not delivered)",
+            MessageState::Waiting => " (not sent)",
+            _ => "",
+        };
         if message.state == MessageState::ReceivedAfterClose {
             notes += " (arrived after closing)";
         }

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use sealdesk_client::{Message, Owner};
+use sealdesk_client::{Event, LinkState, Message, Owner};
 use sealdesk_native::private_file::create_folder;
-use sealdesk_native::{Client, Desk, Options};
+use sealdesk_native::{Client, Desk, EventStream, Options};
 use sealdesk_protocol::conversation::Kind;
 
 use crate::args::ExportArgs;
@@ -29,6 +29,20 @@ pub(crate) fn file_in(folder: &Path, place: u64, name: &str) -> PathBuf {
     folder.join(format!("{place}-{}", file_name(name)))
 }
 
+/// Waits until the relay cannot be reached, or refuses this device; why.
+async fn unreachable(events: &mut EventStream) -> String {
+    loop {
+        match events.next().await {
+            Some(Event::Problem { problem, .. }) if problem.code == "relay_unreachable" => {
+                return problem.text;
+            }
+            Some(Event::Link { state: LinkState::Refused(problem), .. }) => return problem.text,
+            Some(_) => {}
+            None => return "the client has stopped".to_owned(),
+        }
+    }
+}
+
 /// Fetches every attachment; returns where each was saved, by the place of its message. What cannot be fetched is said,
 /// and the transcript is written without it.
 pub(super) fn attachments(
@@ -41,7 +55,6 @@ pub(super) fn attachments(
         return Ok(saved);
     }
     let folder = folder_beside(&args.out);
-    create_folder(&folder)?;
     let owner = if desk.engine().agent_public().is_some() { Owner::Agent } else { Owner::Customer };
     let network = chat::network(desk.engine().org(), &args.relay);
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -50,23 +63,33 @@ pub(super) fn attachments(
         .build()
         .map_err(Error::Terminal)?;
     runtime.block_on(async {
-        let (handle, _events) = Client::start(Options { desk, owner, network }).map_err(chat::start_error)?;
+        let (handle, mut events) =
+            Client::start(Options { desk, owner, network }).map_err(chat::start_error)?;
         for message in messages {
             let Kind::Attachment(file) = &message.kind else { continue };
+            create_folder(&folder)?;
             let to = file_in(&folder, message.place, &file.name);
-            let fetched = tokio::time::timeout(PATIENCE, async {
-                handle.save_file(message.conversation, message.id, file.blob, &to).await?.await
-            });
-            match fetched.await {
-                Ok(Ok(_)) => drop(saved.insert(message.place, to.display().to_string())),
-                Ok(Err(problem)) => {
-                    eprintln!("warning: {} is not fetched: {}", line(&file.name), line(&problem.text))
+            let fetched =
+                async { handle.save_file(message.conversation, message.id, file.blob, &to).await?.await };
+            let why = tokio::select! {
+                fetched = fetched => match fetched {
+                    Ok(_) => {
+                        saved.insert(message.place, to.display().to_string());
+                        continue;
+                    }
+                    Err(problem) => problem.text,
+                },
+                // Nothing else will come then either.
+                why = unreachable(&mut events) => {
+                    eprintln!("warning: the files of this conversation are not fetched: {}", line(&why));
+                    break;
                 }
-                Err(_) => {
-                    eprintln!("warning: {} is not fetched: the relay gave it in no time", line(&file.name))
-                }
-            }
+                () = tokio::time::sleep(PATIENCE) => "the relay did not give it within a minute".to_owned(),
+            };
+            eprintln!("warning: {} is not fetched: {}", line(&file.name), line(&why));
         }
+        // Only when nothing is in it.
+        let _ = std::fs::remove_dir(&folder);
         handle.shutdown(Duration::ZERO).await;
         Ok(saved)
     })

@@ -113,6 +113,18 @@ fn one_command_at_a_time_changes_the_folder() {
 }
 
 #[test]
+fn a_folder_that_is_no_administrators_is_named_and_left_as_it_was() {
+    let desk = Desk::with_agent();
+    std::fs::create_dir(desk.path("other")).unwrap();
+    let invite =
+        "agent invite --dir other --agent a --name A --team support --out a --passphrase-file admin.pass";
+    let refused = desk.run(invite);
+    assert!(refused.err.contains("sealdesk org init"), "{}", refused.err);
+    refused.refused(3, "no administrator's folder");
+    assert_eq!(std::fs::read_dir(desk.path("other")).unwrap().count(), 0);
+}
+
+#[test]
 fn nothing_is_overwritten() {
     let desk = Desk::with_agent();
     let before = std::fs::read(desk.path("admin/root.key")).unwrap();
@@ -342,5 +354,7 @@ fn wrong_usage_is_said_with_exit_code_2() {
     let revoke = "agent revoke --dir admin --agent mira --passphrase-file admin.pass";
     desk.run(revoke).refused(3, "admin does not exist");
     std::fs::create_dir(desk.path("admin")).unwrap();
+    desk.run(revoke).refused(3, "no administrator's folder");
+    let desk = Desk::with_organisation();
     desk.run(revoke).refused(2, "was invited");
 }

@@ -382,5 +382,6 @@ fn people_are_led_to_a_conversation() {
         assert!(ran.out.contains(words), "{words:?} is not in:\n{}", ran.out);
     }
     assert!(!ran.out.contains('\u{1b}'), "no colours without a terminal");
-    assert!(std::fs::read_to_string(desk.path("t.txt")).unwrap().contains("Hello!"));
+    let exported = std::fs::read_to_string(desk.path("t.txt")).unwrap();
+    assert!(exported.contains("Hello!") && exported.contains("you (not sent):"), "{exported}");
 }

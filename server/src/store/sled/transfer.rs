@@ -30,7 +30,7 @@ const CACHE_BYTES: u64 = 64 << 20;
 #[derive(Debug, thiserror::Error)]
 pub enum BackupError {
     /// Reading or writing a file failed. At fault: the machine or the operator.
-    #[error("{path}: {source}")]
+    #[error("{path}: {source}; --from and --to are folders that `backup` makes, for the relay's user")]
     File {
         /// Which file.
         path: PathBuf,

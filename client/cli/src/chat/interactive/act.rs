@@ -82,7 +82,10 @@ impl Chat {
             refused(
                 "no_conversation",
                 "There is no conversation yet.",
-                "A customer opens one with /new or /agree.",
+                match self.session.owner {
+                    Owner::Customer => "Open one with /new, then /agree.",
+                    Owner::Agent => "A customer has to come first.",
+                },
             )
         })
     }

@@ -13,6 +13,9 @@ use crate::display::line;
 use crate::error::{Error, Exit};
 use crate::time;
 
+/// The chat that runs keeps the address that it was started with.
+const MOVED: &str = "The relay has another address now: leave with /quit and start the chat again.";
+
 impl Chat {
     pub(super) async fn event(&mut self, event: Event) -> Result<(), Error> {
         self.refusal.heard(&event);
@@ -48,12 +51,13 @@ impl Chat {
     /// A file of the home was renewed, or is not usable.
     pub(super) fn renewed(&mut self, renewed: &Renewed) -> Result<(), Error> {
         match renewed {
-            Renewed::Org => {
+            Renewed::Org { moved } => {
                 let more = match self.session.owner {
                     Owner::Customer => " /new lists its topics.",
                     Owner::Agent => "",
                 };
-                self.screen.say(&format!("The organisation's settings were renewed.{more}"), Style::Faint)
+                self.screen.say(&format!("The organisation's settings were renewed.{more}"), Style::Faint)?;
+                if *moved { self.screen.say(MOVED, Style::Warning) } else { Ok(()) }
             }
             Renewed::Certificate(until) => {
                 let said =
@@ -148,6 +152,7 @@ impl Chat {
     }
 
     pub(super) async fn message(&mut self, message: &Message) -> Result<(), Error> {
+        self.introduce(message.conversation).await?;
         let shown = self.shown.entry(message.conversation).or_default();
         if message.place <= shown.place {
             return Ok(());
@@ -163,6 +168,17 @@ impl Chat {
         let read = Command::MarkRead { conversation: message.conversation, counter: message.id.counter };
         drop(self.session.handle.submit(read).await);
         Ok(())
+    }
+
+    /// Who speaks is said before what was said, in whatever order both came.
+    async fn introduce(&mut self, id: ConversationId) -> Result<(), Error> {
+        let known = self.shown.get(&id).is_some_and(|shown| !shown.peer.trim().is_empty());
+        if known {
+            return Ok(());
+        }
+        let views = self.session.handle.conversations().await;
+        let views = views.map_err(|problem| Error::Problem(problem, Exit::Vault))?;
+        views.into_iter().find(|view| view.id == id).map_or(Ok(()), |view| self.view(view))
     }
 
     /// What became of an own message.

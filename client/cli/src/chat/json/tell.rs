@@ -49,7 +49,7 @@ impl Runner {
     /// A file of the home was renewed, or is not usable.
     pub(super) fn renewed(&mut self, renewed: &Renewed) -> Result<(), Error> {
         let (kind, body) = match renewed {
-            Renewed::Org => ("organisation", output::organisation(self.session.settings())),
+            Renewed::Org { .. } => ("organisation", output::organisation(self.session.settings())),
             Renewed::Certificate(until) => ("certificate", json!({"until": until})),
             Renewed::Bad(error) => ("error", output::error(error)),
             Renewed::Refused(why) => ("error", output::problem(why)),
@@ -116,6 +116,14 @@ impl Runner {
 
     /// A message of the peer, once; then it counts as read.
     pub(super) async fn message(&mut self, message: &Message) -> Result<(), Error> {
+        // Who speaks stands before what was said, in whatever order both came.
+        if !message.mine && !self.assigned.contains_key(&message.conversation) {
+            let views = self.session.handle.conversations().await;
+            let views = views.map_err(|problem| Error::Problem(problem, Exit::Vault))?;
+            if let Some(view) = views.into_iter().find(|view| view.id == message.conversation) {
+                self.conversation(view)?;
+            }
+        }
         let written = self.written.entry(message.conversation).or_default();
         if message.mine || message.place <= *written {
             return Ok(());
