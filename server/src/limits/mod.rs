@@ -1,42 +1,27 @@
-//! Limits by rate and number. An address is never kept: it becomes the HMAC of its prefix under a key that lives in
-//! memory and is renewed every day.
+//! Limits by rate and number, of connections, devices, conversations and address prefixes.
 
 mod budget;
 mod count;
 pub mod issue;
+mod prefix;
 
 use std::net::IpAddr;
-use std::num::NonZeroU32;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use governor::{DefaultDirectRateLimiter, DefaultKeyedRateLimiter, Quota, RateLimiter};
-use hmac::{Hmac, KeyInit, Mac};
 use sealdesk_protocol::ids::{ConversationId, DeviceKeyHash};
-use sha2::Sha256;
-use zeroize::Zeroizing;
 
 use self::budget::{Budget, Share};
 use self::count::Count;
 use self::issue::{Issue, Issued};
-use crate::clock::{DAY_MS, now_ms};
+pub use self::prefix::Prefix;
+use self::prefix::{ByPrefix, Pseudonyms, WIDE, at_least_one, over};
 use crate::config;
 
 const HOUR: Duration = Duration::from_secs(3600);
 /// A burst is this many seconds of the steady rate.
 const BURST_SECONDS: u32 = 4;
-
-/// Pseudonyms of an address' prefixes, for one day: what one customer or attacker usually has.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Prefix {
-    /// Of the IPv4 address, or the IPv6 /64.
-    own: [u8; 16],
-    /// Of the IPv6 /48: whoever has one has 65,536 of the others.
-    wide: Option<[u8; 16]>,
-}
-
-/// A /48 may do as much as this many /64.
-const WIDE: u32 = 16;
 
 /// Whose announcements of attachments are counted, and what of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -68,37 +53,9 @@ struct MostAnnounced {
     bytes_of_prefix: u64,
 }
 
-struct DailyKey {
-    day: u64,
-    key: Zeroizing<[u8; 32]>,
-}
-
-/// A rate of one address prefix, and of the wider one around it.
-struct ByPrefix {
-    own: DefaultKeyedRateLimiter<[u8; 16]>,
-    wide: DefaultKeyedRateLimiter<[u8; 16]>,
-}
-
-impl ByPrefix {
-    fn new(most: u32, period: Duration) -> Self {
-        let own = RateLimiter::keyed(over(most, period));
-        Self { own, wide: RateLimiter::keyed(over(most.saturating_mul(WIDE), period)) }
-    }
-
-    fn check(&self, prefix: &Prefix) -> Result<(), Exceeded> {
-        self.own.check_key(&prefix.own).map_err(|_| Exceeded)?;
-        prefix.wide.map_or(Ok(()), |wide| self.wide.check_key(&wide).map_err(|_| Exceeded))
-    }
-
-    fn tidy(&self) {
-        self.own.retain_recent();
-        self.wide.retain_recent();
-    }
-}
-
 /// Every limit of one relay.
 pub struct Limits {
-    daily: Mutex<Option<DailyKey>>,
+    pseudonyms: Pseudonyms,
     connects: ByPrefix,
     conversations: ByPrefix,
     device_frames: DefaultKeyedRateLimiter<DeviceKeyHash>,
@@ -140,15 +97,6 @@ pub struct Handshake {
     _counted: count::Permit,
 }
 
-fn at_least_one(n: u32) -> NonZeroU32 {
-    NonZeroU32::new(n).unwrap_or(NonZeroU32::MIN)
-}
-
-fn over(most: u32, period: Duration) -> Quota {
-    let most = at_least_one(most);
-    Quota::with_period(period / most.get()).unwrap_or(Quota::per_hour(most)).allow_burst(most)
-}
-
 impl Limits {
     /// From the checked configuration.
     pub fn new(limits: &config::Limits) -> Self {
@@ -157,7 +105,7 @@ impl Limits {
                 .allow_burst(at_least_one(rate.saturating_mul(BURST_SECONDS)))
         };
         Self {
-            daily: Mutex::new(None),
+            pseudonyms: Pseudonyms::default(),
             connects: ByPrefix::new(limits.connects_per_minute, Duration::from_secs(60)),
             conversations: ByPrefix::new(limits.conversations_per_hour, HOUR),
             device_frames: RateLimiter::keyed(burst(limits.device_frames_per_second)),
@@ -178,32 +126,7 @@ impl Limits {
 
     /// The pseudonyms of an address' prefixes: the address (IPv4), or its /64 and its /48 (IPv6).
     pub fn prefix(&self, address: IpAddr) -> Prefix {
-        match address.to_canonical() {
-            IpAddr::V4(v4) => Prefix { own: self.pseudonym(&v4.octets()), wide: None },
-            IpAddr::V6(v6) => {
-                let (own, wide) = (&v6.octets()[..8], &v6.octets()[..6]);
-                Prefix { own: self.pseudonym(own), wide: Some(self.pseudonym(wide)) }
-            }
-        }
-    }
-
-    fn pseudonym(&self, prefix: &[u8]) -> [u8; 16] {
-        let day = now_ms() / DAY_MS;
-        let mut daily = self.daily.lock().unwrap_or_else(PoisonError::into_inner);
-        if daily.as_ref().is_none_or(|key| key.day != day) {
-            let mut key = Zeroizing::new([0; 32]);
-            // Without randomness all prefixes of the day would share the zero key: still no address is kept.
-            let _ = getrandom::fill(key.as_mut());
-            *daily = Some(DailyKey { day, key });
-        }
-        let mut out = [0; 16];
-        if let Some(key) = daily.as_ref()
-            && let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(key.key.as_ref())
-        {
-            mac.update(prefix);
-            out.copy_from_slice(&mac.finalize().into_bytes()[..16]);
-        }
-        out
+        self.pseudonyms.prefix(address)
     }
 
     /// Counts a socket until its handshake is over. Whoever only connects uses up the share of its own prefix, and not
@@ -324,22 +247,6 @@ mod tests {
         let mut values = config::Limits::default();
         change(&mut values);
         Arc::new(Limits::new(&values))
-    }
-
-    #[test]
-    fn addresses_become_pseudonyms_of_their_prefix() {
-        let one = limits(|_| {});
-        let of = |text: &str| one.prefix(text.parse().unwrap());
-        assert_eq!(of("192.0.2.1"), of("::ffff:192.0.2.1"));
-        assert_ne!(of("192.0.2.1"), of("192.0.2.2"));
-        assert_eq!(of("2001:db8::1"), of("2001:db8::ffff:1"), "one /64");
-        assert_ne!(of("2001:db8::1"), of("2001:db8:0:1::1"));
-        let other = limits(|_| {});
-        assert_ne!(of("192.0.2.1"), other.prefix("192.0.2.1".parse().unwrap()), "the key is random");
-        one.daily.lock().unwrap().as_mut().unwrap().day -= 1;
-        let yesterday = one.daily.lock().unwrap().as_ref().unwrap().key.clone();
-        of("192.0.2.1");
-        assert_ne!(*yesterday, *one.daily.lock().unwrap().as_ref().unwrap().key, "renewed each day");
     }
 
     #[test]
