@@ -1,7 +1,7 @@
 //! The agent's side of an assignment: acceptance with its receipt in one frame, countersignature, close (§7).
 
 use sealdesk_protocol::conversation::content::{Content, Kind};
-use sealdesk_protocol::conversation::statements::{Action, Head};
+use sealdesk_protocol::conversation::statements::Action;
 use sealdesk_protocol::ids::ConversationId;
 use sealdesk_protocol::wire::SetAvailability;
 
@@ -53,13 +53,7 @@ impl Engine {
             return;
         }
         // The acceptance is not stored yet, so the receipt is built here and leaves with it or not at all.
-        let heads: Vec<Head> = c
-            .counters
-            .peers
-            .iter()
-            .filter(|h| h.counter > 0)
-            .map(|h| Head { device: h.device, counter: h.counter, hash: h.hash })
-            .collect();
+        let heads = c.counters.heads();
         let receipt = Content::new(0, cx.now.wall_ms, heads, &Kind::Receipt(())).encode().ok();
         let to = self.correspondent(cx, &id, &customer).filter(|_| ready);
         let envelope = receipt.zip(to).and_then(|(bytes, to)| self.seal_apart(cx, id, to, &bytes));
@@ -103,13 +97,7 @@ impl Engine {
             return;
         }
         let current = governance.current().statement;
-        let heads = c
-            .counters
-            .peers
-            .iter()
-            .filter(|h| h.counter > 0)
-            .map(|h| Head { device: h.device, counter: h.counter, hash: h.hash })
-            .collect();
+        let heads = c.counters.heads();
         c.record.closing = false;
         self.mark(Key::Conversation(id));
         self.add_note(cx, id, Action::Close { current, heads }, Vec::new());

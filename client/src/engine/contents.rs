@@ -12,7 +12,7 @@ use super::context::Cx;
 use super::customer::profile_body;
 use super::delivery::Incoming;
 use super::problem;
-use super::records::{AttachmentRecord, PeerHead, SeenEntry, Side};
+use super::records::{AttachmentRecord, Counters, PeerHead, SeenEntry, Side};
 use super::seen::content_marks;
 use super::state::{Conversation, Engine};
 use super::trust::Correspondent;
@@ -62,8 +62,15 @@ impl Conversation {
         if !self.may_send() {
             return Vec::new();
         }
+        self.counters.heads()
+    }
+}
+
+impl Counters {
+    /// What was taken of each peer, where anything was.
+    pub(super) fn heads(&self) -> Vec<Head> {
         let entry = |h: &PeerHead| Head { device: h.device, counter: h.counter, hash: h.hash };
-        self.counters.peers.iter().filter(|h| h.counter > 0).map(entry).collect()
+        self.peers.iter().filter(|h| h.counter > 0).map(entry).collect()
     }
 }
 

@@ -92,22 +92,8 @@ impl Pending {
         named: Option<(DeviceKeyHash, u64)>,
         assigned: Option<(DeviceKeyHash, MailboxId)>,
     ) -> Self {
-        Self {
-            customer,
-            team: "team".parse().unwrap(),
-            topic: "topic".parse().unwrap(),
-            language: "en".into(),
-            since: 0,
-            named,
-            assigned,
-            lapsed: Vec::new(),
-            reassigned: false,
-            online_ms: 0,
-            offline_ms: 0,
-            left_alone: false,
-            signing_ms: 0,
-            away_ms: 0,
-        }
+        let record = crate::relay::record::tests::record();
+        Self { customer, named, assigned, ..Self::new(&record) }
     }
 
     #[cfg(test)]
