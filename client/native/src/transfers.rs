@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! HOME/spool/BLOB     ciphertext; written once, read again after a restart
-//! DIR/.NAME.part      a file being saved, beside its target; renamed when whole, never over an existing file
+//! DIR/.*.part         a file being saved, beside its target; gets its name when whole, never over an existing file
 //! ```
 //!
 //! Writes are answered when they are durable: all that wait are written, each file is synced once, then all are answered.
@@ -49,11 +49,13 @@ pub(crate) enum Job {
         transfer: BlobId,
         done: Box<dyn FnOnce(Result<(), FileError>) + Send>,
     },
-    /// The command failed: leave nothing behind.
-    Abandon(BlobId),
+    /// The command that sends failed.
+    ForgetSource(BlobId),
+    /// The command that saves failed: leave nothing behind.
+    ForgetTarget(BlobId),
 }
 
-/// A file being saved.
+/// A file being saved. What did not get its name is gone when this is dropped.
 #[derive(Debug)]
 pub(crate) struct Target {
     file: File,
@@ -67,18 +69,25 @@ impl Target {
         if path.exists() {
             return Err(FileError::Exists(path.into()));
         }
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        let temporary = path.with_file_name(format!(".{name}.{}.part", std::process::id()));
-        let _ = std::fs::remove_file(&temporary);
+        // Of no other save to the same path, now or before a crash.
+        let mut random = [0; 8];
+        getrandom::fill(&mut random).map_err(|error| FileError::at(path)(io::Error::other(error)))?;
+        let temporary = path.with_file_name(format!(".{:016x}.part", u64::from_ne_bytes(random)));
         let file = private_file::open_new(&temporary, Access::Owner).map_err(FileError::at(path))?;
         Ok(Self { file, temporary, path: path.into() })
     }
 
     fn finish(self) -> Result<(), FileError> {
-        let synced = self.file.sync_all().inspect_err(|_| drop(std::fs::remove_file(&self.temporary)));
-        let named = synced.and_then(|()| private_file::give_name(&self.temporary, &self.path));
+        let named = self.file.sync_all().and_then(|()| private_file::give_name(&self.temporary, &self.path));
         named.map_err(FileError::at(&self.path))?;
         private_file::sync_folder(&self.path)
+    }
+}
+
+impl Drop for Target {
+    fn drop(&mut self) {
+        // There is none any more when it got its name.
+        let _ = std::fs::remove_file(&self.temporary);
     }
 }
 
@@ -132,7 +141,6 @@ pub(crate) fn start(
                 }
                 files.sync(stored, &answer);
             }
-            files.targets.drain().for_each(|(_, target)| drop(std::fs::remove_file(target.temporary)));
         })
         .map_err(FileError::at(&spool))?;
     Ok(jobs)
@@ -167,12 +175,8 @@ impl Files {
                     None => Err(FileError::Missing(transfer.to_string().into())),
                 });
             }
-            Job::Abandon(transfer) => {
-                self.sources.remove(&transfer);
-                if let Some(target) = self.targets.remove(&transfer) {
-                    let _ = std::fs::remove_file(target.temporary);
-                }
-            }
+            Job::ForgetSource(transfer) => drop(self.sources.remove(&transfer)),
+            Job::ForgetTarget(transfer) => drop(self.targets.remove(&transfer)),
         }
     }
 

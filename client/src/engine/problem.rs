@@ -362,13 +362,16 @@ pub(crate) fn file_name() -> Problem {
     )
 }
 
-pub(crate) fn transfer_busy() -> Problem {
-    problem(
-        "transfer_busy",
-        Fault::You,
-        "This file is on its way already, or too many are.",
-        "Wait until one of them is done.",
-    )
+impl Problem {
+    /// A file that is asked for twice at once.
+    pub fn transfer_busy() -> Self {
+        problem(
+            "transfer_busy",
+            Fault::You,
+            "This file is on its way already, or too many are.",
+            "Wait until one of them is done.",
+        )
+    }
 }
 
 pub(crate) fn file_changed() -> Problem {

@@ -4,6 +4,7 @@ use std::fs;
 
 use sealdesk_tests::client::Client;
 use sealdesk_tests::office::{Office, succeed};
+use sealdesk_tests::process::RelayProcess;
 use sealdesk_tests::relay::{Door, Relay};
 use sealdesk_tests::terminal::Terminal;
 use serde_json::json;
@@ -39,7 +40,7 @@ async fn a_customer_and_an_agent_talk_and_both_verify_each_other() {
 #[tokio::test]
 async fn files_arrive_as_they_were_sent() {
     let office = Office::with_agents(&["mira"]).await;
-    let relay = Relay::start(&office, |_| {}).await;
+    let mut relay = RelayProcess::start(&office, |_| {}).await;
     let mut agent = Client::agent(&office, &relay.url(), "mira", &[]);
     let mut customer = Client::customer(&office, &relay.url(), "carla", &[]);
     customer.open().await;
@@ -62,7 +63,15 @@ async fn files_arrive_as_they_were_sent() {
         })
         .await;
     let to = office.text("saved.jpg");
-    agent.command(json!({"save": {"message": id, "to": to}})).await;
+    // Asked for twice before it can come: the second is refused, and takes nothing from the first.
+    relay.kill().await;
+    agent.write(&json!({"save": {"message": id, "to": to}, "id": "first"})).await;
+    let busy = agent.attempt(json!({"save": {"message": id, "to": office.text("second.jpg")}})).await;
+    assert_eq!(busy["error"]["code"], "transfer_busy", "{busy}");
+    relay.restart().await;
+    agent.find(|line| (line["id"] == "first").then(|| assert!(line.get("done").is_some(), "{line}"))).await;
+    let left = fs::read_dir(office.path("")).unwrap().map(|entry| entry.unwrap().file_name());
+    assert!(left.into_iter().all(|name| !name.to_string_lossy().ends_with(".part")));
     assert_eq!(fs::read(office.path("saved.jpg")).unwrap(), bytes);
     let again = agent.attempt(json!({"save": {"message": id, "to": to}})).await;
     assert!(again.get("error").is_some(), "no file is overwritten: {again}");

@@ -230,6 +230,13 @@ impl Driver {
             let _ = reply.send(Err(not_stored()));
             return None;
         }
+        // A second save of the same file has a target of its own, which must not take the first one's place.
+        if let File::Target(wanted, _) = &file
+            && self.outlets.pending.values().any(|pending| pending.target == Some(*wanted))
+        {
+            let _ = reply.send(Err(Problem::transfer_busy()));
+            return None;
+        }
         let id = self.next_id;
         self.next_id += 1;
         let mut pending = Pending { reply, source: None, target: None };

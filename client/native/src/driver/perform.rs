@@ -129,7 +129,8 @@ impl Outlets {
     }
 
     fn abandon(&self, pending: &Pending) {
-        pending.source.into_iter().chain(pending.target).for_each(|t| self.job(Job::Abandon(t)));
+        pending.source.into_iter().for_each(|transfer| self.job(Job::ForgetSource(transfer)));
+        pending.target.into_iter().for_each(|transfer| self.job(Job::ForgetTarget(transfer)));
     }
 
     pub(super) fn tell_problem(&self, problem: Problem) {

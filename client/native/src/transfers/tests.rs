@@ -66,7 +66,7 @@ fn a_saved_file_appears_whole_and_overwrites_nothing() {
     assert_eq!(std::fs::read(&path).unwrap(), b"theirs");
     std::fs::remove_file(&path).unwrap();
     save(b"three");
-    jobs.send(Job::Abandon(BLOB)).unwrap();
+    jobs.send(Job::ForgetTarget(BLOB)).unwrap();
     assert!(finish().is_err());
     let left: Vec<_> = std::fs::read_dir(home.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
     assert_eq!(left, ["spool"], "nothing is left beside");
@@ -83,4 +83,26 @@ fn what_cannot_be_read_or_written_is_said() {
     std::fs::remove_dir(home.path().join("spool")).unwrap();
     jobs.send(write(Part::Spool, 0, b"no folder")).unwrap();
     assert!(matches!(next(&answers), Input::ChunkFailed { part: Part::Spool, .. }));
+}
+
+#[test]
+fn two_saves_to_one_path_do_not_meet() {
+    let home = tempfile::tempdir().unwrap();
+    let (jobs, answers) = started(home.path());
+    let path = home.path().join("report.pdf");
+    let other = BlobId([4; 16]);
+    for (transfer, bytes) in [(BLOB, b"one"), (other, b"two")] {
+        jobs.send(Job::Target { transfer, target: Target::create(&path).unwrap() }).unwrap();
+        jobs.send(Job::Write { transfer, part: Part::File, offset: 0, bytes: bytes.to_vec() }).unwrap();
+        assert!(matches!(next(&answers), Input::ChunkStored { part: Part::File, .. }));
+    }
+    let finish = |transfer| {
+        let (told, result) = mpsc::channel();
+        jobs.send(Job::Finish { transfer, done: Box::new(move |r| drop(told.send(r))) }).unwrap();
+        result.recv_timeout(Duration::from_secs(60)).unwrap()
+    };
+    finish(BLOB).unwrap();
+    assert!(matches!(finish(other), Err(FileError::Exists(_))));
+    assert_eq!(std::fs::read(&path).unwrap(), b"one");
+    assert_eq!(std::fs::read_dir(home.path()).unwrap().count(), 2, "the spool, and the first one's file");
 }

@@ -8,7 +8,7 @@ use sealdesk_protocol::wire::{BlobBytes, BlobRead, MAX_BLOB_CHUNK};
 use super::super::context::Cx;
 use super::super::link::Request;
 use super::super::state::Engine;
-use super::super::{Event, FileBytes, Output, Part, TransferState, problem};
+use super::super::{Event, FileBytes, Output, Part, Problem, TransferState, problem};
 use super::{Downloading, MAX_TRANSFERS, Opening, PIPELINE, Stage, Transfer};
 
 const CHUNK: u64 = MAX_BLOB_CHUNK as u64;
@@ -33,7 +33,7 @@ impl Engine {
         };
         let id = attachment.attachment.blob;
         if self.transfers.contains_key(&id) || self.transfers.len() >= MAX_TRANSFERS {
-            return cx.failed(command, problem::transfer_busy());
+            return cx.failed(command, Problem::transfer_busy());
         }
         let layout = match Layout::of(attachment.attachment.length) {
             Ok(layout) if layout.ciphertext_length() == attachment.attachment.ciphertext_length => layout,

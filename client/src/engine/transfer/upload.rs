@@ -62,7 +62,7 @@ impl Engine {
             return Err(problem::file_name());
         }
         if self.transfers.contains_key(&transfer) || self.transfers.len() >= MAX_TRANSFERS {
-            return Err(problem::transfer_busy());
+            return Err(Problem::transfer_busy());
         }
         let layout = Layout::of(length).map_err(|_| Problem::from(Code::BlobTooLarge))?;
         let limit = self.device_of(conversation).and_then(|d| d.record.limits).map(|l| l.attachment);
