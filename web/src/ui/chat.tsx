@@ -31,9 +31,12 @@ interface Props {
 
 export function Chat({ store, state, org, conversation }: Props) {
   const wide = useWide();
-  const [panel, setPanel] = useState(wide);
-  // Beside the chat it is open; it never lays itself over the chat because a window got narrower or a phone was turned.
-  useEffect(() => setPanel(wide), [wide]);
+  // Beside the chat it is open; it never lays itself over the chat because a window got narrower or a phone was turned,
+  // not for one frame: what somebody chose holds for the layout in which it was chosen.
+  const [chosen, setChosen] = useState<{ wide: boolean; panel: boolean } | null>(null);
+  useEffect(() => setChosen(null), [wide]);
+  const panel = chosen?.wide === wide ? chosen.panel : wide;
+  const setPanel = (panel: boolean) => setChosen({ wide, panel });
   const [dragged, setDragged] = useState(false);
   const name = plain(agentName(conversation) ?? '');
   const ended = !isOpen(conversation);
