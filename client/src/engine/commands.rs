@@ -182,6 +182,9 @@ impl Engine {
         if c.record.side == Side::Agent {
             return cx.failed(id, problem::wrong_party("a customer"));
         }
+        if c.is_closed() {
+            return cx.failed(id, problem::closed());
+        }
         c.record.allowed = true;
         c.record.unaccepted = false;
         c.waits.assigning = false;

@@ -188,15 +188,20 @@ impl Engine {
         if counter <= c.counters.delivered {
             return;
         }
-        if c.contents.get(&counter).is_none_or(|own| own.head != *hash) {
-            return cx.problem(Some(id), problem::bad_receipt());
+        match c.contents.get(&counter).or_else(|| c.waits.given_up.get(&counter)) {
+            Some(own) if own.head == *hash => {}
+            // It was given up before the last start: neither claimed nor denied.
+            None if c.counters.is_undelivered(counter) => return,
+            _ => return cx.problem(Some(id), problem::bad_receipt()),
         }
         c.counters.delivered = counter;
         c.counters.sent = c.counters.sent.max(counter);
         c.waits.attention = true;
         c.waits.told = None;
         let later = c.contents.split_off(&(counter + 1));
-        let receipted = core::mem::replace(&mut c.contents, later);
+        let mut receipted = core::mem::replace(&mut c.contents, later);
+        let later = c.waits.given_up.split_off(&(counter + 1));
+        receipted.append(&mut core::mem::replace(&mut c.waits.given_up, later));
         let gone: Vec<u64> =
             c.envelopes.values().filter(|e| (1..=counter).contains(&e.counter)).map(|e| e.order).collect();
         for order in gone {

@@ -14,10 +14,12 @@ use super::seen::content_marks;
 use super::state::Engine;
 use crate::vault::Key;
 
-/// Most contents of one conversation that wait for an earlier one or a statement.
+/// Most contents of one conversation that wait for an earlier one or a statement, of each device that is listed.
 const MAX_HELD: usize = 256;
 /// Most bytes of them.
 const MAX_HELD_BYTES: usize = 1 << 20;
+/// All others together have one part of so many: whoever was replaced takes nothing from the one who answers now.
+const OTHERS: usize = 8;
 
 impl From<Held> for Incoming {
     fn from(held: Held) -> Self {
@@ -128,8 +130,13 @@ impl Engine {
             }
             return;
         }
-        let bytes: usize = c.held.values().map(|h| h.bytes.len()).sum();
-        if c.held.len() >= MAX_HELD || bytes + incoming.bytes.len() > MAX_HELD_BYTES {
+        let roster = c.record.governance.as_ref().map(|governance| &governance.current().roster);
+        let listed = |device: &DeviceKeyHash| roster.is_some_and(|roster| roster.get(device).is_some());
+        let own = listed(&key.device);
+        let part = if own { 1 } else { OTHERS };
+        let counted = c.held.values().filter(|held| listed(&held.id.device) == own);
+        let (count, bytes) = counted.fold((0, 0), |(count, sum), held| (count + 1, sum + held.bytes.len()));
+        if count >= MAX_HELD / part || bytes + incoming.bytes.len() > MAX_HELD_BYTES / part {
             self.quarantine(cx, hash, Some(id), SetAsideReason::Overflow, &incoming.bytes);
             return cx.problem(Some(id), problem::set_aside(SetAsideReason::Overflow));
         }
@@ -145,6 +152,17 @@ impl Engine {
         c.held.insert(key, held);
         c.waits.gaps.entry(key.device).or_insert(cx.now.mono_ms);
         self.mark(Key::Held(id, key));
+    }
+
+    /// What waits of a device that was replaced: it has no place in an epoch that comes.
+    pub(super) fn drop_held(&mut self, id: &ConversationId, device: &DeviceKeyHash) {
+        let Some(c) = self.conversations.get_mut(id) else { return };
+        let gone: Vec<MessageId> = c.held.keys().filter(|held| held.device == *device).copied().collect();
+        for message in gone {
+            c.held.remove(&message);
+            self.dirty.insert(Key::Held(*id, message));
+        }
+        c.waits.gaps.remove(device);
     }
 
     /// Contents that waited for a statement, once more.

@@ -17,7 +17,7 @@ const WINDOW: usize = 32;
 const REFUSED_PAUSE: u64 = 10 * 60 * 1000;
 
 impl Counters {
-    fn is_undelivered(&self, counter: u64) -> bool {
+    pub(super) fn is_undelivered(&self, counter: u64) -> bool {
         self.undelivered.iter().any(|(from, to)| (*from..=*to).contains(&counter))
     }
 
@@ -181,6 +181,9 @@ impl Engine {
         self.mark(Key::Content(id, counter));
         self.mark(Key::Counters(id));
         self.tell_own(cx, id, &own);
+        if let Some(c) = self.conversations.get_mut(&id) {
+            c.waits.given_up.insert(counter, own);
+        }
     }
 
     /// Nothing that is not receipted will arrive any more.

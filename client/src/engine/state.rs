@@ -122,6 +122,8 @@ pub(crate) struct Waits {
     pub(crate) typing: Option<bool>,
     /// Newest own messages that are delivered and not read, to tell when they are read.
     pub(crate) recent: VecDeque<MessageRecord>,
+    /// Own contents that were given up since the start: the relay that said that they do not arrive may have lied.
+    pub(crate) given_up: BTreeMap<u64, OwnContent>,
     /// Told once: why nothing is sent.
     pub(crate) told: Option<&'static str>,
     /// Why the peer is not trusted at the moment.

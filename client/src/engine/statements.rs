@@ -174,11 +174,16 @@ impl Engine {
         let Some(c) = self.conversations.get_mut(&id) else { return };
         c.waits.changed = true;
         c.waits.attention = true;
+        if matches!(effect, Effect::Accepted | Effect::Reassigned { .. } | Effect::Closed) {
+            // Nobody is waited for any more, or somebody else.
+            (c.record.unaccepted, c.record.offered) = (false, None);
+        }
         match effect {
             Effect::Reassigned { from } => {
                 // What was sealed for the agent before is sealed anew, same bytes, for the next one.
                 if c.record.side == Side::Customer {
                     self.drop_envelopes(&id, from);
+                    self.drop_held(&id, from);
                     if let Some(c) = self.conversations.get_mut(&id) {
                         c.counters.sent = c.counters.delivered;
                         self.mark(Key::Counters(id));

@@ -13,11 +13,11 @@ use sealdesk_protocol::crypto::handshake::Preamble;
 use sealdesk_protocol::crypto::identity::{DeviceSecret, SigningSecret, mailbox_of};
 use sealdesk_protocol::crypto::labels;
 use sealdesk_protocol::crypto::prekeys::{PrekeyBundle, PrekeyKind, PrekeySecret};
-use sealdesk_protocol::ids::{ConversationId, StatementHash};
+use sealdesk_protocol::ids::{ConversationId, HeadHash, RosterHash, StatementHash};
 use sealdesk_protocol::session::{Binding, Session};
 use sealdesk_protocol::testing::rng;
 use sealdesk_protocol::wire::envelope::Envelope;
-use sealdesk_protocol::wire::{Ephemeral, Item, StatementItem};
+use sealdesk_protocol::wire::{Code, Ephemeral, Item, StatementItem};
 
 /// An agent's device made by hand, in a conversation with a customer's engine.
 struct Raw {
@@ -109,6 +109,35 @@ impl Raw {
     fn name(&self) -> Option<String> {
         let view = self.world.clients[self.customer].engine.conversation(&self.id).unwrap();
         view.readers.into_iter().find(|r| r.device == self.secret.hash()).unwrap().name
+    }
+
+    /// Contents of an epoch that never comes: they wait with the customer.
+    fn say_for_never(&mut self, counters: core::ops::Range<u64>) {
+        let mailbox = mailbox_of(&self.world.clients[self.customer].engine.own_device(&self.id).unwrap());
+        for counter in counters {
+            let content = Content::new(counter, 1, Vec::new(), &text("never")).encode().unwrap();
+            let envelope = self.session.encrypt(&content, 99, RosterHash([9; 32]), &mut self.rng).unwrap();
+            self.world.relay.inject(mailbox, Item::Envelope(envelope.encode()));
+        }
+        self.world.pass(20_000);
+    }
+
+    /// The conversation goes to another agent.
+    fn replaced(&mut self, agent: &str) -> usize {
+        self.world.relay.substitute_chain = None;
+        self.world.relay.substitute_bundle = None;
+        let next = self.world.add_agent(agent, agent);
+        self.world.pass(2_000);
+        let device = self.world.clients[next].engine.agent_public().unwrap();
+        self.world.relay.preferred = vec![device.hash()];
+        self.world.relay.reassign(&self.id);
+        self.world.pass(3_000);
+        next
+    }
+
+    /// Rows of this kind in the customer's vault.
+    fn rows(&self, kind: u8) -> usize {
+        self.world.clients[self.customer].rows.keys().filter(|name| name.0[0] == kind).count()
     }
 
     fn shown(&self) -> Vec<String> {
@@ -321,13 +350,10 @@ fn a_former_agents_typing_and_refusals_count_for_nothing() {
     let binding = Binding { conversation: raw.id, statement: named, generation: 0 };
     let mut session = Session::initiate(&raw.secret, &bundle, binding, &mut raw.rng).unwrap();
     let envelope = session.encrypt(b"x", 1, past, &mut raw.rng).unwrap();
-    let rows = |raw: &Raw, kind: u8| {
-        raw.world.clients[raw.customer].rows.keys().filter(|name| name.0[0] == kind).count()
-    };
-    let (pairs, sessions) = (rows(&raw, 0x06), rows(&raw, 0x09));
+    let (pairs, sessions) = (raw.rows(0x06), raw.rows(0x09));
     assert!(pairs > 0);
     raw.inject(Item::Envelope(envelope.encode()));
-    assert_eq!((rows(&raw, 0x06), rows(&raw, 0x09)), (pairs, sessions));
+    assert_eq!((raw.rows(0x06), raw.rows(0x09)), (pairs, sessions));
 }
 
 /// The signer chooses the time of a close: one in the far future keeps no browser connected.
@@ -346,4 +372,72 @@ fn a_close_of_the_far_future_ends_the_connection() {
     raw.world.pass(20 * 60_000);
     let off = |e: &Event| matches!(e, Event::Link { state: LinkState::Offline, .. });
     assert!(raw.world.clients[raw.customer].events.iter().any(off));
+}
+
+/// What a replaced agent left, and sends without end, takes no room from the one who answers now.
+#[test]
+fn a_former_agents_contents_that_wait_take_nothing_from_the_next_one() {
+    const HELD: u8 = 0x0e;
+    let (mut raw, _) = Raw::new(51);
+    raw.say_for_never(2..302);
+    assert_eq!(raw.rows(HELD), 256);
+    let nils = raw.replaced("nils");
+    assert_eq!(raw.world.phase(raw.customer, &raw.id), Some(Phase::Active));
+    assert_eq!(raw.rows(HELD), 0, "there is no epoch in which it could have a place");
+    // The next one's contents come in the wrong order.
+    raw.world.clients[raw.customer].input(Input::Online(false));
+    raw.world.settle();
+    let before = raw.world.relay.envelopes.len();
+    raw.world.say(nils, raw.id, "one");
+    raw.world.say(nils, raw.id, "two");
+    raw.world.settle();
+    let [one, two] = &raw.world.relay.envelopes[before..] else { panic!("two contents") };
+    let (one, two) = (one.clone(), two.clone());
+    raw.world.relay.forget_items();
+    raw.world.clients[raw.customer].input(Input::Online(true));
+    raw.inject(Item::Envelope(two));
+    assert_eq!(raw.rows(HELD), 1);
+    raw.say_for_never(302..402);
+    assert_eq!(raw.rows(HELD), 33, "an eighth");
+    raw.inject(Item::Envelope(one));
+    assert_eq!(raw.shown(), ["one", "two"]);
+}
+
+/// The relay delivers a text and says that it does not: the agent's receipt is the truth, and no false one.
+#[test]
+fn a_receipt_outweighs_that_a_content_was_given_up() {
+    for restarts in [false, true] {
+        let (mut raw, hello) = Raw::new(52);
+        let (customer, id) = (raw.customer, raw.id);
+        raw.note(|current| Action::Accept { current });
+        raw.world.relay.refuse_sends = Some(Code::Closed);
+        raw.world.say(customer, id, "in time");
+        raw.world.pass(1_000);
+        raw.note(|current| Action::Close { current, heads: Vec::new() });
+        raw.world.pass(30_000);
+        let state = |raw: &Raw| raw.world.texts(customer, &id).into_iter().rfind(|m| m.0).unwrap().2;
+        assert_eq!(state(&raw), MessageState::Undelivered);
+        if restarts {
+            raw.world.restart(customer);
+            raw.world.pass(1_000);
+        }
+        let sent =
+            raw.world.clients[customer].transcript(&id).unwrap().into_iter().rfind(|m| m.mine).unwrap();
+        let late = Content::new(3, sent.time, Vec::new(), &sent.kind).encode().unwrap();
+        let device = raw.world.clients[customer].engine.own_device(&id).unwrap();
+        let mut hash = first_head(&id, &device);
+        for (counter, bytes) in (1..).zip([&raw.profile, &hello, &late]) {
+            hash = next_head(&hash, counter, bytes);
+        }
+        let receipt = |hash| vec![Head { device, counter: 3, hash }];
+        if !restarts {
+            raw.say_with(&Kind::Receipt(()), receipt(HeadHash([1; 32])));
+            assert_eq!(raw.world.problems(customer).last(), Some(&"bad_receipt"));
+        }
+        let told = raw.world.problems(customer).len();
+        raw.say_with(&Kind::Receipt(()), receipt(hash));
+        assert_eq!(raw.world.problems(customer).len(), told);
+        let expected = if restarts { MessageState::Undelivered } else { MessageState::Delivered };
+        assert_eq!(state(&raw), expected);
+    }
 }

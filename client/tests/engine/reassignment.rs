@@ -5,7 +5,7 @@ use sealdesk_client::{Command, Event, Input, MessageState, Phase};
 use sealdesk_protocol::crypto::certificate::Revoked;
 use sealdesk_protocol::crypto::identity::mailbox_of;
 use sealdesk_protocol::ids::ConversationId;
-use sealdesk_protocol::wire::{Code, Item, StatementItem};
+use sealdesk_protocol::wire::{Code, Item, StatementItem, Unaccepted};
 
 /// Agents who accept by hand, named in this order, and a customer who wrote "hello" to the first one.
 fn assigned(seed: u64) -> (World, [usize; 3], usize, ConversationId) {
@@ -155,4 +155,58 @@ fn an_assignment_that_changed_meanwhile_is_no_alarm() {
     world.pass(60_000);
     assert_eq!(world.phase(customer, &id), Some(Phase::Active));
     assert_eq!((world.problems(customer), world.problems(agent)), (vec![], vec![]));
+}
+
+/// Whoever was slow accepts after all: nothing is left to ask, whatever the relay told or named meanwhile.
+#[test]
+fn a_late_acceptance_ends_the_question_for_another_agent() {
+    for named in [false, true] {
+        let (mut world, [_, bea, _], customer, id) = assigned(128);
+        world.relay.reassign(&id);
+        world.pass(5_000);
+        if named {
+            world.relay.reassign(&id);
+        } else {
+            let own = world.clients[customer].engine.own_device(&id).unwrap();
+            world.relay.push(&own, Unaccepted { conversation: id });
+        }
+        world.pass(2_000);
+        let view = |world: &World| world.clients[customer].engine.conversation(&id).unwrap();
+        assert!(view(&world).reassignment_waits);
+        world.clients[bea].command(Command::Accept { conversation: id });
+        world.pass(5_000);
+        assert_eq!(view(&world).phase, Phase::Active);
+        assert!(!view(&world).reassignment_waits);
+        world.restart(customer);
+        assert!(!view(&world).reassignment_waits);
+        // A click that came a moment later signs nothing.
+        let sent =
+            |world: &World| (world.relay.counts["PostStatement"], world.relay.counts["RequestAssignment"]);
+        let before = sent(&world);
+        world.clients[customer].command(Command::AllowReassignment { conversation: id });
+        world.relay.reassign_again(&id);
+        world.pass(5_000);
+        assert_eq!((view(&world).epoch, sent(&world)), (2, before));
+        assert_eq!(world.problems(customer), Vec::<&str>::new());
+        world.clients[customer].command(Command::Close { conversation: id });
+        world.pass(5_000);
+        world.clients[customer].command(Command::AllowReassignment { conversation: id });
+        world.settle();
+        assert_eq!(world.problems(customer), ["closed"]);
+    }
+}
+
+#[test]
+fn a_close_ends_the_question_for_another_agent() {
+    let (mut world, _, customer, id) = assigned(129);
+    world.relay.reassign(&id);
+    world.pass(5_000);
+    world.relay.reassign(&id);
+    world.pass(2_000);
+    let waits = |world: &World| world.clients[customer].engine.conversation(&id).unwrap().reassignment_waits;
+    assert!(waits(&world));
+    world.clients[customer].command(Command::Close { conversation: id });
+    world.pass(5_000);
+    assert_eq!(world.phase(customer, &id), Some(Phase::Closed));
+    assert!(!waits(&world));
 }
