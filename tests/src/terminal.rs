@@ -3,23 +3,27 @@
 use std::fs::File;
 use std::io::{Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use rustix::fs::OFlags;
+use rustix::io::ioctl_fionread;
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+use rustix::termios::{Action, InputModes, tcflow, tcgetattr};
 use tokio::process::{Child, Command};
 
 use crate::office::Office;
 use crate::process::program;
-use crate::{PATIENCE, within};
+use crate::{PATIENCE, until, within};
 
 /// A program at a terminal of its own.
 #[derive(Debug)]
 pub struct Terminal {
     child: Child,
+    /// The program's side of the terminal.
+    path: PathBuf,
     keyboard: File,
     screen: Arc<Mutex<Vec<u8>>>,
     /// Up to here the screen was looked at.
@@ -50,12 +54,8 @@ impl Terminal {
         grantpt(&master).unwrap();
         unlockpt(&master).unwrap();
         let name = ptsname(&master, Vec::new()).unwrap();
-        // Not this test's own controlling terminal.
-        let flags = i32::try_from(OFlags::NOCTTY.bits()).unwrap();
-        let slave = || {
-            let path = Path::new(name.to_str().unwrap());
-            Stdio::from(File::options().read(true).write(true).custom_flags(flags).open(path).unwrap())
-        };
+        let path = PathBuf::from(name.to_str().unwrap());
+        let slave = || Stdio::from(open(&path));
         let mut command = Command::new(program("client-under-test"));
         command
             .args(arguments)
@@ -75,7 +75,7 @@ impl Terminal {
                 shown.lock().unwrap().extend_from_slice(&bytes[..read]);
             }
         });
-        Self { child, keyboard, screen, from: 0 }
+        Self { child, path, keyboard, screen, from: 0 }
     }
 
     /// Presses keys.
@@ -84,6 +84,23 @@ impl Terminal {
     /// When the terminal is gone.
     pub fn types(&mut self, keys: &str) {
         self.keyboard.write_all(keys.as_bytes()).unwrap();
+    }
+
+    /// Ends a line that is typed already, and presses other keys before the program asks for the next: its screen stands
+    /// still meanwhile.
+    ///
+    /// # Panics
+    /// When the terminal is gone, or the program does not read.
+    pub async fn types_ahead(&mut self, ahead: &str) {
+        let terminal = open(&self.path);
+        tcflow(&terminal, Action::OOff).unwrap();
+        self.types("\r");
+        // An editor takes lines without this, and gives it back when the line has ended.
+        let edited = || !tcgetattr(&terminal).unwrap().input_modes.contains(InputModes::ICRNL);
+        until(async || (!edited()).then_some(())).await;
+        self.types(ahead);
+        until(async || (ioctl_fionread(&terminal).unwrap() == ahead.len() as u64).then_some(())).await;
+        tcflow(&terminal, Action::OOn).unwrap();
     }
 
     /// Waits until this stands on the screen, below what was awaited before.
@@ -121,4 +138,10 @@ impl Terminal {
     pub async fn ended(&mut self) -> Option<i32> {
         within(self.child.wait()).await.unwrap().code()
     }
+}
+
+/// Not as this test's own controlling terminal.
+fn open(path: &Path) -> File {
+    let flags = i32::try_from(OFlags::NOCTTY.bits()).unwrap();
+    File::options().read(true).write(true).custom_flags(flags).open(path).unwrap()
 }

@@ -27,7 +27,13 @@ async fn a_line_begun_for_a_conversation_that_ended_goes_to_nobody_else() {
     agent.shows("I am Dora.").await;
 
     // The prompt names to whom the next line goes; what was typed goes there, and there only.
-    agent.types("/switch 1\r");
+    agent.types("/switch 2\r");
+    agent.shows("Now in conversation 2 with").await;
+    agent.shows("[2] > ").await;
+    agent.types("/switch 1");
+    agent.shows("/switch 1").await;
+    // But not what was typed before the prompt named her.
+    agent.types_ahead("And now, Dora?\r").await;
     agent.shows("Now in conversation 1 with").await;
     agent.shows("[1] > ").await;
     agent.types("Hello Carla.\r");
@@ -93,7 +99,7 @@ async fn the_prompt_follows_to_the_next_conversation_as_long_as_nothing_is_typed
     assert_eq!(emil.hear().await.1, "Hello Emil.");
 
     // The last one ends, by the agent's own word: there is no other, and an agent opens none.
-    agent.types("/close\r");
+    agent.types("/close now\r");
     agent.shows("[3] The conversation is closed.").await;
     agent.types("Are you there?\r");
     agent.shows("This conversation has ended; nothing was sent. /list shows those that are open").await;
@@ -102,6 +108,53 @@ async fn the_prompt_follows_to_the_next_conversation_as_long_as_nothing_is_typed
     for customer in [&mut carla, &mut dora, &mut emil] {
         assert_eq!(customer.leave().await, Some(0));
     }
+}
+
+#[tokio::test]
+async fn a_close_is_asked_about_and_only_what_is_typed_after_the_question_answers_it() {
+    let office = Office::with_agents(&["mira"]).await;
+    let relay = Relay::start(&office, |_| {}).await;
+    let mut agent = Terminal::agent(&office, &relay.url(), "mira");
+    agent.shows("Waiting for customers.").await;
+    let mut carla = Client::customer(&office, &relay.url(), "carla", &[]);
+    carla.open().await;
+    carla.say("I am Carla.").await;
+    agent.shows("I am Carla.").await;
+    agent.shows("[1] > ").await;
+
+    // Typed before the question stood there: meant for somebody else, perhaps.
+    agent.types("/close");
+    agent.shows("/close").await;
+    agent.types_ahead("yes\r").await;
+    agent.shows("Close conversation 1 with a customer? It ends for both sides").await;
+    agent.shows("Close it (yes/no): ").await;
+    assert!(!agent.drawn().contains("yes\r\n"), "nor drawn: {}", agent.drawn());
+    agent.types("no\r");
+    agent.shows("Nothing was closed.").await;
+    // What goes to nobody is no answer, either.
+    agent.shows("[1] > ").await;
+    agent.types("/close\r");
+    agent.shows("Close it (yes/no): ").await;
+    agent.types("Yes, it comes tomorrow.\r");
+    agent.shows("neither yes nor no: nothing was closed, and nothing was sent.").await;
+    agent.shows("[1] > ").await;
+    // The arrow brings back what was a line, never an answer.
+    agent.types("\u{1b}[A");
+    agent.shows("[1] > /close").await;
+    agent.types("\u{15}Good morning.\r");
+    assert_eq!(carla.hear().await.1, "Good morning.", "the first that she hears");
+
+    agent.shows("[1] > ").await;
+    agent.types("/close\r");
+    agent.shows("Close it (yes/no): ").await;
+    agent.types("yes\r");
+    agent.shows("The conversation is closed.").await;
+    carla.kind("closed").await;
+    agent.types("/close\r");
+    agent.shows("has ended already").await;
+    agent.types("/quit\r");
+    assert_eq!(agent.ended().await, Some(0), "{}", agent.drawn());
+    assert_eq!(carla.leave().await, Some(0));
 }
 
 #[tokio::test]
@@ -137,7 +190,7 @@ async fn the_list_tells_who_waits_with_what() {
     agent.shows("  3  ").await;
     agent.shows("  active  general  en  a customer  2 new\r\n").await;
     agent.shows("customer: Where is my order, and when will it come…").await;
-    agent.types("/close\r");
+    agent.types("/close now\r");
     agent.shows("Now in conversation 3 with").await;
     agent.shows("[3] > ").await;
     // What ended stands only in the whole list.

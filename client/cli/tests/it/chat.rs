@@ -364,7 +364,7 @@ fn a_chat_for_people_ends_in_order_when_it_is_told_to() {
 fn people_are_led_to_a_conversation() {
     let desk = Desk::with_organisation();
     let input =
-        b"/help\nhello?\n/new general\nhello\n/nonsense\n/agree\nHello!\n/verify\n/list\n/export t.txt\n";
+        b"/help\nhello?\n/new general\nhello\n/nonsense\n/agree\nHello!\n/verify\n/list\n/close\n/export t.txt\n";
     let chat = "customer chat --org admin/org.json --home customer --drain 0";
     let ran = desk.run_until(chat, input, "cannot be reached", b"/quit\n");
     assert_eq!(ran.code, 8, "{}\n{}", ran.out, ran.err);
@@ -378,6 +378,7 @@ fn people_are_led_to_a_conversation() {
         "No safety number yet",
         "cannot be reached",
         "/save N [PATH]",
+        "/close now closes without being asked",
     ] {
         assert!(ran.out.contains(words), "{words:?} is not in:\n{}", ran.out);
     }

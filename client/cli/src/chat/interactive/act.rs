@@ -22,10 +22,13 @@ use crate::own::{Exported, document, file_in, folder_beside, safety};
 
 impl Chat {
     pub(super) async fn typed(&mut self, typed: &str, begun: Begun) -> Result<Flow, Error> {
+        if let Some(conversation) = self.closing.take() {
+            return self.close_answered(conversation, typed).await.map(|()| Flow::On);
+        }
         let parsed = typed::parse(typed);
         let directed = matches!(
             parsed,
-            Typed::Text(_) | Typed::File(_) | Typed::Close | Typed::Accept | Typed::Reassign
+            Typed::Text(_) | Typed::File(_) | Typed::Close { .. } | Typed::Accept | Typed::Reassign
         );
         // Where no prompt is drawn, a line was begun after the one before.
         let begun = begun.unwrap_or_else(|| self.prompted.or(self.current));
@@ -46,7 +49,7 @@ impl Chat {
             Typed::Export(path) => self.export(&path).await,
             Typed::File(path) => self.send_file(&path).await,
             Typed::Save(place, to) => self.save(place, to).await,
-            Typed::Close => self.simple(|conversation| Command::Close { conversation }, "").await,
+            Typed::Close { now } => self.close(now).await?,
             Typed::Accept => self.simple(|conversation| Command::Accept { conversation }, "Accepted.").await,
             Typed::Reassign => {
                 self.simple(

@@ -134,7 +134,7 @@ impl Chat {
     }
 }
 
-fn who(view: &ConversationView) -> String {
+pub(super) fn who(view: &ConversationView) -> String {
     let name = peer(view).and_then(|peer| peer.name.as_deref());
     name.map_or_else(|| "a customer".into(), |name| line(name).into_owned())
 }

@@ -4,10 +4,12 @@
 //! typed    what a person typed            screen   the terminal
 //! show     events -> lines on the screen  act      commands -> engine
 //! past     what was before               ticks    what became of own messages
+//! close    the question before a close
 //! prompt   to whom a line goes            list     the conversations, and which is selected
 //! ```
 
 mod act;
+mod close;
 mod list;
 mod past;
 mod prompt;
@@ -74,6 +76,8 @@ struct Chat {
     prompted: Option<ConversationId>,
     /// A notice that was shown and waits for /agree, and what it is for.
     consent: Option<(Handle, NoticeHash)>,
+    /// The next line answers whether this one is closed.
+    closing: Option<ConversationId>,
     waiting: Vec<WaitingEntry>,
     ticks: Ticks,
     last: Option<Problem>,
@@ -106,6 +110,7 @@ pub(crate) async fn run(session: Session) -> Result<(), Error> {
         current: None,
         prompted: None,
         consent: None,
+        closing: None,
         waiting: Vec::new(),
         ticks: Ticks::default(),
         last: None,
@@ -196,6 +201,9 @@ impl Chat {
     /// The next line may be typed. An agent sees to whom it goes, and so does a customer who has several conversations.
     fn next(&mut self) {
         self.prompted = self.current;
+        if self.closing.is_some() {
+            return self.screen.ask(close::QUESTION);
+        }
         let named = self.session.owner == Owner::Agent || self.numbers.len() > 1;
         self.screen.next(named.then(|| self.numbers.len().max(1).to_string().len()));
     }

@@ -4,6 +4,8 @@
 //! 2. A line belongs to the conversation that was drawn when its first character came, and is drawn with it until it is sent
 //!    or empty again, whatever is selected meanwhile.
 //! 3. With the line comes to whom it was begun ([`Begun`]); the chat sends it to nobody else.
+//! 4. What is typed between two lines counts for the next one only if that goes to whom the one before went
+//!    ([`Prompt::begin`]), and never as the answer to a question.
 //!
 //! The editor measures a prompt once for each line, so all that may be drawn for one line are equally wide.
 
@@ -28,10 +30,12 @@ struct Line {
     selected: Option<Selected>,
     /// Digits that have room in the prompt; without, it names no conversation.
     digits: Option<usize>,
-    /// What the prompt on the screen names.
+    /// What the prompt on the screen names, or named before a question.
     drawn: Option<Selected>,
     /// For whom the line was begun that is being typed; none as long as it is empty.
     begun: Option<Option<Selected>>,
+    /// What is asked instead.
+    question: Option<&'static str>,
 }
 
 /// Shared by the chat and the editor.
@@ -48,10 +52,19 @@ impl Prompt {
         self.line().selected = selected;
     }
 
-    /// A new line: its prompt, with room for so many digits.
-    pub(super) fn begin(&self, digits: Option<usize>) -> String {
+    /// A new line: its prompt, with room for so many digits, and whether it names another than the one before.
+    pub(super) fn begin(&self, digits: Option<usize>) -> (String, bool) {
         let mut line = self.line();
-        (line.digits, line.begun) = (digits, None);
+        let before = line.drawn;
+        (line.digits, line.begun, line.question) = (digits, None, None);
+        let prompt = line.draw();
+        (prompt, line.drawn != before)
+    }
+
+    /// The line answers a question and goes to nobody, whatever is selected meanwhile.
+    pub(super) fn question(&self, question: &'static str) -> String {
+        let mut line = self.line();
+        (line.begun, line.question) = (None, Some(question));
         line.draw()
     }
 
@@ -63,6 +76,9 @@ impl Prompt {
 
 impl Line {
     fn draw(&mut self) -> String {
+        if let Some(question) = self.question {
+            return question.into();
+        }
         self.drawn = self.begun.unwrap_or(self.selected);
         let Some(digits) = self.digits else { return "> ".into() };
         let number = self.drawn.map(|(_, number)| number.to_string()).unwrap_or_default();
@@ -124,14 +140,18 @@ mod tests {
     fn a_line_belongs_to_the_conversation_below_whose_prompt_it_was_begun() {
         let prompt = Prompt::default();
         prompt.select(Some(CARLA));
-        assert_eq!(prompt.begin(Some(1)), "[9] > ");
+        assert_eq!(prompt.begin(Some(1)), ("[9] > ".into(), true));
         prompt.line().holds("h");
         prompt.select(Some(DORA));
         assert_eq!(prompt.line().draw(), "[9] > ", "while it is typed");
         prompt.line().holds("he");
         assert_eq!(prompt.take(), Some(Some(CARLA.0)));
 
-        prompt.begin(Some(1));
+        assert_eq!(
+            prompt.begin(Some(1)),
+            ("[10]> ".into(), true),
+            "what was typed before was not meant for her"
+        );
         prompt.select(Some(CARLA));
         prompt.line().holds("h");
         assert_eq!(prompt.take(), Some(Some(DORA.0)), "selected, but not drawn yet");
@@ -147,10 +167,24 @@ mod tests {
     }
 
     #[test]
+    fn a_question_names_nobody_and_the_next_line_does_again() {
+        let prompt = Prompt::default();
+        prompt.select(Some(CARLA));
+        prompt.begin(Some(2));
+        assert_eq!(prompt.question("Close it? "), "Close it? ");
+        prompt.select(Some(DORA));
+        assert_eq!(prompt.line().draw(), "Close it? ");
+        prompt.line().holds("y");
+        assert_eq!(prompt.begin(Some(2)), ("[10] > ".into(), true));
+        prompt.question("Close it? ");
+        assert_eq!(prompt.begin(Some(2)), ("[10] > ".into(), false));
+    }
+
+    #[test]
     fn all_prompts_of_a_line_are_equally_wide_and_none_stands_for_another() {
         let prompt = Prompt::default();
         for digits in 1..4 {
-            let wide = prompt.begin(Some(digits)).len();
+            let wide = prompt.begin(Some(digits)).0.len();
             for number in [1, 10, 100, 1_000, 10_000, 1_000_000] {
                 prompt.select(Some((CARLA.0, number)));
                 let drawn = prompt.line().draw();

@@ -22,6 +22,14 @@ pub(super) enum Key {
     End,
 }
 
+/// What the editor asks for next.
+enum Ask {
+    /// A line, after a prompt with room for so many digits, or none.
+    Line(Option<usize>),
+    /// The answer to a question that was printed.
+    Answer(&'static str),
+}
+
 enum Printer {
     Editor(Box<dyn ExternalPrinter + Send>),
     Plain,
@@ -32,24 +40,29 @@ pub(super) struct Screen {
     printer: Printer,
     colours: bool,
     /// The editor reads its next line when it is told to: a line that ends the chat leaves the terminal as it was.
-    go: std::sync::mpsc::Sender<Option<usize>>,
+    go: std::sync::mpsc::Sender<Ask>,
     prompt: Prompt,
     #[cfg(unix)]
     _before: Option<restore::Before>,
 }
 
-/// The terminal's modes, put back however the chat ends: the editor may be in the middle of a line then.
+/// The terminal's modes. Between two lines it echoes nothing: the editor draws what was typed then. They are put back however
+/// the chat ends: the editor may be in the middle of a line then.
 #[cfg(unix)]
 mod restore {
     use std::io::{self, Write};
 
-    use rustix::termios::{OptionalActions, Termios, tcgetattr, tcsetattr};
+    use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
 
     pub(super) struct Before(Termios);
 
     impl Before {
-        pub(super) fn now() -> Option<Self> {
-            tcgetattr(io::stdin()).ok().map(Self)
+        pub(super) fn quiet() -> Option<Self> {
+            let before = tcgetattr(io::stdin()).ok()?;
+            let mut quiet = before.clone();
+            quiet.local_modes -= LocalModes::ECHO | LocalModes::ICANON;
+            let _ = tcsetattr(io::stdin(), OptionalActions::Now, &quiet);
+            Some(Self(before))
         }
     }
 
@@ -90,9 +103,9 @@ impl Screen {
             return Ok((plain, receiver));
         }
         #[cfg(unix)]
-        let before = restore::Before::now();
+        let before = restore::Before::quiet();
         let failed = |error: ReadlineError| Error::Terminal(io::Error::other(error));
-        let config = Config::builder().auto_add_history(true).max_history_size(100).map_err(failed)?;
+        let config = Config::builder().max_history_size(100).map_err(failed)?;
         // Not for colours: without it the editor would draw the prompt that it was given at first.
         let config = config.color_mode(ColorMode::Forced).build();
         let mut editor = Editor::<Prompt, DefaultHistory>::with_config(config).map_err(failed)?;
@@ -100,9 +113,22 @@ impl Screen {
         let drawn = prompt.clone();
         let printer = editor.create_external_printer().map_err(failed)?;
         spawn(move || {
-            while let Ok(digits) = next.recv() {
-                let key = match editor.readline(&drawn.begin(digits)) {
-                    Ok(text) => Key::Line { text, begun: drawn.take() },
+            while let Ok(ask) = next.recv() {
+                let (prompt, another) = match ask {
+                    Ask::Line(digits) => drawn.begin(digits),
+                    Ask::Answer(question) => (drawn.question(question), true),
+                };
+                if another {
+                    forget_typed();
+                }
+                let key = match editor.readline(&prompt) {
+                    Ok(text) => {
+                        // Lines only: a "yes" that the arrow brings back would be sent.
+                        if matches!(ask, Ask::Line(_)) {
+                            let _ = editor.add_history_entry(text.as_str());
+                        }
+                        Key::Line { text, begun: drawn.take() }
+                    }
                     Err(_) => Key::End,
                 };
                 let end = matches!(key, Key::End);
@@ -124,7 +150,17 @@ impl Screen {
 
     /// The next line may be typed, after a prompt that names the selected conversation by so many digits, or none.
     pub(super) fn next(&self, digits: Option<usize>) {
-        let _ = self.go.send(digits);
+        let _ = self.go.send(Ask::Line(digits));
+    }
+
+    /// The next line answers a question that was printed; only what is typed from now on counts.
+    pub(super) fn ask(&self, question: &'static str) {
+        let _ = self.go.send(Ask::Answer(question));
+    }
+
+    /// Whether somebody can be asked.
+    pub(super) fn can_ask(&self) -> bool {
+        matches!(self.printer, Printer::Editor(_))
     }
 
     /// What the prompt names, from the next that is printed on.
@@ -174,6 +210,12 @@ fn columns() -> usize {
         return size.ws_col.into();
     }
     80
+}
+
+/// What was typed between two lines was not meant for this one.
+fn forget_typed() {
+    #[cfg(unix)]
+    let _ = rustix::termios::tcflush(io::stdin(), rustix::termios::QueueSelector::IFlush);
 }
 
 fn spawn(read: impl FnOnce() + Send + 'static) -> Result<(), Error> {

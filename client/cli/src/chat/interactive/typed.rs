@@ -14,7 +14,10 @@ pub(super) enum Typed {
     Export(PathBuf),
     File(PathBuf),
     Save(usize, Option<PathBuf>),
-    Close,
+    Close {
+        /// Without being asked.
+        now: bool,
+    },
     List {
         /// Also all that ended.
         all: bool,
@@ -47,7 +50,7 @@ Type to write; a line that starts with // is sent with one slash.
   /list [all]      conversations that are open, or all
   /switch N        go to conversation N
   /history [N]     the last N messages
-  /close           close the conversation
+  /close [now]     close the conversation for good; /close now does not ask
   /quit            leave; what is not delivered yet is kept";
 
 /// The part of `/help` for customers.
@@ -94,7 +97,11 @@ pub(super) fn parse(line: &str) -> Typed {
             let to = to.trim();
             number(n).map(|n| Typed::Save(n, (!to.is_empty()).then(|| to.into())))
         }
-        "close" => Ok(Typed::Close),
+        "close" if argument.is_empty() => Ok(Typed::Close { now: false }),
+        "close" if argument == "now" => Ok(Typed::Close { now: true }),
+        "close" => Err(Typed::Wrong(
+            "Write /close, which asks first, or /close now; both mean the selected conversation.".into(),
+        )),
         "list" => Ok(Typed::List { all: argument == "all" }),
         "history" if argument.is_empty() => Ok(Typed::History(HISTORY)),
         "history" => number(argument).map(Typed::History),
@@ -127,6 +134,7 @@ mod tests {
         assert_eq!(parse("/save 3"), Typed::Save(3, None));
         assert_eq!(parse("/save 3 /tmp/x y"), Typed::Save(3, Some("/tmp/x y".into())));
         assert_eq!(parse("/new billing"), Typed::New(Some("billing".into())));
+        assert_eq!(parse("/close now"), Typed::Close { now: true });
         assert_eq!(parse(" \t "), Typed::Empty);
     }
 
@@ -147,6 +155,7 @@ mod tests {
             "/switch 0",
             "/switch -1",
             "/history x",
+            "/close 2",
             "/file",
             "/claim 99999999999999999999",
             "/\u{202e}",
