@@ -4,6 +4,7 @@
 mod auth;
 mod backup;
 mod clients;
+mod closing;
 mod consent;
 mod corpus;
 mod crash;

@@ -101,60 +101,23 @@ async fn the_prompt_follows_to_the_next_conversation_as_long_as_nothing_is_typed
     // The last one ends, by the agent's own word: there is no other, and an agent opens none.
     agent.types("/close now\r");
     agent.shows("[3] The conversation is closed.").await;
+    agent.shows("No other is open; new customers come by themselves. /history and /export").await;
+    agent.shows("[ ] > ").await;
     agent.types("Are you there?\r");
-    agent.shows("This conversation has ended; nothing was sent. /list shows those that are open").await;
+    agent.shows("This conversation has ended; nothing was sent. No other is open").await;
+    agent.types("/list\r");
+    agent.shows("No conversation is open.\r\n  3 that ended: /list all").await;
+    agent.types("/list all\r");
+    agent.shows("* 3  ").await;
+    agent.shows("  closed  general  en  ").await;
+    agent.types("/switch 1\r");
+    agent.shows("Now in conversation 1 with a customer, which has ended.").await;
+    agent.shows("[ ] > ").await;
     agent.types("/quit\r");
     assert_eq!(agent.ended().await, Some(0), "{}", agent.drawn());
     for customer in [&mut carla, &mut dora, &mut emil] {
         assert_eq!(customer.leave().await, Some(0));
     }
-}
-
-#[tokio::test]
-async fn a_close_is_asked_about_and_only_what_is_typed_after_the_question_answers_it() {
-    let office = Office::with_agents(&["mira"]).await;
-    let relay = Relay::start(&office, |_| {}).await;
-    let mut agent = Terminal::agent(&office, &relay.url(), "mira");
-    agent.shows("Waiting for customers.").await;
-    let mut carla = Client::customer(&office, &relay.url(), "carla", &[]);
-    carla.open().await;
-    carla.say("I am Carla.").await;
-    agent.shows("I am Carla.").await;
-    agent.shows("[1] > ").await;
-
-    // Typed before the question stood there: meant for somebody else, perhaps.
-    agent.types("/close");
-    agent.shows("/close").await;
-    agent.types_ahead("yes\r").await;
-    agent.shows("Close conversation 1 with a customer? It ends for both sides").await;
-    agent.shows("Close it (yes/no): ").await;
-    assert!(!agent.drawn().contains("yes\r\n"), "nor drawn: {}", agent.drawn());
-    agent.types("no\r");
-    agent.shows("Nothing was closed.").await;
-    // What goes to nobody is no answer, either.
-    agent.shows("[1] > ").await;
-    agent.types("/close\r");
-    agent.shows("Close it (yes/no): ").await;
-    agent.types("Yes, it comes tomorrow.\r");
-    agent.shows("neither yes nor no: nothing was closed, and nothing was sent.").await;
-    agent.shows("[1] > ").await;
-    // The arrow brings back what was a line, never an answer.
-    agent.types("\u{1b}[A");
-    agent.shows("[1] > /close").await;
-    agent.types("\u{15}Good morning.\r");
-    assert_eq!(carla.hear().await.1, "Good morning.", "the first that she hears");
-
-    agent.shows("[1] > ").await;
-    agent.types("/close\r");
-    agent.shows("Close it (yes/no): ").await;
-    agent.types("yes\r");
-    agent.shows("The conversation is closed.").await;
-    carla.kind("closed").await;
-    agent.types("/close\r");
-    agent.shows("has ended already").await;
-    agent.types("/quit\r");
-    assert_eq!(agent.ended().await, Some(0), "{}", agent.drawn());
-    assert_eq!(carla.leave().await, Some(0));
 }
 
 #[tokio::test]

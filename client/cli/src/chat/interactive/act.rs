@@ -32,7 +32,8 @@ impl Chat {
         );
         // Where no prompt is drawn, a line was begun after the one before.
         let begun = begun.unwrap_or_else(|| self.prompted.or(self.current));
-        if directed && begun != self.current {
+        // One that has ended since says so itself.
+        if directed && begun != self.current && begun != self.addressed() {
             // Another was selected while the line was typed: nothing goes to somebody else unseen.
             let said = "Another conversation is selected since this line was begun, so nothing was sent. \
                         The arrow up brings the line back; the prompt names to whom it would go.";
@@ -96,16 +97,14 @@ impl Chat {
     /// The selected conversation, when something can be said in it.
     fn open_here(&self) -> Result<ConversationId, Problem> {
         let id = self.here()?;
-        if self.book.get(&id).is_none_or(is_open) {
+        if self.addressed() == Some(id) {
             return Ok(id);
         }
-        let hint = match self.session.owner {
-            Owner::Customer => "/new opens another.",
-            Owner::Agent => {
-                "/list shows those that are open, /switch N goes to one; new customers come by themselves."
-            }
+        let text = match self.book.get(&id) {
+            Some(view) if is_open(view) => "This conversation is being closed; nothing was sent.",
+            _ => "This conversation has ended; nothing was sent.",
         };
-        Err(refused("closed", "This conversation has ended; nothing was sent.", hint))
+        Err(refused("closed", text, self.elsewhere()))
     }
 
     async fn send_text(&mut self, text: String) -> Result<(), Problem> {

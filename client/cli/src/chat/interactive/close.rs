@@ -16,6 +16,9 @@ use crate::error::Error;
 /// Stands before the answer.
 pub(super) const QUESTION: &str = "Close it (yes/no): ";
 
+/// Nothing else is said until it is closed.
+const OFFLINE: &str = "It is closed when the connection is back; what was written before goes first.";
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Answer {
     Yes,
@@ -38,6 +41,10 @@ impl Chat {
             Err(problem) => return Ok(Err(problem)),
         };
         let Some(view) = self.book.get(&id).filter(|view| is_open(view)) else { return Ok(Err(ended())) };
+        if view.closing {
+            let text = "This conversation is being closed already.";
+            return Ok(Err(refused("closed", text, "What was written before goes first.")));
+        }
         let with = if view.readers.is_empty() { String::new() } else { format!(" with {}", who(view)) };
         if now {
             return Ok(self.close_at_once(id).await);
@@ -74,8 +81,9 @@ impl Chat {
 
     async fn close_at_once(&mut self, conversation: ConversationId) -> Result<(), Problem> {
         let answer = self.session.handle.submit(Command::Close { conversation }).await?;
+        let said = if self.offline { OFFLINE } else { "" };
         self.working.push(Box::pin(async move {
-            Finished { result: answer.await.map(|_| String::new()), text: None }
+            Finished { result: answer.await.map(|_| said.to_string()), text: None }
         }));
         Ok(())
     }

@@ -1,6 +1,6 @@
 //! The conversations: their list, and which is selected.
 
-use sealdesk_client::{ConversationView, Message, Phase, Problem};
+use sealdesk_client::{ConversationView, Message, Owner, Phase, Problem};
 use sealdesk_protocol::conversation::Kind;
 use sealdesk_protocol::ids::ConversationId;
 
@@ -70,6 +70,22 @@ impl Chat {
         self.current.and_then(|id| self.book.get(&id)).is_some_and(is_open)
     }
 
+    /// The selected conversation, when something can be said in it: it has not ended, and is not being closed.
+    pub(super) fn addressed(&self) -> Option<ConversationId> {
+        self.current.filter(|id| self.book.get(id).is_none_or(|view| is_open(view) && !view.closing))
+    }
+
+    /// Where one can write when the selected conversation takes nothing.
+    pub(super) fn elsewhere(&self) -> &'static str {
+        let other =
+            self.numbers.iter().any(|id| self.current != Some(*id) && self.book.get(id).is_some_and(is_open));
+        match (self.session.owner, other) {
+            (_, true) => "/list shows those that are open, /switch N goes to one.",
+            (Owner::Customer, false) => "/new opens another.",
+            (Owner::Agent, false) => "No other is open; new customers come by themselves.",
+        }
+    }
+
     /// The selected conversation has ended: on to the one that has waited longest for a word, if one is open.
     pub(super) async fn go_on(&mut self) -> Result<(), Error> {
         let open: Vec<_> =
@@ -84,7 +100,10 @@ impl Chat {
                 next = Some((rank, id, last));
             }
         }
-        let Some((_, id, last)) = next else { return Ok(()) };
+        let Some((_, id, last)) = next else {
+            let said = format!("{} /history and /export still mean this one.", self.elsewhere());
+            return self.screen.say(&said, Style::Faint);
+        };
         let who = self.book.get(&id).map_or_else(String::new, who);
         self.select(Some(id));
         let number = self.number(id);
@@ -96,13 +115,13 @@ impl Chat {
         Ok(transcript::last(&self.session.handle, id, u64::MAX, 1).await?.pop())
     }
 
-    /// Those that are open and the selected one; or also all that ended.
+    /// Those that are open, or all.
     pub(super) async fn print_list(&mut self, all: bool) -> Result<Result<(), Problem>, Error> {
         let (mut lines, mut left_out) = (Vec::new(), 0);
         for (at, id) in self.numbers.iter().enumerate() {
             let Some(view) = self.book.get(id) else { continue };
             let selected = self.current == Some(*id);
-            if !(all || selected || is_open(view)) {
+            if !(all || is_open(view)) {
                 left_out += 1;
                 continue;
             }
@@ -118,7 +137,7 @@ impl Chat {
                 "{mark} {}  {}  {}  {}  {}  {who}{news}{}",
                 at + 1,
                 time::full(view.updated),
-                json::phase(view.phase),
+                state(view),
                 line(view.topic.as_str()),
                 line(&view.language),
                 last.map(|last| format!("\n       {}", said(&last))).unwrap_or_default(),
@@ -126,8 +145,12 @@ impl Chat {
         }
         match (lines.is_empty(), left_out) {
             (true, 0) => lines.push("No conversation yet.".into()),
-            (_, 0) => {}
-            (_, 1) => lines.push("  1 that ended: /list all".into()),
+            (true, _) => lines.insert(0, "No conversation is open.".into()),
+            (false, _) => {}
+        }
+        match left_out {
+            0 => {}
+            1 => lines.push("  1 that ended: /list all".into()),
             _ => lines.push(format!("  {left_out} that ended: /list all")),
         }
         self.screen.print(&lines.join("\n")).map(Ok)
@@ -139,13 +162,34 @@ pub(super) fn who(view: &ConversationView) -> String {
     name.map_or_else(|| "a customer".into(), |name| line(name).into_owned())
 }
 
+/// How it stands, for people.
+fn state(view: &ConversationView) -> &'static str {
+    match view.phase {
+        Phase::Lost => "went to another agent",
+        _ if is_open(view) && view.closing => "closing",
+        phase => json::phase(phase),
+    }
+}
+
 fn said(message: &Message) -> String {
     format!("{} {}: {}", time::clock(message.time), author(message), short(message))
 }
 
 #[cfg(test)]
 mod tests {
+    use sealdesk_protocol::conversation::Role;
+
     use super::*;
+    use crate::chat::book::tests::view;
+
+    #[test]
+    fn the_list_says_how_a_conversation_ended_or_that_it_is_about_to() {
+        let of = |phase, closing| state(&ConversationView { closing, ..view(1, phase, 1, Role::Agent) });
+        assert_eq!(of(Phase::Active, false), "active");
+        assert_eq!(of(Phase::Active, true), "closing");
+        assert_eq!(of(Phase::Closed, true), "closed");
+        assert_eq!(of(Phase::Lost, true), "went to another agent");
+    }
 
     #[test]
     fn what_is_long_is_cut_and_says_so() {

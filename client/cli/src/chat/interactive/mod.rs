@@ -214,8 +214,13 @@ impl Chat {
         if let Some(shown) = id.and_then(|id| self.shown.get_mut(&id)) {
             shown.news = News::default();
         }
-        let selected = id.map(|id| (id, self.number(id)));
-        self.screen.select(selected);
+        self.name_in_prompt();
+    }
+
+    /// The prompt names a conversation only as long as something can be said in it.
+    fn name_in_prompt(&mut self) {
+        let named = self.addressed().map(|id| (id, self.number(id)));
+        self.screen.select(named);
     }
 
     /// The number of a conversation, from 1.

@@ -129,6 +129,7 @@ impl Chat {
             self.select(Some(id));
         }
         self.book.put(view);
+        self.name_in_prompt();
         said.into_iter().try_for_each(|(text, style)| self.screen.say(&text, style))
     }
 
