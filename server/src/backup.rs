@@ -37,7 +37,11 @@ fn explain(to: &Path, error: &io::Error) -> String {
         io::ErrorKind::StorageFull => "free some space there",
         _ => "give a new folder that the relay's user can make",
     };
-    format!("{}: {error}; {remedy}", to.display())
+    let what = match error.kind() {
+        io::ErrorKind::AlreadyExists => "exists already".into(),
+        _ => format!("cannot be written: {error}"),
+    };
+    format!("{} {what}; {remedy}", to.display())
 }
 
 /// Writes a backup into a new folder, durable on return. What a failed attempt made is removed.
@@ -112,7 +116,9 @@ mod tests {
     #[test]
     fn a_backup_that_cannot_be_written_says_what_to_do() {
         let text = |kind: io::ErrorKind| explain(Path::new("/backup/a"), &kind.into());
-        assert!(text(io::ErrorKind::AlreadyExists).contains("new folder"));
+        assert!(
+            text(io::ErrorKind::AlreadyExists).starts_with("/backup/a exists already; give a new folder")
+        );
         assert!(text(io::ErrorKind::ReadOnlyFilesystem).contains("ReadWritePaths="));
         assert!(text(io::ErrorKind::StorageFull).contains("space"));
     }

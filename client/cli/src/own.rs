@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 use sealdesk_client::{ConversationView, Message};
 use sealdesk_native::Desk;
-use sealdesk_native::private_file::{self, Access, FileError};
+use sealdesk_native::private_file::{self, Access};
 
 use crate::args::{ExportArgs, VerifyArgs};
 use crate::chat::book::{Book, refused};
@@ -110,9 +110,7 @@ pub(crate) fn safety(view: &ConversationView) -> String {
 /// # Errors
 /// [`Error`].
 pub fn export(args: &ExportArgs) -> Result<(), Error> {
-    if args.out.exists() {
-        return Err(FileError::Exists(args.out.clone()).into());
-    }
+    private_file::demand_absent(&args.out)?;
     let desk = home::any_desk(&args.home)?;
     let view = conversation(&desk, args.conversation.as_deref())?;
     let mut messages = Vec::new();

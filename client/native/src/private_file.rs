@@ -23,6 +23,9 @@ pub enum FileError {
     /// There already.
     #[error("{0} exists already and is not overwritten")]
     Exists(PathBuf),
+    /// A folder, where a file was meant.
+    #[error("{0} is a folder")]
+    Folder(PathBuf),
     /// Larger than such a file may be.
     #[error("{path} is larger than {limit} bytes")]
     TooLarge {
@@ -35,7 +38,7 @@ pub enum FileError {
     #[error("{0} can be read by other users of this machine")]
     Exposed(PathBuf),
     /// Anything else.
-    #[error("{path}: {source}")]
+    #[error("{}", in_words(.path, .source))]
     Io {
         /// Which.
         path: PathBuf,
@@ -49,9 +52,15 @@ impl FileError {
     pub fn at(path: &Path) -> impl FnOnce(io::Error) -> Self + '_ {
         move |source| match source.kind() {
             io::ErrorKind::NotFound => Self::Missing(path.into()),
-            io::ErrorKind::AlreadyExists => Self::Exists(path.into()),
+            io::ErrorKind::AlreadyExists => Self::taken(path),
+            io::ErrorKind::IsADirectory => Self::Folder(path.into()),
             _ => Self::Io { path: path.into(), source },
         }
+    }
+
+    /// Something of that name is there.
+    fn taken(path: &Path) -> Self {
+        if path.is_dir() { Self::Folder(path.into()) } else { Self::Exists(path.into()) }
     }
 
     /// No space, or no more of it for this user: a fault of the machine, not of the path.
@@ -65,12 +74,38 @@ impl FileError {
         match self {
             Self::Missing(_) => "Check the path.",
             Self::Exists(_) => "Choose another name, or move the old file away.",
+            Self::Folder(_) => "Give the name of a file.",
             Self::TooLarge { .. } => "Check that it is the right file.",
             Self::Exposed(_) => "Make it yours alone: chmod 600 FILE.",
             _ if self.disk_is_full() => "Free some disk space.",
             Self::Io { .. } => "Check the file's and the folder's permissions.",
         }
     }
+}
+
+/// The system's own words only where these have none.
+fn in_words(path: &Path, source: &io::Error) -> String {
+    let path = path.display();
+    match source.kind() {
+        io::ErrorKind::PermissionDenied => format!("{path} is not open to this user"),
+        io::ErrorKind::NotADirectory => format!("{path} cannot be there: a part of that path is no folder"),
+        io::ErrorKind::ReadOnlyFilesystem => format!("{path} cannot be written: its disk is read-only"),
+        io::ErrorKind::StorageFull => format!("{path} cannot be written: the disk is full"),
+        io::ErrorKind::QuotaExceeded => format!("{path} cannot be written: this user has no more space"),
+        io::ErrorKind::FileTooLarge => {
+            format!("{path} cannot be written: it would be too large for that disk, or for this user")
+        }
+        io::ErrorKind::InvalidFilename => format!("{path} cannot be a file's name"),
+        _ => format!("{path}: {source}"),
+    }
+}
+
+/// Refuses a name that is taken, before anything is done for it.
+///
+/// # Errors
+/// [`FileError::Exists`], [`FileError::Folder`].
+pub fn demand_absent(path: &Path) -> Result<(), FileError> {
+    if path.exists() { Err(FileError::taken(path)) } else { Ok(()) }
 }
 
 /// Writes a new file; what exists stays.
@@ -126,13 +161,17 @@ fn write_beside(path: &Path, bytes: &[u8], access: Access) -> Result<PathBuf, Fi
     });
     if let Err(error) = written {
         let _ = fs::remove_file(&temporary);
-        return Err(match error.kind() {
-            // The folder is missing, not the file: name what people have to make.
-            io::ErrorKind::NotFound => FileError::Missing(folder_of(path).into()),
-            _ => FileError::Io { path: path.into(), source: error },
-        });
+        return Err(making(path)(error));
     }
     Ok(temporary)
+}
+
+/// Names the file that could not be made; when its folder is missing, what people have to make.
+pub(crate) fn making(path: &Path) -> impl FnOnce(io::Error) -> FileError + '_ {
+    move |error| match error.kind() {
+        io::ErrorKind::NotFound => FileError::Missing(folder_of(path).into()),
+        _ => FileError::at(path)(error),
+    }
 }
 
 /// Creates a file for writing; it must not exist.
@@ -258,6 +297,41 @@ mod tests {
         assert!(matches!(read(&path, 9), Err(FileError::TooLarge { limit: 9, .. })));
         let lost = dir.path().join("no/such");
         assert!(matches!(create(&lost, b"", Access::Owner), Err(FileError::Missing(p)) if p.ends_with("no")));
+    }
+
+    #[test]
+    fn what_is_in_the_way_is_said_in_words() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a");
+        demand_absent(&path).unwrap();
+        create(&path, b"x", Access::Owner).unwrap();
+        let said = |refused: FileError| {
+            let text = refused.to_string();
+            assert!(text.contains(dir.path().to_str().unwrap()) && !text.contains("os error"), "{text}");
+            format!("{text}. {}", refused.hint())
+        };
+        for taken in [demand_absent(&path), create(&path, b"y", Access::Owner)] {
+            let text = said(taken.unwrap_err());
+            assert!(text.contains("exists already") && text.contains("another name"), "{text}");
+        }
+        for folder in [
+            demand_absent(dir.path()),
+            create(dir.path(), b"y", Access::Owner),
+            read(dir.path(), 9).map(drop),
+        ] {
+            let text = said(folder.unwrap_err());
+            assert!(text.contains("is a folder") && text.contains("name of a file"), "{text}");
+        }
+        let below = said(create(&path.join("b"), b"y", Access::Owner).unwrap_err());
+        assert!(below.contains("no folder"), "{below}");
+        let long = said(create(&dir.path().join("x".repeat(300)), b"y", Access::Owner).unwrap_err());
+        assert!(long.contains("name"), "{long}");
+        for kind in
+            [io::ErrorKind::PermissionDenied, io::ErrorKind::ReadOnlyFilesystem, io::ErrorKind::StorageFull]
+        {
+            let text = said(FileError::at(&path)(kind.into()));
+            assert!(!text.contains(&io::Error::from(kind).to_string()), "{text}");
+        }
     }
 
     #[cfg(unix)]

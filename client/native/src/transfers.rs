@@ -66,14 +66,12 @@ pub(crate) struct Target {
 impl Target {
     /// Starts a file beside `path`, which must not exist.
     pub(crate) fn create(path: &Path) -> Result<Self, FileError> {
-        if path.exists() {
-            return Err(FileError::Exists(path.into()));
-        }
+        private_file::demand_absent(path)?;
         // Of no other save to the same path, now or before a crash.
         let mut random = [0; 8];
         getrandom::fill(&mut random).map_err(|error| FileError::at(path)(io::Error::other(error)))?;
         let temporary = path.with_file_name(format!(".{:016x}.part", u64::from_ne_bytes(random)));
-        let file = private_file::open_new(&temporary, Access::Owner).map_err(FileError::at(path))?;
+        let file = private_file::open_new(&temporary, Access::Owner).map_err(private_file::making(path))?;
         Ok(Self { file, temporary, path: path.into() })
     }
 

@@ -53,7 +53,7 @@ async fn a_taken_port_and_a_used_data_folder_are_named() {
 }
 
 /// A file that this user may not read, in place of one that he may. Whoever runs the tests as root may read everything: then
-/// a folder stands there.
+/// a link to itself stands there.
 struct Unreadable<'a>(&'a Path);
 
 impl<'a> Unreadable<'a> {
@@ -61,13 +61,13 @@ impl<'a> Unreadable<'a> {
         fs::set_permissions(path, Permissions::from_mode(0o000)).unwrap();
         if fs::read(path).is_ok() {
             fs::remove_file(path).unwrap();
-            fs::create_dir(path).unwrap();
+            std::os::unix::fs::symlink(path, path).unwrap();
         }
         Self(path)
     }
 
     fn remove(self) {
-        fs::remove_file(self.0).or_else(|_| fs::remove_dir(self.0)).unwrap();
+        fs::remove_file(self.0).unwrap();
     }
 }
 

@@ -272,6 +272,21 @@ async fn files_are_named_with_where_they_are_and_whole_in_receipts() {
     agent.types(&format!("/save {number}\r"));
     agent.shows(&format!("Saved as {}.", folder.join("bild.png").display())).await;
     assert_eq!(std::fs::read(folder.join("bild.png")).unwrap(), b"a picture");
+    // A folder takes it under its own name, once.
+    let album = office.path("album");
+    std::fs::create_dir(&album).unwrap();
+    agent.shows("[1] > ").await;
+    agent.types(&format!("/save {number} {}\r", album.display()));
+    agent.shows(&format!("Saved as {}.", album.join("bild.png").display())).await;
+    assert_eq!(std::fs::read(album.join("bild.png")).unwrap(), b"a picture");
+    agent.shows("[1] > ").await;
+    agent.types(&format!("/save {number} ../album/\r"));
+    agent.shows("../album/bild.png exists already and is not overwritten. Choose another name").await;
+    agent.shows("[1] > ").await;
+    agent.types(&format!("/save {number} nowhere/\r"));
+    agent.shows("nowhere does not exist.").await;
+    agent.types("/export ../album\r");
+    agent.shows("../album is a folder.").await;
     agent.types("/file bild.png\r");
     agent.shows("read: [file] bild.png\r\n").await;
     agent.types("/help\r");

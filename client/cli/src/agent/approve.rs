@@ -65,7 +65,7 @@ pub(super) fn run(args: &AgentApprove) -> Result<(), Error> {
 fn check_replaceable(out: &Path) -> Result<(), Error> {
     match CertificateFile::read(out) {
         Ok(_) | Err(Error::File(FileError::Missing(_))) => Ok(()),
-        Err(_) => Err(FileError::Exists(out.into()).into()),
+        Err(_) => Ok(private_file::demand_absent(out)?),
     }
 }
 

@@ -12,9 +12,7 @@ use crate::home::{self, When};
 use crate::terminal;
 
 pub(super) fn run(args: &AgentEndorse) -> Result<(), Error> {
-    if args.out.exists() {
-        return Err(sealdesk_native::private_file::FileError::Exists(args.out.clone()).into());
-    }
+    sealdesk_native::private_file::demand_absent(&args.out)?;
     let request = EnrolmentRequest::verify(&RequestFile::read(&args.request)?)?;
     let folder = home::path(&args.home, Owner::Agent)?;
     let open = home::open(&folder, args.home.passphrase_file.as_deref())?;

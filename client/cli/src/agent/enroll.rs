@@ -1,7 +1,7 @@
 //! `agent enroll`: vault and keys on the agent's machine, a request, and the code to compare.
 
 use sealdesk_client::Owner;
-use sealdesk_native::private_file::FileError;
+use sealdesk_native::private_file;
 use sealdesk_native::{clock, random, vault};
 use sealdesk_protocol::org::{Floor, OrgError};
 use serde_json::json;
@@ -19,9 +19,7 @@ pub(super) fn run(args: &AgentEnroll) -> Result<(), Error> {
     let root = file.root.parse().map_err(|_| at(OrgError::Malformed))?;
     let org = file.org.verify(&root, &Floor::default(), clock::wall_ms()).map_err(at)?;
     let invitation = signed.verify(org.pins(), org.revocations(), clock::wall_ms())?;
-    if args.out.exists() {
-        return Err(FileError::Exists(args.out.clone()).into());
-    }
+    private_file::demand_absent(&args.out)?;
     let folder = home::path(&args.home, Owner::Agent)?;
     let open = if vault::exists(&folder) {
         // Enrolled before: the same device asks again.

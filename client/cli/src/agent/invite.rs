@@ -1,7 +1,7 @@
 //! `agent invite`: who, in which teams, with which roles; signed by the issuer.
 
 use rand_core::Rng;
-use sealdesk_native::private_file::FileError;
+use sealdesk_native::private_file;
 use sealdesk_native::{clock, random};
 use sealdesk_protocol::crypto::certificate::{AgentRole, CertificateError, DAY};
 use sealdesk_protocol::enrolment::{Invitation, SignedInvitation};
@@ -17,9 +17,7 @@ use crate::{terminal, time};
 
 pub(super) fn run(args: &AgentInvite) -> Result<(), Error> {
     let dir = AdminDir(args.dir.clone()).lock()?;
-    if args.out.exists() {
-        return Err(FileError::Exists(args.out.clone()).into());
-    }
+    private_file::demand_absent(&args.out)?;
     let issuer = dir.open_issuer(&args.passphrases)?;
     let known = &issuer.org.settings().teams;
     let mut teams = args.team.clone();

@@ -1,6 +1,6 @@
 //! `org init`: root key, issuer key, org.json.
 
-use sealdesk_native::private_file::{self, Access, FileError};
+use sealdesk_native::private_file::{self, Access};
 use sealdesk_native::{clock, random};
 use sealdesk_protocol::crypto::certificate::{ISSUER_LIFE, IssuerCertificate};
 use sealdesk_protocol::crypto::identity::SigningSecret;
@@ -16,9 +16,7 @@ use crate::terminal;
 pub(super) fn run(args: &OrgInit) -> Result<(), Error> {
     let dir = AdminDir(args.dir.clone());
     for path in [dir.org(), dir.root_key(), dir.issuer_key()] {
-        if path.exists() {
-            return Err(FileError::Exists(path).into());
-        }
+        private_file::demand_absent(&path)?;
     }
     let mut rng = random::system()?;
     let now = clock::wall_ms();

@@ -169,7 +169,7 @@ impl Chat {
             refused("unknown_message", "There is no such message.", "The number stands below each file.")
         })?;
         let attachment = find_attachment(&self.session.handle, conversation, message.id).await?;
-        let to = to.unwrap_or_else(|| file_name(&attachment.name).into());
+        let to = target(to, &attachment.name);
         // Where that is, for whoever does not know in which folder the chat was started.
         let whole = std::path::absolute(&to).unwrap_or_else(|_| to.clone());
         let said = format!("Saved as {}.", line(&whole.display().to_string()));
@@ -183,9 +183,7 @@ impl Chat {
     async fn export(&mut self, path: &Path) -> Result<(), Problem> {
         let conversation = self.here()?;
         let problem = |e: FileError| refused("file", format!("{e}."), e.hint());
-        if path.exists() {
-            return Err(problem(FileError::Exists(path.into())));
-        }
+        private_file::demand_absent(path).map_err(problem)?;
         let handle = self.session.handle.clone();
         let messages = transcript::all(&handle, conversation).await?;
         let Some(view) = self.book.get(&conversation).cloned() else { return Ok(()) };
@@ -290,6 +288,16 @@ impl Chat {
             }
         }
         Ok(())
+    }
+}
+
+/// Where a file is saved: a folder takes it under its own name.
+fn target(to: Option<PathBuf>, name: &str) -> PathBuf {
+    let name = file_name(name);
+    match to {
+        None => name.into(),
+        Some(to) if to.is_dir() || to.as_os_str().as_encoded_bytes().ends_with(b"/") => to.join(name),
+        Some(to) => to,
     }
 }
 

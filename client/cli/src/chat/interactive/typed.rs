@@ -45,7 +45,7 @@ pub(super) const HELP: &str = "\
 Type to write; a line that starts with // is sent with one slash.
   /verify          safety number, and everyone who can read
   /file PATH       send a file
-  /save N [PATH]   save the file of message N
+  /save N [PATH]   save the file of message N, in a folder or under a name
   /export FILE     write the transcript; attachments beside it in FILE.files
   /list [all]      conversations that are open, or all
   /switch N        go to conversation N
