@@ -272,6 +272,9 @@ async fn files_are_named_with_where_they_are_and_whole_in_receipts() {
     agent.types(&format!("/save {number}\r"));
     agent.shows(&format!("Saved as {}.", folder.join("bild.png").display())).await;
     assert_eq!(std::fs::read(folder.join("bild.png")).unwrap(), b"a picture");
+    agent.shows("[1] > ").await;
+    agent.types("/save 1\r");
+    agent.shows("That message holds no file. The number stands below each file.").await;
     // A folder takes it under its own name, once.
     let album = office.path("album");
     std::fs::create_dir(&album).unwrap();
@@ -335,4 +338,35 @@ async fn who_makes_an_organisation_is_asked_again_what_does_not_serve() {
     assert_eq!(shown["topics"][0]["team"], "help");
     assert_eq!(shown["relay_urls"], json!(["wss://relay.example/"]));
     assert_eq!(shown["notices"][0]["text"], "We process what you write.");
+}
+
+#[tokio::test]
+async fn an_agent_who_accepts_by_hand_is_told_what_to_type() {
+    let office = Office::with_agents(&["mira"]).await;
+    let relay = Relay::start(&office, |_| {}).await;
+    let (home, pass, url) = (office.text("mira"), office.text("agent.pass"), relay.url());
+    let chat = ["agent", "chat", "--relay", &url, "--home", &home, "--passphrase-file", &pass, "--manual"];
+    let mut agent = Terminal::start(&chat);
+    agent.shows("Waiting for customers.").await;
+    let mut carla = Client::customer(&office, &url, "carla", &[]);
+    carla.open().await;
+    agent.shows("Conversation 1 with a customer").await;
+    agent.shows("It waits for you: /accept takes it.").await;
+    let mut dora = Client::customer(&office, &url, "dora", &[]);
+    dora.open().await;
+    agent.shows("[2] It waits for you: /switch 2, then /accept takes it.").await;
+    agent.shows("[1] > ").await;
+    agent.types("Hello Carla.\r");
+    agent.shows("This conversation is not accepted yet. /accept takes it.").await;
+    agent.shows("Not sent: Hello Carla.").await;
+    agent.types("/switch 2\r");
+    agent.shows("Now in conversation 2 with a customer, which waits: /accept takes it.").await;
+    agent.shows("[2] > ").await;
+    agent.types("/accept\r");
+    agent.shows("Accepted.").await;
+    agent.types("Hello Dora.\r");
+    assert_eq!(dora.hear().await.1, "Hello Dora.");
+    agent.types("/quit\r");
+    assert_eq!(agent.ended().await, Some(0), "{}", agent.drawn());
+    assert_eq!(dora.leave().await, Some(0));
 }

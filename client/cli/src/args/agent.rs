@@ -48,6 +48,7 @@ pub enum AgentCommand {
     /// Answer customers
     #[command(after_help = "Examples:
   sealdesk agent chat --home mira
+  sealdesk agent chat --home mira --manual
   sealdesk agent chat --json --home mira --passphrase-file mira.pass --capacity 20")]
     Chat(Box<AgentChat>),
 }

@@ -90,7 +90,7 @@ pub struct AgentChat {
     /// JSON lines on stdin and stdout, see docs/cli.md
     #[arg(long)]
     pub json: bool,
-    /// Accept assigned conversations by hand
+    /// Accept assigned conversations by hand: with /accept, or with `accept` when it is --json
     #[arg(long)]
     pub manual: bool,
     /// Start without taking part in assignment

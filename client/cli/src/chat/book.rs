@@ -98,7 +98,7 @@ impl Book {
             (Some(_), Some(_)) if is_agent => Err(refused(
                 "conversation_needed",
                 "There are several conversations.",
-                "Say which one: \"conversation\", or /switch N.",
+                "Say which one: `conversation`.",
             )),
             (Some(view), _) => Ok(view.id),
             (None, _) => views.first().map(|v| v.id).ok_or_else(|| {

@@ -15,7 +15,7 @@ use super::typed::{self, Typed};
 use super::{Chat, Finished, Flow, Style};
 use crate::args::Format;
 use crate::chat::book::{is_open, refused};
-use crate::chat::{Availability, find_attachment, transcript};
+use crate::chat::{Availability, transcript};
 use crate::display::{file_name, line, media_type, text};
 use crate::error::Error;
 use crate::own::{Exported, document, file_in, folder_beside, safety};
@@ -168,7 +168,13 @@ impl Chat {
         let message = page.into_iter().find(|m| m.place == place).ok_or_else(|| {
             refused("unknown_message", "There is no such message.", "The number stands below each file.")
         })?;
-        let attachment = find_attachment(&self.session.handle, conversation, message.id).await?;
+        let Kind::Attachment(attachment) = message.kind else {
+            return Err(refused(
+                "no_file",
+                "That message holds no file.",
+                "The number stands below each file.",
+            ));
+        };
         let to = target(to, &attachment.name);
         // Where that is, for whoever does not know in which folder the chat was started.
         let whole = std::path::absolute(&to).unwrap_or_else(|_| to.clone());

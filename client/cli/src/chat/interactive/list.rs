@@ -1,7 +1,7 @@
 //! The conversations: their list, and which is selected.
 
 use sealdesk_client::{ConversationView, Message, Owner, Phase, Problem};
-use sealdesk_protocol::conversation::Kind;
+use sealdesk_protocol::conversation::{Kind, Role};
 use sealdesk_protocol::ids::ConversationId;
 
 use super::past::RECALLED;
@@ -59,9 +59,13 @@ impl Chat {
             )));
         };
         let who = who(view);
-        let ended = if is_open(view) { "" } else { ", which has ended" };
+        let stands = match view {
+            view if !is_open(view) => ", which has ended",
+            view if awaits(view, self.session.availability.manual) => ", which waits: /accept takes it",
+            _ => "",
+        };
         self.select(Some(id));
-        self.screen.say(&format!("Now in conversation {n} with {who}{ended}."), Style::Faint)?;
+        self.screen.say(&format!("Now in conversation {n} with {who}{stands}."), Style::Faint)?;
         self.recall(id, u64::MAX, RECALLED).await
     }
 
@@ -162,6 +166,12 @@ pub(super) fn who(view: &ConversationView) -> String {
     name.map_or_else(|| "a customer".into(), |name| line(name).into_owned())
 }
 
+/// Whether this agent has to accept it by hand.
+pub(super) fn awaits(view: &ConversationView, manual: bool) -> bool {
+    let mine = view.readers.iter().any(|reader| reader.me && reader.role != Role::Customer);
+    manual && mine && view.phase == Phase::Assigned
+}
+
 /// How it stands, for people.
 fn state(view: &ConversationView) -> &'static str {
     match view.phase {
@@ -177,8 +187,6 @@ fn said(message: &Message) -> String {
 
 #[cfg(test)]
 mod tests {
-    use sealdesk_protocol::conversation::Role;
-
     use super::*;
     use crate::chat::book::tests::view;
 

@@ -291,7 +291,12 @@ impl Chat {
     }
 
     fn problem(&mut self, problem: &Problem) -> Result<(), Error> {
-        let text = format!("{} {}", line(&problem.text), line(&problem.hint));
+        let hint = match problem.code {
+            // What a person types; others have other ways.
+            "not_accepted" => "/accept takes it.",
+            _ => &problem.hint,
+        };
+        let text = format!("{} {}", line(&problem.text), line(hint));
         self.screen.say(&text, Style::Warning)
     }
 }

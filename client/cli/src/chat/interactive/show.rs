@@ -5,7 +5,7 @@ use sealdesk_client::{
 };
 use sealdesk_protocol::ids::ConversationId;
 
-use super::list::short;
+use super::list::{awaits, short};
 use super::{Chat, Style};
 use crate::chat::book::{is_open, peer};
 use crate::chat::{AWAITED, Renewed};
@@ -78,6 +78,7 @@ impl Chat {
         let tag = self.tag(number);
         let shown = self.shown.entry(id).or_default();
         let mut said: Vec<(String, Style)> = Vec::new();
+        let mut waits = false;
         let who = peer(&view)
             .map(|p| p.name.as_deref().map_or_else(|| "a customer".into(), |n| line(n).into_owned()));
         if let (Some(who), Some(_)) = (&who, &view.safety_number)
@@ -86,6 +87,7 @@ impl Chat {
             if shown.peer != *who {
                 shown.peer.clone_from(who);
                 shown.accepted = false;
+                waits = awaits(&view, self.session.availability.manual);
                 let about = format!("about {}", line(view.topic.as_str()));
                 said.push(match self.session.owner {
                     Owner::Customer => (format!("{tag}{who} will answer; the name is certified by the organisation. /verify shows the safety number."), Style::Plain),
@@ -130,6 +132,11 @@ impl Chat {
         }
         self.book.put(view);
         self.name_in_prompt();
+        if waits {
+            let switch =
+                if self.current == Some(id) { String::new() } else { format!("/switch {number}, then ") };
+            said.push((format!("{tag}It waits for you: {switch}/accept takes it."), Style::Warning));
+        }
         said.into_iter().try_for_each(|(text, style)| self.screen.say(&text, style))
     }
 
@@ -264,7 +271,7 @@ impl Chat {
     }
 
     pub(super) fn print_waiting(&mut self) -> Result<(), Error> {
-        let mut lines = vec!["Waiting to be claimed:".to_string()];
+        let mut lines = vec!["These wait; /claim N takes one:".to_string()];
         for (entry, n) in self.waiting.iter().zip(1..) {
             lines.push(format!(
                 "  {n}  {} ({}) since {}",

@@ -59,7 +59,7 @@ pub(super) const CUSTOMER_HELP: &str = "  /new [TOPIC]     open another conversa
   /reassign        let another agent take over when the first did not accept";
 
 /// The part of `/help` for agents.
-pub(super) const AGENT_HELP: &str = "  /accept          accept the conversation (with --manual)
+pub(super) const AGENT_HELP: &str = "  /accept          take the conversation that waits (with --manual)
   /claim N         claim conversation N of those that wait
   /away, /back     stop or go on taking new conversations";
 
