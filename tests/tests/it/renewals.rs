@@ -195,3 +195,31 @@ async fn a_person_reads_once_what_the_chat_waits_for() {
     agent.types("/quit\r");
     assert_eq!(agent.ended().await, Some(0), "{}", agent.drawn());
 }
+
+#[tokio::test]
+async fn an_agent_who_is_revoked_while_chatting_learns_who_did_it_when_something_stays_undelivered() {
+    let office = Office::with_agents(&["mira"]).await;
+    fs::copy(office.org_json(), office.path("served.json")).unwrap();
+    let relay = Relay::start(&office, |raw| raw.org = office.path("served.json")).await;
+    let (home, vault_pass, url) = (office.text("mira"), office.text("agent.pass"), relay.url());
+    let chat = ["agent", "chat", "--relay", &url, "--home", &home, "--passphrase-file", &vault_pass];
+    let mut agent = Terminal::start(&[&chat[..], &["--drain", "1"]].concat());
+    agent.shows("Connected.").await;
+    let mut customer = Client::customer(&office, &relay.url(), "carla", &[]);
+    customer.open().await;
+    customer.say("before").await;
+    agent.shows("customer: before").await;
+
+    let (admin, pass) = (office.text("admin"), office.text("admin.pass"));
+    succeed(&["agent", "revoke", "--dir", &admin, "--agent", "mira", "--passphrase-file", &pass]).await;
+    put(&office, "admin/org.json", "served.json");
+    agent.shows("This chat waits for a newer certificate").await;
+    agent.types("Too late.\r");
+    agent.shows("Too late.").await;
+    agent.shows("[1] > ").await;
+    agent.types("/quit\r");
+    agent.shows("error: An administrator revoked this device").await;
+    agent.shows("(the organisation's fault)").await;
+    agent.shows("a revoked device enrols anew").await;
+    assert_eq!(agent.ended().await, Some(7), "{}", agent.drawn());
+}

@@ -1,10 +1,14 @@
-//! Why the relay itself kept a chat from delivering, as last heard: it refused the device, it has another name than org.json
-//! says, its TLS certificate is not trusted. A network that is away is no such reason: that passes by itself.
+//! Why a chat could not deliver although the network is there, as last heard: the relay refused the device, the device's
+//! certificate does not count, the relay has another name than org.json says, its TLS certificate is not trusted. A network that
+//! is away is no such reason: that passes by itself.
 
 use sealdesk_client::{Event, LinkState, Problem};
-use sealdesk_protocol::wire::Fault;
+use sealdesk_protocol::wire::{Code, Fault};
 
 use crate::error::{Error, Exit};
+
+/// The relay does not say which of the two it was; org.json does.
+const REVOKED: &str = "An administrator revoked this device, or the key that certified it: the relay takes nothing of it any more.";
 
 /// What stands in the way, if anything does.
 #[derive(Debug, Default)]
@@ -14,7 +18,9 @@ impl Refusal {
     pub(crate) fn heard(&mut self, event: &Event) {
         match event {
             Event::Link { state: LinkState::Online, .. } => self.0 = None,
-            Event::Link { state: LinkState::Refused(why), .. } => self.0 = Some(why.clone()),
+            Event::Link { state: LinkState::Refused(why) | LinkState::Uncertified(why), .. } => {
+                self.0 = Some(why.clone());
+            }
             Event::Problem { problem, .. } if problem.code == "relay_unreachable" => {
                 self.0 = (problem.fault == Fault::Relay).then(|| problem.clone());
             }
@@ -32,7 +38,8 @@ impl Refusal {
                 let hint = format!(
                     "{hint} What was not delivered is kept: start the chat again with the same --home."
                 );
-                Error::Problem(Problem { hint, ..why }, Exit::Relay)
+                let text = if why.code == Code::Revoked.as_str() { REVOKED.into() } else { why.text };
+                Error::Problem(Problem { text, hint, ..why }, Exit::Relay)
             }
         }
     }
@@ -57,7 +64,10 @@ mod tests {
     fn only_what_the_relay_refuses_and_refuses_still_ends_as_its_refusal() {
         let wrong = || link(LinkState::Refused(refused("wrong_relay", "Another name.", "Look.")));
         let other = || Event::Problem { conversation: None, problem: refused("gap", "A gap.", "Wait.") };
+        let ended = || link(LinkState::Uncertified(refused("own_certificate", "It has ended.", "Renew it.")));
         for (heard, exit) in [
+            (vec![ended(), link(LinkState::Offline)], Exit::Relay),
+            (vec![ended(), link(LinkState::Online)], Exit::Undelivered),
             (vec![], Exit::Undelivered),
             (vec![wrong(), other(), link(LinkState::Offline)], Exit::Relay),
             (vec![wrong(), link(LinkState::Online)], Exit::Undelivered),
