@@ -115,12 +115,12 @@ impl Client {
         options.desk.clean_spool()?;
         let home = options.desk.home().to_path_buf();
         let weak = signals.downgrade();
-        let jobs = transfers::start(&home, move |input| {
+        let files = transfers::start(&home, move |input| {
             if let Some(signals) = weak.upgrade() {
                 let _ = signals.blocking_send(Signal::Input(input));
             }
         })?;
-        driver::start(options.desk, options.owner, network, inputs, signals.downgrade(), told, jobs)
+        driver::start(options.desk, options.owner, network, inputs, signals.downgrade(), told, files)
             .map_err(FileError::at(&home))?;
         Ok((Handle { signals }, EventStream { events }))
     }
@@ -264,6 +264,41 @@ mod tests {
     use super::*;
     use crate::{clock, random, vault};
 
+    fn desk(home: &Path) -> Desk {
+        let org = TestOrg::new(1, clock::wall_ms());
+        let mut rng = random::system().unwrap();
+        let (vault, key) = vault::create(home, &org.root_hash(), None, &mut rng).unwrap();
+        Desk::open(vault, key, org.verified(), Owner::Customer).unwrap()
+    }
+
+    fn network() -> NetworkOptions {
+        let urls = vec!["ws://127.0.0.1:9/".parse().unwrap()];
+        NetworkOptions { urls, ca: None, insecure_plaintext: false }
+    }
+
+    /// What is half saved is taken away by the thread for files: a program that ended before it would leave it.
+    #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+    async fn who_stops_a_client_waits_for_its_files() {
+        let home = tempfile::tempdir().unwrap();
+        let (signals, inputs) = mpsc::channel(WAITING);
+        let (told, _events) = mpsc::unbounded_channel();
+        let (jobs, queue) = std::sync::mpsc::channel();
+        let (go, wait) = std::sync::mpsc::channel::<()>();
+        let files = std::thread::spawn(move || {
+            while queue.recv().is_ok() {}
+            wait.recv().unwrap();
+        });
+        let network = Network::new(&network()).unwrap();
+        let weak = signals.downgrade();
+        driver::start(desk(home.path()), Owner::Customer, network, inputs, weak, told, (jobs, files))
+            .unwrap();
+        let mut stopping = Box::pin(Handle { signals }.shutdown(Duration::ZERO));
+        let early = tokio::time::timeout(Duration::from_secs(1), &mut stopping).await;
+        assert!(early.is_err(), "the files were not waited for");
+        go.send(()).unwrap();
+        tokio::time::timeout(Duration::from_secs(60), stopping).await.unwrap();
+    }
+
     /// A program that ends at once drops its runtime while the driver still runs: nothing panics, and the vault is let go of.
     #[test]
     fn a_client_outlives_its_runtime() {
@@ -271,15 +306,7 @@ mod tests {
         let noted = Arc::clone(&panicked);
         std::panic::set_hook(Box::new(move |info| *noted.lock().unwrap() = Some(info.to_string())));
         let home = tempfile::tempdir().unwrap();
-        let org = TestOrg::new(1, clock::wall_ms());
-        let mut rng = random::system().unwrap();
-        let (vault, key) = vault::create(home.path(), &org.root_hash(), None, &mut rng).unwrap();
-        let desk = Desk::open(vault, key, org.verified(), Owner::Customer).unwrap();
-        let network = NetworkOptions {
-            urls: vec!["ws://127.0.0.1:9/".parse().unwrap()],
-            ca: None,
-            insecure_plaintext: false,
-        };
+        let (desk, network) = (desk(home.path()), network());
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let started =

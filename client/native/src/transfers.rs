@@ -13,6 +13,7 @@ use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc;
+use std::thread::JoinHandle;
 
 use sealdesk_client::{FileBytes, Input, Part};
 use sealdesk_protocol::ids::BlobId;
@@ -115,11 +116,11 @@ pub(crate) fn clean(home: &Path, needed: &BTreeSet<BlobId>) -> Result<(), FileEr
     Ok(())
 }
 
-/// Starts the thread; it ends when the sender of jobs is dropped.
+/// Starts the thread; it ends when the sender of jobs is dropped, and leaves no file that is not whole.
 pub(crate) fn start(
     home: &Path,
     answer: impl Fn(Input) + Send + 'static,
-) -> Result<mpsc::Sender<Job>, FileError> {
+) -> Result<(mpsc::Sender<Job>, JoinHandle<()>), FileError> {
     let spool = home.join("spool");
     private_file::create_folder(&spool)?;
     let (jobs, queue) = mpsc::channel::<Job>();
@@ -129,7 +130,7 @@ pub(crate) fn start(
         targets: HashMap::new(),
         spools: HashMap::new(),
     };
-    std::thread::Builder::new()
+    let thread = std::thread::Builder::new()
         .name("sealdesk-files".into())
         .spawn(move || {
             while let Ok(first) = queue.recv() {
@@ -141,7 +142,7 @@ pub(crate) fn start(
             }
         })
         .map_err(FileError::at(&spool))?;
-    Ok(jobs)
+    Ok((jobs, thread))
 }
 
 type Stored = (BlobId, Part, u64);

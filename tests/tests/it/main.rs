@@ -17,3 +17,4 @@ mod routing;
 mod secrecy;
 mod terminal;
 mod tls;
+mod transcripts;

@@ -223,3 +223,23 @@ async fn an_agent_who_is_revoked_while_chatting_learns_who_did_it_when_something
     agent.shows("a revoked device enrols anew").await;
     assert_eq!(agent.ended().await, Some(7), "{}", agent.drawn());
 }
+
+#[tokio::test]
+async fn a_person_is_told_when_the_relay_has_another_address() {
+    let office = Office::with_agents(&["mira"]).await;
+    let relay = Relay::start(&office, |_| {}).await;
+    let (admin, pass, org) = (office.text("admin"), office.text("admin.pass"), office.text("admin/org.json"));
+    let set = async |url: &str| {
+        succeed(&["org", "set", "--dir", &admin, "--relay-url", url, "--passphrase-file", &pass]).await
+    };
+    set(&relay.url()).await;
+    let home = office.text("carla");
+    let mut customer =
+        Terminal::start(&["customer", "chat", "--org", &org, "--home", &home, "--topic", "general"]);
+    customer.shows("/agree agrees to it").await;
+    set("ws://127.0.0.1:2/").await;
+    customer.shows("The organisation's settings were renewed.").await;
+    customer.shows("The relay has another address now: leave with /quit").await;
+    customer.types("/quit\r");
+    assert_eq!(customer.ended().await, Some(0), "{}", customer.drawn());
+}

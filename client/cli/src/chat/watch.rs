@@ -176,6 +176,14 @@ fn state(path: &Path) -> State {
     Some((metadata.len(), metadata.modified().ok(), place))
 }
 
+/// Whether the addresses with which a chat was started, those of the org.json before, are none of the relay's any more. What
+/// `--relay` named is nobody's but the caller's.
+fn moved(started: &str, before: &[String], after: &[String]) -> bool {
+    let named_by = |urls: &[String], url: &str| urls.iter().any(|known| known == url);
+    started.split(", ").all(|url| named_by(before, url))
+        && !started.split(", ").any(|url| named_by(after, url))
+}
+
 impl Session {
     /// Hands a renewal to the engine; what is taken holds from now on and for the next start.
     pub(crate) async fn renew(&mut self, renewal: Renewal) -> Renewed {
@@ -188,8 +196,8 @@ impl Session {
                     Ok(_) => {
                         self.watch.org = org_text(&file);
                         self.watch.again(What::Certificate);
-                        let has = |org: &VerifiedOrg| org.settings().relay_urls.contains(&self.relay);
-                        let moved = has(&self.org) && !has(&org);
+                        let urls = |org: &VerifiedOrg| org.settings().relay_urls.clone();
+                        let moved = moved(&self.relay, &urls(&self.org), &urls(&org));
                         self.org = org;
                         match home::keep(&self.watch.home, &file) {
                             Ok(()) => Renewed::Org { moved },
@@ -242,6 +250,18 @@ mod tests {
         assert_eq!(newer.0.settings().version, org.settings.version);
         // And nothing more is, once it holds.
         assert!(tokio::time::timeout(3 * EVERY, watch.next(&newer.0)).await.is_err());
+    }
+
+    #[test]
+    fn the_relay_has_moved_when_none_of_its_addresses_is_left() {
+        let urls = |urls: &[&str]| urls.iter().map(ToString::to_string).collect::<Vec<_>>();
+        let (one, two, new) = ("wss://one/", "wss://two/", "wss://new/");
+        let both = "wss://one/, wss://two/";
+        assert!(moved(one, &urls(&[one]), &urls(&[new])));
+        assert!(moved(both, &urls(&[one, two]), &urls(&[new])));
+        assert!(!moved(both, &urls(&[one, two]), &urls(&[new, two])), "one of them still serves");
+        assert!(!moved(one, &urls(&[one]), &urls(&[one])));
+        assert!(!moved("wss://other/", &urls(&[one]), &urls(&[new])), "named by --relay");
     }
 
     /// A device's own file, or not, and what was revoked: three reasons, and a remedy for each.

@@ -88,9 +88,9 @@ pub(super) fn attachments(
             };
             eprintln!("warning: {} is not fetched: {}", line(&file.name), line(&why));
         }
+        handle.shutdown(Duration::ZERO).await;
         // Only when nothing is in it.
         let _ = std::fs::remove_dir(&folder);
-        handle.shutdown(Duration::ZERO).await;
         Ok(saved)
     })
 }

@@ -15,6 +15,7 @@ use std::collections::HashMap;
 use std::fs;
 use std::io;
 use std::sync::mpsc as files;
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use sealdesk_client::{Command, ConversationView, Event, Input, Message, Owner, Problem};
@@ -91,6 +92,7 @@ struct Driver {
     next_id: u64,
     outlets: Outlets,
     inputs: mpsc::Receiver<Signal>,
+    files: JoinHandle<()>,
     leaving: Option<(Instant, oneshot::Sender<bool>)>,
     drained: bool,
 }
@@ -103,7 +105,7 @@ pub(crate) fn start(
     inputs: mpsc::Receiver<Signal>,
     signals: mpsc::WeakSender<Signal>,
     events: mpsc::UnboundedSender<Event>,
-    jobs: files::Sender<Job>,
+    (jobs, files): (files::Sender<Job>, JoinHandle<()>),
 ) -> io::Result<()> {
     let outlets = Outlets {
         network,
@@ -122,6 +124,7 @@ pub(crate) fn start(
         next_id: 1,
         outlets,
         inputs,
+        files,
         leaving: None,
         drained: false,
     };
@@ -164,10 +167,12 @@ impl Driver {
         // Connections close when their senders are dropped; give them a moment to say goodbye.
         self.outlets.links.clear();
         tokio::time::sleep(Duration::from_millis(50)).await;
-        // The vault is free again before anybody hears that this client has stopped.
-        drop(self.state);
-        if let Some((_, reply)) = self.leaving.take() {
-            let _ = reply.send(self.drained);
+        // Before anybody hears that this client has stopped, the vault is free again and no file is left that is not whole.
+        let Self { state, outlets, inputs, files, leaving, drained, .. } = self;
+        drop((state, outlets, inputs));
+        let _ = files.join();
+        if let Some((_, reply)) = leaving {
+            let _ = reply.send(drained);
         }
     }
 

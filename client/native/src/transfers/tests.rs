@@ -7,7 +7,7 @@ const BLOB: BlobId = BlobId([3; 16]);
 
 fn started(home: &Path) -> (mpsc::Sender<Job>, Receiver<Input>) {
     let (told, answers) = mpsc::channel();
-    let jobs = start(home, move |input| drop(told.send(input))).unwrap();
+    let (jobs, _) = start(home, move |input| drop(told.send(input))).unwrap();
     (jobs, answers)
 }
 
