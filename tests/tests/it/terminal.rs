@@ -105,6 +105,9 @@ async fn the_prompt_follows_to_the_next_conversation_as_long_as_nothing_is_typed
     agent.shows("[ ] > ").await;
     agent.types("Are you there?\r");
     agent.shows("This conversation has ended; nothing was sent. No other is open").await;
+    agent.shows("[ ] > ").await;
+    agent.types("/accept\r");
+    agent.shows("The conversation is closed. No other is open").await;
     agent.types("/list\r");
     agent.shows("No conversation is open.\r\n  3 that ended: /list all").await;
     agent.types("/list all\r");

@@ -40,10 +40,12 @@ impl Chat {
             Ok(id) => id,
             Err(problem) => return Ok(Err(problem)),
         };
-        let Some(view) = self.book.get(&id).filter(|view| is_open(view)) else { return Ok(Err(ended())) };
+        let Some(view) = self.book.get(&id).filter(|view| is_open(view)) else {
+            return Ok(Err(self.ended_already()));
+        };
         if view.closing {
             let text = "This conversation is being closed already.";
-            return Ok(Err(refused("closed", text, "What was written before goes first.")));
+            return Ok(Err(refused("closing", text, "What was written before goes first.")));
         }
         let with = if view.readers.is_empty() { String::new() } else { format!(" with {}", who(view)) };
         if now {
@@ -72,11 +74,13 @@ impl Chat {
                 "That is neither yes nor no: nothing was closed, and nothing was sent.",
                 "/close asks again.",
             )),
-            // The other side may have closed it meanwhile.
-            Answer::Yes if !self.book.get(&id).is_some_and(is_open) => Err(ended()),
             Answer::Yes => self.close_at_once(id).await,
         };
         result.or_else(|problem| self.problem(&problem))
+    }
+
+    fn ended_already(&self) -> Problem {
+        refused("closed", "This conversation has ended already.", self.elsewhere())
     }
 
     async fn close_at_once(&mut self, conversation: ConversationId) -> Result<(), Problem> {
@@ -87,10 +91,6 @@ impl Chat {
         }));
         Ok(())
     }
-}
-
-fn ended() -> Problem {
-    refused("closed", "This conversation has ended already.", "/list shows those that are open.")
 }
 
 #[cfg(test)]

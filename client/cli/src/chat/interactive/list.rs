@@ -105,8 +105,9 @@ impl Chat {
             }
         }
         let Some((_, id, last)) = next else {
-            let said = format!("{} /history and /export still mean this one.", self.elsewhere());
-            return self.screen.say(&said, Style::Faint);
+            let still =
+                if self.current.is_some() { " /history and /export still mean this one." } else { "" };
+            return self.screen.say(&format!("{}{still}", self.elsewhere()), Style::Faint);
         };
         let who = self.book.get(&id).map_or_else(String::new, who);
         self.select(Some(id));

@@ -294,6 +294,7 @@ impl Chat {
         let hint = match problem.code {
             // What a person types; others have other ways.
             "not_accepted" => "/accept takes it.",
+            "closed" => self.elsewhere(),
             _ => &problem.hint,
         };
         let text = format!("{} {}", line(&problem.text), line(hint));
