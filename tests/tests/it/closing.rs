@@ -80,3 +80,23 @@ async fn a_close_is_asked_about_and_only_what_is_typed_after_the_question_answer
     assert_eq!(agent.ended().await, Some(0), "{}", agent.drawn());
     assert_eq!(carla.leave().await, Some(0));
 }
+
+#[tokio::test]
+async fn a_customer_closes_before_anybody_could_answer() {
+    let office = Office::with_agents(&["mira"]).await;
+    let relay = Relay::start(&office, |_| {}).await;
+    let (org, home, url) = (office.org_json().display().to_string(), office.text("carla"), relay.url());
+    let chat = ["customer", "chat", "--relay", &url, "--org", &org, "--home", &home, "--topic", "general"];
+    let mut customer = Terminal::start(&chat);
+    customer.shows("/agree agrees to it").await;
+    customer.types("/agree\r");
+    customer.shows("Looking for somebody who can answer.").await;
+    customer.types("/close\r");
+    customer.shows("Close conversation 1? It ends for both sides").await;
+    customer.shows("Close it (yes/no): ").await;
+    customer.types("y\r");
+    customer.shows("The conversation is closed.").await;
+    customer.shows("/new opens another.").await;
+    customer.types("/quit\r");
+    assert_eq!(customer.ended().await, Some(0), "{}", customer.drawn());
+}

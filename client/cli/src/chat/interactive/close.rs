@@ -10,7 +10,7 @@ use sealdesk_protocol::ids::ConversationId;
 
 use super::list::who;
 use super::{Chat, Finished, Style};
-use crate::chat::book::{is_open, refused};
+use crate::chat::book::{is_open, peer, refused};
 use crate::error::Error;
 
 /// Stands before the answer.
@@ -47,7 +47,7 @@ impl Chat {
             let text = "This conversation is being closed already.";
             return Ok(Err(refused("closing", text, "What was written before goes first.")));
         }
-        let with = if view.readers.is_empty() { String::new() } else { format!(" with {}", who(view)) };
+        let with = peer(view).map_or_else(String::new, |_| format!(" with {}", who(view)));
         if now {
             return Ok(self.close_at_once(id).await);
         }
