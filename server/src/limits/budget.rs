@@ -15,15 +15,18 @@ pub(super) struct Share<K> {
     pub(super) amount: u64,
     pub(super) most: u64,
     pub(super) period: Duration,
+    /// The longest period that this key is used with: it is not forgotten before.
+    pub(super) longest: Duration,
 }
 
 #[derive(Clone, Copy, Debug)]
 struct Level {
-    /// What was taken and has not leaked away at this time, and how much leaks away in which period.
+    /// What was taken and has not leaked away at this time.
     taken: f64,
-    most: f64,
-    period: Duration,
     at: Instant,
+    /// How much leaks away at least, in which period.
+    most: f64,
+    longest: Duration,
 }
 
 /// See the module's text.
@@ -38,16 +41,16 @@ fn real(amount: u64) -> f64 {
 }
 
 impl Level {
-    fn now(&self, now: Instant) -> f64 {
-        let leaked = now.duration_since(self.at).as_secs_f64() / self.period.as_secs_f64() * self.most;
+    fn now(&self, now: Instant, most: f64, period: Duration) -> f64 {
+        let leaked = now.duration_since(self.at).as_secs_f64() / period.as_secs_f64() * most;
         (self.taken - leaked).max(0.0)
     }
 }
 
 /// What is taken of a key now, with one more share. At today's rate: it may have changed since.
 fn with<K: Eq + Hash>(levels: &HashMap<K, Level>, now: Instant, share: &Share<K>) -> f64 {
-    let level = levels.get(&share.key).map(|level| Level { period: share.period, ..*level });
-    level.map_or(0.0, |level| level.now(now)) + real(share.amount)
+    let taken = levels.get(&share.key).map_or(0.0, |level| level.now(now, real(share.most), share.period));
+    taken + real(share.amount)
 }
 
 fn fit<K: Eq + Hash>(levels: &HashMap<K, Level>, now: Instant, shares: &[Share<K>]) -> bool {
@@ -69,8 +72,8 @@ impl<K: Copy + Eq + Hash> Budget<K> {
             return Err(Exceeded);
         }
         for share in shares {
-            let (taken, most, period) = (with(&levels, now, share), real(share.most), share.period);
-            levels.insert(share.key, Level { taken, most, period, at: now });
+            let (taken, most) = (with(&levels, now, share), real(share.most));
+            levels.insert(share.key, Level { taken, at: now, most, longest: share.longest });
         }
         Ok(())
     }
@@ -93,7 +96,7 @@ impl<K: Copy + Eq + Hash> Budget<K> {
     /// Forgets what has leaked away.
     pub(super) fn tidy(&self, now: Instant) {
         let mut levels = self.levels.lock().unwrap_or_else(PoisonError::into_inner);
-        levels.retain(|_, level| level.now(now) > 0.0);
+        levels.retain(|_, level| level.now(now, level.most, level.longest) > 0.0);
     }
 }
 
@@ -105,7 +108,7 @@ mod tests {
     fn all_or_nothing_and_it_leaks_away() {
         let (hour, begun) = (Duration::from_secs(3_600), Instant::now());
         let budget = Budget::new();
-        let share = |key: u8, amount| Share { key, amount, most: 10, period: hour };
+        let share = |key: u8, amount| Share { key, amount, most: 10, period: hour, longest: hour };
         budget.take(begun, &[share(1, 10), share(2, 4)]).unwrap();
         for _ in 0..100 {
             budget.take(begun, &[share(3, 6), share(1, 1)]).unwrap_err();
@@ -130,11 +133,19 @@ mod tests {
     fn a_rate_may_change() {
         let (hour, begun) = (Duration::from_secs(3_600), Instant::now());
         let budget = Budget::new();
-        let share = |amount, period| Share { key: 1u8, amount, most: 24, period };
+        let day = 24 * hour;
+        let share = |amount, period| Share { key: 1u8, amount, most: 24, period, longest: day };
         budget.take(begun, &[share(24, hour)]).unwrap();
         let later = begun + hour;
+        budget.tidy(later);
         budget.take(later, &[share(2, 24 * hour)]).unwrap_err();
         budget.take(later, &[share(1, 24 * hour)]).unwrap();
         budget.take(later + hour, &[share(24, hour)]).unwrap();
+        // Half of the number leaks away half as fast.
+        let half = Share { most: 12, ..share(1, hour) };
+        budget.take(later + 2 * hour, &[half]).unwrap_err();
+        budget.take(later + 3 * hour, &[half]).unwrap();
+        budget.tidy(later + 3 * hour + day);
+        assert_eq!(budget.levels.lock().unwrap().len(), 0);
     }
 }

@@ -97,7 +97,7 @@ impl Issued {
 
     fn shares(&self, issue: &Issue) -> Vec<Share<Key>> {
         let Issue { conversation, device, purpose, prefix, connected, earlier } = *issue;
-        let share = |key, most| Share { key, amount: 1, most, period: HOUR };
+        let share = |key, most| Share { key, amount: 1, most, period: HOUR, longest: HOUR };
         let mut shares = vec![
             share(Key::Device(conversation, device), self.of_conversation),
             share(Key::All(purpose, device), self.of_device),
@@ -111,7 +111,7 @@ impl Issued {
             let part = (most / PREFIX_SHARE).max(1);
             // Somebody may be named, however long the history is.
             let amount = earlier.clamp(1, part);
-            let share = |key, most| Share { amount, period, ..share(key, most) };
+            let share = |key, most| Share { amount, period, longest: DAY, ..share(key, most) };
             shares.push(share(Key::Prefix(purpose, device, own), part));
             shares.extend(wide.map(|wide| share(Key::Wide(purpose, device, wide), part * WIDE_SHARES)));
         }

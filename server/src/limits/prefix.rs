@@ -2,16 +2,15 @@
 //! is renewed every day.
 
 use std::net::IpAddr;
-use std::num::NonZeroU32;
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 use zeroize::Zeroizing;
 
 use super::Exceeded;
+use super::budget::{Budget, Share};
 use crate::clock::{DAY_MS, now_ms};
 
 /// A /48 may do as much as this many /64.
@@ -67,36 +66,30 @@ impl Pseudonyms {
     }
 }
 
-/// A rate of one address prefix, and of the wider one around it.
+/// A rate of one address prefix, and of the wider one around it: together, or not at all.
+#[derive(Debug)]
 pub(super) struct ByPrefix {
-    own: DefaultKeyedRateLimiter<[u8; 16]>,
-    wide: DefaultKeyedRateLimiter<[u8; 16]>,
+    budget: Budget<(bool, [u8; 16])>,
+    most: u64,
+    period: Duration,
 }
 
 impl ByPrefix {
     pub(super) fn new(most: u32, period: Duration) -> Self {
-        let own = RateLimiter::keyed(over(most, period));
-        Self { own, wide: RateLimiter::keyed(over(most.saturating_mul(WIDE), period)) }
+        Self { budget: Budget::new(), most: most.max(1).into(), period }
     }
 
-    pub(super) fn check(&self, prefix: &Prefix) -> Result<(), Exceeded> {
-        self.own.check_key(&prefix.own).map_err(|_| Exceeded)?;
-        prefix.wide.map_or(Ok(()), |wide| self.wide.check_key(&wide).map_err(|_| Exceeded))
+    pub(super) fn check(&self, now: Instant, prefix: &Prefix) -> Result<(), Exceeded> {
+        let Self { most, period, .. } = *self;
+        let share = |key, most| Share { key, amount: 1, most, period, longest: period };
+        let mut shares = vec![share((false, prefix.own), most)];
+        shares.extend(prefix.wide.map(|wide| share((true, wide), most * u64::from(WIDE))));
+        self.budget.take(now, &shares)
     }
 
-    pub(super) fn tidy(&self) {
-        self.own.retain_recent();
-        self.wide.retain_recent();
+    pub(super) fn tidy(&self, now: Instant) {
+        self.budget.tidy(now);
     }
-}
-
-pub(super) fn at_least_one(n: u32) -> NonZeroU32 {
-    NonZeroU32::new(n).unwrap_or(NonZeroU32::MIN)
-}
-
-pub(super) fn over(most: u32, period: Duration) -> Quota {
-    let most = at_least_one(most);
-    Quota::with_period(period / most.get()).unwrap_or(Quota::per_hour(most)).allow_burst(most)
 }
 
 #[cfg(test)]
@@ -117,5 +110,27 @@ mod tests {
         let yesterday = one.0.lock().unwrap().as_ref().unwrap().key.clone();
         of("192.0.2.1");
         assert_ne!(*yesterday, *one.0.lock().unwrap().as_ref().unwrap().key, "renewed each day");
+    }
+
+    #[test]
+    fn a_48_has_a_limit_of_its_own_and_takes_nothing_of_a_64_when_it_refuses() {
+        let (hour, begun) = (Duration::from_secs(3_600), Instant::now());
+        let limit = ByPrefix::new(2, hour);
+        let of = |n: u8| Prefix { own: [n; 16], wide: Some([9; 16]) };
+        for n in 0..16 {
+            limit.check(begun, &of(n)).unwrap();
+            limit.check(begun, &of(n)).unwrap();
+            limit.check(begun, &of(n)).unwrap_err();
+        }
+        for _ in 0..100 {
+            limit.check(begun, &of(16)).unwrap_err();
+        }
+        limit.check(begun, &Prefix { wide: Some([8; 16]), ..of(17) }).unwrap();
+        let later = begun + hour / 16;
+        limit.check(later, &of(16)).unwrap();
+        limit.check(later, &of(16)).unwrap();
+        limit.check(later, &of(16)).unwrap_err();
+        limit.tidy(begun + 2 * hour);
+        limit.check(begun + 2 * hour, &of(0)).unwrap();
     }
 }
