@@ -20,13 +20,13 @@ const likewise: Record<string, string> = {
   file_changed: 'local_file',
 };
 
-export const meaning = ({ code }: Problem): string => likewise[code] ?? code;
+export const meaning = ({ code }: { code: string }): string => likewise[code] ?? code;
 
 /** The two sides do not see the same: no other notice, no button and no reload takes such a problem out of sight. */
 export const isAlarm = (problem: Problem): boolean => meaning(problem) === 'alarm';
 
-/** What an older org.json than the service's brings about; under a newer one it is judged anew. */
-export const isOfOlderOrganisation = ({ code }: Problem): boolean => code === 'certificate_foreign' || code === 'revocations_refused';
+/** An org.json beside the page was not taken over; this ends with one that is. */
+export const isOfRefusedOrganisation = ({ code }: Problem): boolean => code === 'wrong_root' || code.startsWith('org_');
 
 /** The other device is not known to be the one that it is said to be. */
 export const isUnverified = (problem: Problem): boolean => meaning(problem) === 'unverified';

@@ -48,6 +48,8 @@ export interface State {
   network: boolean;
   typing: boolean;
   alerts: readonly Alert[];
+  /** Codes of problems with keys that hold no longer, by conversation; '': of the whole page. */
+  allClear: Readonly<Record<Hex, string>>;
   /** They stand until the chat is deleted. */
   alarms: Alarms;
   /** What was begun in a conversation and not sent; it goes to nobody else. */
@@ -75,6 +77,7 @@ export const start: State = {
   network: true,
   typing: false,
   alerts: [],
+  allClear: {},
   alarms: {},
   drafts: {},
   busy: null,

@@ -2,7 +2,7 @@
 
 import { withAlert } from './alerts';
 import { plain, shorten } from './display';
-import { isAlarm, isOfOlderOrganisation } from './meaning';
+import { isAlarm, isOfRefusedOrganisation, isUnverified, meaning } from './meaning';
 import { packNotes, readNotes } from './notes';
 import { inOrder, nothingShown, start } from './state';
 import type { Pending, State, Transfer } from './state';
@@ -60,7 +60,7 @@ export class Store {
         break;
       }
       case 'org':
-        this.set({ org: message.org, alerts: this.state.alerts.filter((one) => !isOfOlderOrganisation(one.problem)) });
+        this.set({ org: message.org, alerts: this.state.alerts.filter((one) => !isOfRefusedOrganisation(one.problem)) });
         break;
       case 'refused':
         this.set({ stage: 'refused', refusal: message.problem });
@@ -118,6 +118,8 @@ export class Store {
         return this.#transfer({ ...state, transfers: { ...state.transfers, [event.transfer]: event } }, event);
       case 'problem':
         return this.#problem(state, event.conversation, event.problem);
+      case 'resolved':
+        return resolved(state, event.conversation, event.code);
     }
   }
 
@@ -125,7 +127,9 @@ export class Store {
     return { ...state, alerts: withAlert(state.alerts, { id: ++this.#lastId, conversation, problem }) };
   }
 
-  #problem(state: State, conversation: Hex | null, problem: Problem): State {
+  #problem(before: State, conversation: Hex | null, problem: Problem): State {
+    const contradicts = isUnverified(problem) || problem.code === 'revocations_refused';
+    const state = contradicts ? withoutAllClear(before, conversation) : before;
     if (conversation === null || !isAlarm(problem)) return this.#alert(state, conversation, problem);
     const next = { ...state, alarms: { [conversation]: problem, ...state.alarms } };
     this.#keep(next);
@@ -155,6 +159,7 @@ export class Store {
       conversations: state.conversations.filter((one) => one.id !== conversation),
       drafts: without(state.drafts, (id) => id === conversation),
       alarms: without(state.alarms, (id) => id === conversation),
+      allClear: without(state.allClear, (id) => id === conversation),
       pending: state.pending.filter((one) => one.conversation !== conversation),
       alerts: state.alerts.filter((one) => one.conversation !== conversation),
       files: without(state.files, (transfer) => gone.has(transfer)),
@@ -333,10 +338,25 @@ export class Store {
     this.#post({ type: 'notes', text: packNotes({ drafts: Object.fromEntries(texts), alarms }) });
   }
 
+  dismissAllClear(conversation: Hex | null): void {
+    this.set(withoutAllClear(this.state, conversation));
+  }
+
   dismiss(id: number): void {
     this.set({ alerts: this.state.alerts.filter((one) => one.id !== id) });
   }
 }
+
+/** The warning goes, and that it holds no longer is said in its place. */
+function resolved(state: State, conversation: Hex | null, code: string): State {
+  const alerts = state.alerts.filter((one) => one.conversation !== conversation || meaning(one.problem) !== meaning({ code }));
+  return { ...state, alerts, allClear: { ...state.allClear, [conversation ?? '']: code } };
+}
+
+const withoutAllClear = (state: State, conversation: Hex | null): State => ({
+  ...state,
+  allClear: without(state.allClear, (one) => one === (conversation ?? '')),
+});
 
 const without = <T>(record: Readonly<Record<Hex, T>>, gone: (key: Hex) => boolean): Record<Hex, T> =>
   Object.fromEntries(Object.entries(record).filter(([key]) => !gone(key)));

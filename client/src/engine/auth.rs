@@ -180,7 +180,10 @@ impl Engine {
                 self.check_certificates(cx);
             }
             Ok(None) => {}
-            Err(error) => cx.problem(None, problem::revocations(error)),
+            Err(error) => {
+                self.list_refused = true;
+                cx.problem(None, problem::revocations(error));
+            }
         }
     }
 }

@@ -20,6 +20,13 @@ impl Cx<'_> {
         self.event(Event::Problem { conversation, problem });
     }
 
+    /// Says it only of what concerns keys; other problems end by what people see.
+    pub(crate) fn resolved(&mut self, conversation: Option<ConversationId>, code: &'static str) {
+        if let Some(text) = super::problem::resolution(code) {
+            self.event(Event::Resolved { conversation, code, text });
+        }
+    }
+
     pub(crate) fn failed(&mut self, id: u64, problem: Problem) {
         self.event(Event::Failed { id, problem });
     }

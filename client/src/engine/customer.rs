@@ -185,7 +185,9 @@ impl Engine {
         let Some(c) = self.conversations.get_mut(&id) else { return };
         match result {
             Ok((statement, certificate)) => {
-                c.waits.told = None;
+                if let Some(code) = c.waits.told.take() {
+                    cx.resolved(Some(id), code);
+                }
                 c.record.unaccepted = false;
                 if named.epoch > 1 {
                     c.record.reassignments += 1;

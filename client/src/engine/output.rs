@@ -153,6 +153,15 @@ pub enum Event {
         /// What.
         problem: Problem,
     },
+    /// What a [`Self::Problem`] with this code said before holds no longer.
+    Resolved {
+        /// Where, if it concerns one conversation.
+        conversation: Option<ConversationId>,
+        /// The problem's code.
+        code: &'static str,
+        /// What holds now, one sentence.
+        text: &'static str,
+    },
 }
 
 /// An error for people: what, whose fault, what to do.

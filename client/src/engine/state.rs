@@ -39,6 +39,8 @@ pub struct Engine {
     /// Conversations in which something that waited is tried again.
     pub(super) retries: BTreeSet<ConversationId>,
     pub(super) retrying: bool,
+    /// People were told that the relay's list of revoked certificates is refused; a newer org.json takes it back.
+    pub(super) list_refused: bool,
     /// What the driver says of the network.
     pub(crate) network: bool,
     pub(crate) next_connection: u32,

@@ -104,14 +104,19 @@ impl Engine {
         self.meta.floor = self.meta.floor.raise(org.floor());
         // A list that was not taken does not raise the floor.
         self.meta.floor.revocations = self.revocations.edition();
+        let newer = self.org != org;
         self.org = org;
         self.mark(Key::Meta);
+        if newer && core::mem::take(&mut self.list_refused) {
+            // Whatever the relay sends next is judged under the newer one.
+            cx.resolved(None, "revocations_refused");
+        }
         for hash in self.device_names() {
             self.revive_refused(&hash, cx.now.mono_ms);
         }
-        // Whoever was named under the older one and did not verify is judged anew.
-        for c in self.conversations.values_mut() {
-            c.waits.told = None;
+        // Whoever was named under the older one and did not verify is judged anew. Under the same one it would come out the
+        // same, and every asking for it would cost the relay one more.
+        for c in self.conversations.values_mut().filter(|_| newer) {
             c.waits.assignment_at = cx.now.mono_ms;
             c.waits.attention = true;
         }
@@ -208,9 +213,14 @@ impl Engine {
         let known = c.record.known.iter().find(|k| k.device == *device)?;
         let verdict = self.verify_for_topic(&known.chain, &c.record.topic, cx.now.wall_ms);
         let c = self.conversations.get_mut(id)?;
+        // A closed conversation with nothing left to send does not complain for ever.
+        let quiet = c.is_closed() && c.contents.is_empty() && c.envelopes.is_empty();
         match verdict {
             Ok(_) => {
-                if c.waits.distrust.take().is_some() {
+                if let Some(code) = c.waits.distrust.take() {
+                    if !quiet {
+                        cx.resolved(Some(*id), code);
+                    }
                     c.waits.renew_pause = 0;
                     c.waits.changed = true;
                     c.waits.attention = true;
@@ -219,8 +229,6 @@ impl Engine {
                 Some(Correspondent(*device))
             }
             Err(problem) => {
-                // A closed conversation with nothing left to send does not complain for ever.
-                let quiet = c.is_closed() && c.contents.is_empty() && c.envelopes.is_empty();
                 let never = c.is_closed() && self.revocations.revokes_device(device);
                 if c.waits.distrust != Some(problem.code) {
                     c.waits.distrust = Some(problem.code);

@@ -145,6 +145,15 @@ impl World {
         self.clients[client].events.iter().filter_map(code).collect()
     }
 
+    /// What a client was told to hold no longer, oldest first: where, and the problem's code.
+    pub fn resolved(&self, client: usize) -> Vec<(Option<ConversationId>, &'static str)> {
+        let told = |event: &Event| match event {
+            Event::Resolved { conversation, code, .. } => Some((*conversation, *code)),
+            _ => None,
+        };
+        self.clients[client].events.iter().filter_map(told).collect()
+    }
+
     /// The phase of a conversation.
     pub fn phase(&self, client: usize, conversation: &ConversationId) -> Option<Phase> {
         self.clients[client].engine.conversation(conversation).map(|view| view.phase)

@@ -245,10 +245,21 @@ fn whoever_did_not_verify_is_judged_anew_under_a_newer_organisation() {
     world.up = true;
     world.pass(5_000);
     assert_eq!(world.problems(customer), ["certificate_refused"]);
+    let update = |world: &mut World| {
+        let org = Box::new(world.org.verified());
+        world.clients[customer].command(Command::UpdateOrg { org });
+        world.pass(5_000);
+    };
+    let asked = |world: &World| world.relay.counts.get("RequestAssignment").copied();
+    let before = asked(&world);
+    update(&mut world);
+    assert!(before.is_some() && asked(&world) == before, "the same one is no reason to ask again");
     world.relay.substitute_chain = None;
-    world.clients[customer].command(Command::UpdateOrg { org: Box::new(world.org.verified()) });
-    world.pass(5_000);
+    let now = world.org.now;
+    world.org.revoke(1, now, Vec::new());
+    update(&mut world);
     assert_eq!(world.phase(customer, &id), Some(Phase::Active));
+    assert_eq!(world.resolved(customer), [(Some(id), "certificate_refused")]);
 }
 
 /// The notice that the person agreed to is not the current one any more: nobody will ever be named. What was written is said

@@ -3,7 +3,7 @@
 use sealdesk_client::testing::World;
 use sealdesk_client::{Command, Corrupt, Event, Input, LinkState, MessageState, Phase};
 use sealdesk_protocol::crypto::certificate::{
-    DEVICE_LIFE, ISSUER_LIFE, RevocationList, Revoked, SignedRevocations, certificate_id,
+    DEVICE_LIFE, ISSUER_LIFE, IssuerCertificate, RevocationList, Revoked, SignedRevocations, certificate_id,
 };
 use sealdesk_protocol::ids::ConversationId;
 use sealdesk_protocol::wire::Code;
@@ -130,6 +130,32 @@ fn a_device_is_heard_again_when_its_certificate_is_renewed() {
     world.pass(11 * 60_000);
     let texts: Vec<String> = world.texts(customer, &id).into_iter().map(|t| t.1).collect();
     assert_eq!(texts, ["one", "two"]);
+    assert_eq!(world.resolved(customer), [(Some(id), "certificate_expired")], "told that it holds no longer");
+}
+
+/// The relay has the organisation's newer keys first.
+#[test]
+fn a_refused_list_is_told_and_so_is_that_it_is_refused_no_longer() {
+    let (mut world, _, customer, id) = World::talking(119);
+    let own = world.clients[customer].engine.own_device(&id).unwrap();
+    let now = world.org.now;
+    // The list of an issuer whose certificate begins later.
+    let mut later = world.org.issuer_certificate.peek::<IssuerCertificate>(4096).unwrap();
+    later.root_version = 2;
+    world.org.revoke(1, now, Vec::new());
+    let mut list = world.org.revocations.clone().unwrap();
+    list.issuer = later.sign(&world.org.root);
+    for _ in 0..2 {
+        world.relay.push(&own, sealdesk_protocol::wire::Revocations { list: list.clone() });
+        world.pass(1_000);
+    }
+    assert_eq!(world.problems(customer), ["revocations_refused"; 2]);
+    assert!(world.resolved(customer).is_empty());
+    for _ in 0..2 {
+        world.clients[customer].command(Command::UpdateOrg { org: Box::new(world.org.verified()) });
+        world.pass(1_000);
+    }
+    assert_eq!(world.resolved(customer), [(None, "revocations_refused")], "once");
 }
 
 /// The key of an issuer that was renewed long ago, in a thief's hands, with the relay on his side.

@@ -3,7 +3,7 @@
 
 import { execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { readFile, writeFile } from 'node:fs/promises';
+import { copyFile, readFile, rename, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
@@ -47,6 +47,36 @@ export class Team {
     return this.#change('agent', 'revoke', '--agent', agent);
   }
 
+  /** A new root key: what was certified before counts no more where the new org.json is in force. */
+  rotate() {
+    return this.#change('org', 'rotate-root');
+  }
+
+  /** Gives a home the organisation as it is now, and the certificate that was made for its device. */
+  async install(agent, home = this.#file(`${agent}.home`)) {
+    const put = async (from, name) => {
+      const beside = join(home, `${name}.new`);
+      await copyFile(this.#file(from), beside);
+      await rename(beside, join(home, name));
+    };
+    await put('admin/org.json', 'org.json');
+    await put(`admin/agents/${agent}-1.certificate`, 'certificate');
+  }
+
+  /** The organisation as it is now. */
+  org() {
+    return readFile(this.#file('admin/org.json'), 'utf8');
+  }
+
+  /** org.json of another organisation. */
+  async foreign() {
+    const dir = this.#file('others');
+    const pass = ['--passphrase-file', this.#file('admin.pass')];
+    const relay = ['--relay-name', 'relay.example', '--relay-url', this.#demo.relay];
+    await call(sealdesk, ['org', 'init', '--demo', '--dir', dir, '--name', 'Others', ...relay, ...pass]);
+    return readFile(join(dir, 'org.json'), 'utf8');
+  }
+
   #set(...change) {
     return this.#change('org', 'set', ...change);
   }
@@ -86,7 +116,7 @@ export class Team {
 
   /** The page was built before the team was there: this visitor gets the organisation as it is now. */
   async introduce(visitor) {
-    const body = await readFile(this.#file('admin/org.json'), 'utf8');
+    const body = await this.org();
     await visitor.context.route('**/org.json', (route) => route.fulfill({ body, contentType: 'application/json' }));
   }
 }

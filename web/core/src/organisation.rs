@@ -38,6 +38,11 @@ impl Organisation {
         file.verify(&root, &Floor::default(), integer(now)).map(Self).map_err(refusal)
     }
 
+    /// Whether the other one says the same.
+    pub fn equals(&self, other: &Organisation) -> bool {
+        self.0 == other.0
+    }
+
     /// What the screen needs of it.
     #[wasm_bindgen(js_name = view)]
     pub fn to_view(&self) -> JsValue {

@@ -57,6 +57,9 @@ pub(crate) fn event(event: &Event) -> Option<JsValue> {
         Event::Problem { conversation, problem: what } => Fields::of("problem")
             .with("conversation", hex(conversation.as_ref()))
             .with("problem", problem(what)),
+        Event::Resolved { conversation, code, .. } => {
+            Fields::of("resolved").with("conversation", hex(conversation.as_ref())).with("code", *code)
+        }
         _ => return None,
     };
     Some(fields.into())

@@ -89,6 +89,17 @@ export function Chat({ store, state, org, conversation }: Props) {
         <Boundary key={conversation.id} instead={<div class="log-frame"><p class="unshown" role="alert">{t('unshownMessages')}</p></div>}>
           <Messages store={store} state={state} conversation={conversation} name={name} typing={state.typing && !ended} />
         </Boundary>
+        <div role="status">
+          {'' in state.allClear && (
+            <AllClear text={t('renewedKeys', { org: plain(org.name) })} onDismiss={() => store.dismissAllClear(null)} />
+          )}
+          {conversation.id in state.allClear && !lapsed && (
+            <AllClear
+              text={t('renewedPeer', { name: name || t('someone'), org: plain(org.name) })}
+              onDismiss={() => store.dismissAllClear(conversation.id)}
+            />
+          )}
+        </div>
         {(alarm || alerts.length > 0) && (
           <div class="notices" role="group" aria-label={t('wrong')} tabIndex={0}>
             {alarm && <AlertBox problem={alarm} />}
@@ -126,6 +137,17 @@ const Lapsed = ({ name, org }: { name: string; org: string }) => (
       <p class="problem-what" dir="auto">{t('lapsedWhat', { name, org })}</p>
       <p dir="auto">{t('lapsedHint', { org })}</p>
     </div>
+  </div>
+);
+
+/** A warning was shown and holds no longer. */
+const AllClear = ({ text, onDismiss }: { text: string; onDismiss: () => void }) => (
+  <div class="alert clear">
+    <Icon name="shield" />
+    <p class="problem-text" dir="auto">{text}</p>
+    <button type="button" class="quiet-icon" aria-label={t('dismiss')} onClick={onDismiss}>
+      <Icon name="close" />
+    </button>
   </div>
 );
 

@@ -17,7 +17,7 @@ export const Loading = () => (
 export const Refused = ({ problem }: { problem: Problem }) => (
   <main class="screen">
     <div class="badge bad" aria-hidden="true"><Icon name="warning" /></div>
-    <h1>{t('wrong')}</h1>
+    <h1>{t('notStarted')}</h1>
     <div role="alert" class="refusal">
       <ProblemText problem={problem} />
     </div>

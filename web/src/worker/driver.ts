@@ -15,6 +15,7 @@ import type { Organisation, Output, Step } from './core';
 import { Files } from './files';
 import { handedOver, unopened, unwritten } from './problems';
 import type { Conversation, CoreEvent, Hex, Problem, ToPage, ToWorker } from './protocol';
+import { Renewal } from './renewal';
 import { Sockets } from './sockets';
 import { readPage } from './transcript';
 import { Fenced } from './vault';
@@ -30,12 +31,6 @@ const LONGEST_PAUSE = 30_000;
 const UNASKED = 0;
 /** Command id of taking org.json over; the page counts its own from 1. */
 const REFRESH = Number.MAX_SAFE_INTEGER;
-/** How often org.json is fetched again, ms. */
-const ORGANISATION_EVERY = 60 * 60_000;
-
-/** What comes when the relay's org.json is newer than ours. */
-const OUTDATED = ['consent_outdated', 'unknown_topic', 'revocations_refused', 'certificate_foreign'];
-
 /** Before the time is asked for once more, ms. */
 const TIME_EVERY = 10_000;
 
@@ -56,7 +51,6 @@ interface Moved {
 
 export class Driver {
   #vault: Vault;
-  #organisation: Organisation;
   #post: (message: ToPage) => void;
   #core: Core;
   #sockets: Sockets;
@@ -68,11 +62,7 @@ export class Driver {
   #era = 0;
   #arrived: () => void = () => undefined;
   #stopped = false;
-  #refreshing = 0;
-  /** Asks for org.json. */
-  #renew: () => void = () => undefined;
-  /** org.json on its way into the vault. */
-  #offered: Organisation | null = null;
+  #renewal: Renewal;
   /** Attachments being opened, by command. */
   #saves = new Map<number, Moved>();
   /** Files being encrypted, by command. */
@@ -82,9 +72,13 @@ export class Driver {
   private constructor(vault: Vault, files: Files, organisation: Organisation, relays: string[], core: Core, post: (message: ToPage) => void) {
     this.#vault = vault;
     this.#files = files;
-    this.#organisation = organisation;
     this.#core = core;
     this.#post = post;
+    this.#renewal = new Renewal(
+      organisation,
+      (offered) => this.#command(REFRESH, (core) => core.updateOrg(REFRESH, offered)),
+      (problem) => this.#event({ type: 'problem', conversation: null, problem }),
+    );
     this.#sockets = new Sockets(relays, {
       opened: (n) => this.#answer(this.#era, (core) => core.opened(n)),
       frame: (n, bytes) => this.#answer(this.#era, (core) => core.frame(n, bytes)),
@@ -105,10 +99,9 @@ export class Driver {
 
   /** Until {@link stop}, or until another tab takes over. */
   async run(read: () => Promise<Organisation>): Promise<void> {
-    this.#refreshing = setInterval(() => void this.refresh(read), ORGANISATION_EVERY);
-    this.#renew = () => void this.refresh(read);
+    this.#renewal.begin(read);
     try {
-      await this.#drive(read);
+      await this.#drive();
     } finally {
       this.stop();
       const left = this.#inputs.splice(0).flatMap(({ command }) => command ?? []);
@@ -116,7 +109,7 @@ export class Driver {
     }
   }
 
-  async #drive(read: () => Promise<Organisation>): Promise<void> {
+  async #drive(): Promise<void> {
     let asked = -Infinity;
     let failures = 0;
     let wakeAt: number | null = null;
@@ -129,7 +122,7 @@ export class Driver {
       if (wakeAt !== null && clock.mono() >= wakeAt) this.#core.tick();
       if (clock.uncertain() && clock.mono() > asked + TIME_EVERY) {
         asked = clock.mono();
-        void this.refresh(read);
+        void this.#renewal.ask();
       }
       fresh = false;
       const decided: Step = step(this.#core, clock.wall(), clock.mono());
@@ -150,23 +143,9 @@ export class Driver {
     }
   }
 
-  /** A newer org.json is taken over; one that is refused is reported, and the one before stays in force. */
-  async refresh(read: () => Promise<Organisation>): Promise<void> {
-    try {
-      const organisation = await read();
-      if (this.#offered) return;
-      this.#offered = organisation;
-      this.#command(REFRESH, (core) => core.updateOrg(REFRESH, organisation));
-    } catch (error) {
-      const problem = asProblem(error);
-      // No network, or the company's web server is away: the next hour will do.
-      if (problem.code !== 'org_missing') this.#event({ type: 'problem', conversation: null, problem });
-    }
-  }
-
   stop(): void {
     this.#stopped = true;
-    clearInterval(this.#refreshing);
+    this.#renewal.stop();
     this.#sockets.closeAll();
     this.#arrived();
   }
@@ -182,7 +161,7 @@ export class Driver {
       case 'online':
         return this.#put((core) => core.online(message.online));
       case 'refresh':
-        return this.#renew();
+        return this.#renewal.ask();
       case 'open':
         return this.#command(message.id, (core) => core.openConversation(message.id, message.topic, message.language, message.notice));
       case 'send':
@@ -280,7 +259,7 @@ export class Driver {
     await new Promise((resolve) => setTimeout(resolve, Math.min(PAUSE * 2 ** failures, LONGEST_PAUSE)));
     if (this.#stopped) return;
     const old = this.#core;
-    this.#core = await openCore(this.#vault, this.#organisation);
+    this.#core = await openCore(this.#vault, this.#renewal.inForce);
     old.free();
   }
 
@@ -288,9 +267,9 @@ export class Driver {
   #abandon(commands: number[], problem: Problem): void {
     for (const id of commands) {
       if (id === REFRESH) {
-        // Nobody asked for it, and the next hour will do.
+        // Nobody asked for it.
         this.#unanswered.delete(id);
-        this.#offered = null;
+        this.#renewal.lost();
         continue;
       }
       const failed: CoreEvent = { type: 'failed', id, problem };
@@ -330,7 +309,7 @@ export class Driver {
           break;
         case 'event':
           this.#finish(output.event);
-          if (output.event.type === 'problem' && OUTDATED.includes(output.event.problem.code)) this.#renew();
+          if (output.event.type === 'problem') this.#renewal.heard(output.event.problem.code);
           if ('id' in output.event && (output.event.id === UNASKED || output.event.id === REFRESH)) break;
           events.push(output.event);
           break;
@@ -378,13 +357,9 @@ export class Driver {
     if (event.id === REFRESH) this.#refreshed(event);
   }
 
-  /** Only what the engine took is opened with again: an older org.json from some cache would be a roll-back. */
   #refreshed(event: Extract<CoreEvent, { type: 'done' | 'failed' }>): void {
-    if (event.type === 'done' && this.#offered) {
-      this.#organisation = this.#offered;
-      this.#post({ type: 'org', org: orgView(this.#organisation) });
-    } else if (event.type === 'failed') this.#event({ type: 'problem', conversation: null, problem: event.problem });
-    this.#offered = null;
+    if (event.type === 'failed') this.#renewal.refused(event.problem);
+    else if (this.#renewal.taken()) this.#post({ type: 'org', org: orgView(this.#renewal.inForce) });
   }
 
   async #handOver({ type, id }: Extract<CoreEvent, { type: 'done' | 'failed' }>, transfer: Hex): Promise<void> {

@@ -134,7 +134,9 @@ export type CoreEvent =
       state: TransferState;
       problem: Problem | null;
     }
-  | { type: 'problem'; conversation: Hex | null; problem: Problem };
+  | { type: 'problem'; conversation: Hex | null; problem: Problem }
+  /** What a problem with this code said of keys holds no longer. */
+  | { type: 'resolved'; conversation: Hex | null; code: string };
 
 /** Page to worker. `id` is chosen by the page and comes back in `done` or `failed`. */
 export type ToWorker =

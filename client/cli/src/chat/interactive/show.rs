@@ -44,6 +44,7 @@ impl Chat {
                 self.last = Some(problem);
                 Ok(())
             }
+            Event::Resolved { text, .. } => self.screen.say(text, Style::Faint),
             _ => Ok(()),
         }
     }

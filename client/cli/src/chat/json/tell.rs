@@ -42,6 +42,10 @@ impl Runner {
                 self.last = Some(problem);
                 Ok(())
             }
+            Event::Resolved { conversation, code, text } => {
+                let body = json!({"code": code, "text": text});
+                out(&output::line("resolved", &body, conversation.as_ref(), None))
+            }
             _ => Ok(()),
         }
     }

@@ -1,0 +1,107 @@
+// org.json is asked for again: every hour, before another chat, when the device's clock was set, and when the relay's is
+// newer than ours. Then it is asked for in growing pauses until another one is there: the relay may have it long before
+// the web server.
+
+import { asProblem } from './core';
+import type { Organisation } from './core';
+import type { Problem } from './protocol';
+
+const EVERY = 60 * 60_000;
+/** The first pause while the relay's is newer, ms; then twice as long each time, up to {@link EVERY}. */
+const FIRST = 5000;
+
+/** What comes when the relay's org.json is newer than ours. */
+const OUTDATED = ['consent_outdated', 'unknown_topic', 'revocations_refused', 'certificate_foreign'];
+
+export class Renewal {
+  #inForce: Organisation;
+  #offer: (organisation: Organisation) => void;
+  #tell: (problem: Problem) => void;
+  #read: (() => Promise<Organisation>) | null = null;
+  /** On its way into the vault. */
+  #offered: Organisation | null = null;
+  #hourly = 0;
+  #next = 0;
+  /** 0: nothing says that ours is the older one. */
+  #pause = 0;
+  /** Why the last one was not taken over: told once. */
+  #refusal = '';
+
+  /** `offer` gives one to the engine, which answers by {@link taken} or {@link refused}. */
+  constructor(inForce: Organisation, offer: (organisation: Organisation) => void, tell: (problem: Problem) => void) {
+    this.#inForce = inForce;
+    this.#offer = offer;
+    this.#tell = tell;
+  }
+
+  /** What the vault is opened with: never one that the engine did not take, since an older one would be a roll-back. */
+  get inForce(): Organisation {
+    return this.#inForce;
+  }
+
+  begin(read: () => Promise<Organisation>): void {
+    this.#read = read;
+    this.#hourly = setInterval(() => void this.ask(), EVERY);
+  }
+
+  stop(): void {
+    this.#read = null;
+    clearInterval(this.#hourly);
+    clearTimeout(this.#next);
+  }
+
+  async ask(): Promise<void> {
+    if (!this.#read) return;
+    clearTimeout(this.#next);
+    try {
+      const organisation = await this.#read();
+      if (this.#offered) return;
+      this.#offered = organisation;
+      this.#offer(organisation);
+    } catch (error) {
+      this.refused(asProblem(error));
+    }
+  }
+
+  /** A problem was told: the relay's may be newer. */
+  heard(code: string): void {
+    if (this.#pause > 0 || !OUTDATED.includes(code)) return;
+    this.#pause = FIRST;
+    void this.ask();
+  }
+
+  /** Answers whether that is news: another one is in force, or one that was refused has gone. */
+  taken(): boolean {
+    const offered = this.#offered ?? this.#inForce;
+    const other = !offered.equals(this.#inForce);
+    const news = other || this.#refusal !== '';
+    this.#inForce = offered;
+    this.#offered = null;
+    this.#refusal = '';
+    if (other) this.#pause = 0;
+    this.#later();
+    return news;
+  }
+
+  /** The one before stays in force. */
+  refused(problem: Problem): void {
+    this.#offered = null;
+    // No network, or the company's web server is away: that mends itself.
+    if (problem.code !== 'org_missing' && problem.code !== this.#refusal) this.#tell(problem);
+    this.#refusal = problem.code;
+    this.#later();
+  }
+
+  /** The engine to which it was offered is gone. */
+  lost(): void {
+    this.#offered = null;
+    this.#later();
+  }
+
+  #later(): void {
+    clearTimeout(this.#next);
+    if (this.#pause === 0 || !this.#read) return;
+    this.#next = setTimeout(() => void this.ask(), this.#pause);
+    this.#pause = Math.min(2 * this.#pause, EVERY);
+  }
+}
