@@ -3,7 +3,7 @@
 import { withAlert } from './alerts';
 import { plain, shorten } from './display';
 import { isAlarm, isOfRefusedOrganisation, isUnverified, meaning } from './meaning';
-import { packNotes, readNotes } from './notes';
+import { readNotes } from './notes';
 import { inOrder, nothingShown, start } from './state';
 import type { Pending, State, Transfer } from './state';
 import type { Conversation, CoreEvent, Hex, Message, Problem, ToPage, ToWorker } from './worker/protocol';
@@ -284,6 +284,7 @@ export class Store {
     const one = { ...failed, id: ++this.#lastId, transfer, problem: null };
     const files = failed.file ? { ...this.state.files, [transfer]: failed.file } : this.state.files;
     this.set({ pending: this.state.pending.map((old) => (old === failed ? one : old)), files });
+    if (!one.file) this.#keep(this.state);
     this.#transmit(one);
   }
 
@@ -329,13 +330,11 @@ export class Store {
     this.#keep(this.state);
   }
 
-  /** Text that is not yet safe in a message comes back as draft after a reload. */
   #keep({ conversations, drafts, pending, alarms }: State): void {
-    const texts = conversations.map(({ id }): [Hex, string] => {
-      const unsent = pending.filter((one) => one.conversation === id).map((one) => one.text);
-      return [id, [...unsent, drafts[id] ?? ''].filter((text) => text !== '').join('\n\n')];
-    });
-    this.#post({ type: 'notes', text: packNotes({ drafts: Object.fromEntries(texts), alarms }) });
+    const there = (id: Hex) => conversations.some((one) => one.id === id);
+    const unsent = pending.filter(({ conversation, text }) => text !== '' && there(conversation));
+    const kept = { drafts: without(drafts, (id) => !there(id)), alarms, unsent: unsent.map(({ id, conversation, text }) => ({ id, conversation, text })) };
+    this.#post({ type: 'notes', kept });
   }
 
   dismissAllClear(conversation: Hex | null): void {

@@ -61,9 +61,11 @@ test('pictures are shown only when their bytes are of a picture; SVG and HTML ne
   await attach(visitor, 'lie.png', Buffer.from('<svg xmlns="http://www.w3.org/2000/svg"><script>alert(1)</script></svg>'));
   await attach(visitor, 'drawing.svg', Buffer.from('<svg xmlns="http://www.w3.org/2000/svg"/>'));
   await attach(visitor, 'page.html', Buffer.from('<script>alert(1)</script>'));
-  await page.waitForTimeout(300);
-  assert.equal((await page.$$('img')).length, 1);
-  const saved = await save(visitor);
+  // A later picture is there: the earlier ones would be.
+  await attach(visitor, 'later.png', PNG);
+  await page.waitForFunction(() => [...document.querySelectorAll('img.picture')].some((one) => one.alt.includes('later.png')));
+  assert.equal((await page.$$('img')).length, 2);
+  const saved = await save(visitor, '.message.mine:has(.file-name:text-is("page.html")) .file-button:last-child');
   assert.equal(saved.name, 'page.html');
   await visitor.checkAccess();
 });

@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { test } from '../lib/cases.mjs';
-import { noted, sealedNotes, setGeneration, setSession, withVault } from '../lib/vault.mjs';
+import { noted, sealedNotes, setGeneration, setSession, until, withVault } from '../lib/vault.mjs';
 import { insideWorker } from '../lib/worker.mjs';
 
 test('reload without loss: messages, states and the draft are there again', {}, async (visitor) => {
@@ -75,24 +75,75 @@ test('where the browser stores nothing, the chat works in memory and says so', {
   assert.deepEqual(await visitor.texts(), ['In memory', 'You said: In memory']);
 });
 
-/** For insideWorker: a long text takes long to seal. */
-const SLOW = `{
+/**
+ * For insideWorker: tells what becomes of the notes. A long text is not sealed before `release` is said, and after
+ * `deaf` the worker hears of no notes any more, as if the page had gone.
+ */
+const WATCHED = `{
+  const channel = new BroadcastChannel('notes');
+  let release;
+  const released = new Promise((resolve) => (release = resolve));
+  let deaf = false;
+  channel.onmessage = ({ data }) => {
+    if (data === 'release') release();
+    if (data === 'deaf') deaf = true;
+  };
+  let sent = false;
+  self.addEventListener('message', (event) => {
+    if (event.data.type === 'send') sent = true;
+    if (event.data.type !== 'notes') return;
+    if (deaf && sent) event.stopImmediatePropagation();
+    else channel.postMessage('heard');
+  });
   const encrypt = crypto.subtle.encrypt;
   crypto.subtle.encrypt = async function (...given) {
-    if (given[2].byteLength > 1000) await new Promise((resolve) => setTimeout(resolve, 600));
+    if (given[2].byteLength > 1000) {
+      channel.postMessage('sealing');
+      await released;
+    }
     return encrypt.apply(crypto.subtle, given);
+  };
+  const put = IDBObjectStore.prototype.put;
+  IDBObjectStore.prototype.put = function (...given) {
+    if (given[1] === 'notes') this.transaction.addEventListener('complete', () => channel.postMessage('stored ' + given[0].text.byteLength));
+    return put.apply(this, given);
+  };
+  const abort = IDBTransaction.prototype.abort;
+  IDBTransaction.prototype.abort = function () {
+    channel.postMessage('refused');
+    abort.call(this);
   };
 }`;
 
+/** What {@link WATCHED} tells from now on; `told` waits until `holds` answers true of it. */
+async function watchNotes(page) {
+  await page.evaluate(() => {
+    const channel = new BroadcastChannel('notes');
+    globalThis.notes = [];
+    channel.onmessage = ({ data }) => globalThis.notes.push(data);
+    globalThis.sayOfNotes = (what) => channel.postMessage(what);
+  });
+  return {
+    say: (what) => page.evaluate((said) => globalThis.sayOfNotes(said), what),
+    told: async (holds) => {
+      let notes;
+      await until(async () => holds((notes = await page.evaluate(() => globalThis.notes))));
+      return notes;
+    },
+  };
+}
+
 test('a tab that lost the vault leaves the notes of the one that has it alone', {}, async (visitor) => {
+  await insideWorker(visitor, WATCHED);
   await visitor.enter();
   const { page } = visitor;
   await noted(page, () => page.fill('.composer textarea', 'mine'));
   const before = await sealedNotes(page);
   assert.ok(before.length > 0);
   const session = await setSession(page, 'of another tab');
+  const notes = await watchNotes(page);
   await page.fill('.composer textarea', 'not mine any more');
-  await page.waitForTimeout(800);
+  await notes.told((one) => one.some((what) => what === 'refused' || what.startsWith('stored')));
   assert.deepEqual(await sealedNotes(page), before);
   await setSession(page, session);
   // It would have been written.
@@ -100,16 +151,38 @@ test('a tab that lost the vault leaves the notes of the one that has it alone', 
 });
 
 test('of two drafts the later one is kept, however long the first one takes', {}, async (visitor) => {
-  await insideWorker(visitor, SLOW);
+  await insideWorker(visitor, WATCHED);
   await visitor.enter();
   const { page } = visitor;
+  const notes = await watchNotes(page);
   await page.fill('.composer textarea', 'long '.repeat(400));
-  await page.waitForTimeout(250);
+  await notes.told((one) => one.includes('sealing'));
   await page.fill('.composer textarea', 'short');
-  await page.waitForTimeout(1500);
-  const { length } = await sealedNotes(page);
-  assert.ok(length > 0 && length < 1000, `${length} bytes`);
+  await notes.told((one) => one.filter((what) => what === 'heard').length === 2);
+  await notes.say('release');
+  const stored = (one) => one.filter((what) => what.startsWith('stored'));
+  const [, last] = stored(await notes.told((one) => stored(one).length === 2));
+  assert.ok(Number(last.split(' ')[1]) < 1000, last);
 });
+
+for (const [length, text] of [['short', 'Only once'], ['long', 'Only once, and long. '.repeat(100).trim()]]) {
+  test(`a ${length} text leaves the draft by the step that makes it a message, however soon the page goes`, {}, async (visitor) => {
+    await insideWorker(visitor, WATCHED);
+    await visitor.enter();
+    const { page } = visitor;
+    const notes = await watchNotes(page);
+    // The worker hears of no notes after the text itself: what it stored by then is what a reload finds.
+    await notes.say('deaf');
+    await visitor.write(text);
+    if (length === 'long') await notes.told((one) => one.includes('sealing'));
+    await notes.say('release');
+    await visitor.see(`You said: ${text}`);
+    await page.reload();
+    await visitor.see(`You said: ${text}`);
+    assert.equal(await page.inputValue('.composer textarea'), '');
+    assert.equal((await visitor.texts()).filter((one) => one === text).length, 1);
+  });
+}
 
 test('a browser that does not list its databases stores nothing before the person agrees, and finds the chat again', {}, async (visitor) => {
   await insideWorker(visitor, 'delete IDBFactory.prototype.databases;');

@@ -91,3 +91,26 @@ test('a change of keys: the page takes over what the old keys signed and nothing
   await visitor.state('After a reload', 'delivered', 'read');
   assert.equal(await page.$('.alert'), null);
 });
+
+test('a tab that gets the chat back does not come with an older organisation than the other tab knew', { agents: true }, async (visitor, demo) => {
+  const team = await Team.found(demo, 'tabs', 'Tabs');
+  const { page: first } = visitor;
+  const server = await webServer(visitor, await team.org());
+  await visitor.visit();
+  await first.check('.topic input[value=tabs]');
+  await visitor.agree();
+  await visitor.write('From the first tab');
+  const second = await visitor.tab();
+  await second.goto(demo.page);
+  await second.click('.screen .primary');
+  await visitor.see('From the first tab', second);
+
+  await Team.found(demo, 'later', 'Later');
+  server.give(await team.org());
+  await second.click('.head .back');
+  await second.waitForSelector('.topic input[value=later]');
+  await second.close();
+  await first.waitForSelector('.composer textarea, .refusal');
+  assert.equal(await first.$('.refusal'), null);
+  await visitor.see('From the first tab');
+});

@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { Team } from '../lib/agents.mjs';
 import { test } from '../lib/cases.mjs';
 import { scratch } from '../lib/scratch.mjs';
-import { damage, noted, setGeneration } from '../lib/vault.mjs';
+import { damage, noted, records, setGeneration, until } from '../lib/vault.mjs';
 import { OBEDIENT, insideWorker, tellWorker } from '../lib/worker.mjs';
 
 /** A record of the transcript. */
@@ -134,6 +134,15 @@ test('a damaged message is said, and hides no other', {}, async (visitor) => {
   await visitor.see('You said: Three');
 });
 
+/** Until the worker has done what it had begun, and the vault what it was asked for. */
+async function idle(page) {
+  for (let n = 0; n < 2; n++) {
+    await tellWorker(page, { unreadable: false });
+    await records(page);
+  }
+  assert.deepEqual((await page.evaluate(() => navigator.locks.query())).pending, [], 'nobody waits for the chat');
+}
+
 test('an error of the page itself stays on the screen', {}, async (visitor) => {
   await insideWorker(visitor, OBEDIENT);
   await visitor.enter();
@@ -144,7 +153,7 @@ test('an error of the page itself stays on the screen', {}, async (visitor) => {
   await setGeneration(page, 1_000_000);
   await visitor.write('Lost');
   await page.waitForSelector('.refusal');
-  await page.waitForTimeout(1500);
+  await idle(page);
   assert.match(await page.textContent('.refusal'), /an error of its own/, 'neither "in another tab" nor a new start');
 });
 
@@ -154,7 +163,9 @@ test('an error while the vault is driven is not covered by "in another tab", and
   const { page } = visitor;
   await tellWorker(page, { wrong: true });
   await page.waitForSelector('.screen h1');
-  await page.waitForTimeout(1500);
+  // The lock is given back when the worker ends what it drove; a new start would ask for it again.
+  await until(async () => (await page.evaluate(() => navigator.locks.query())).held.length === 0);
+  await idle(page);
   assert.match((await page.textContent('.screen')) ?? '', /an error of its own/);
 });
 

@@ -51,6 +51,8 @@ export function Composer({ store, conversation }: { store: Store; conversation: 
     typing.stopped();
     store.send(text.trim());
     setText('');
+    // At once, and not when it is drawn: whoever leaves in between would keep it as a draft.
+    if (area.current) area.current.value = '';
     area.current?.focus();
   };
 

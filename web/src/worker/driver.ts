@@ -13,6 +13,7 @@ import * as clock from './clock';
 import { Core, asProblem, conversations, orgView, rowsOf, step } from './core';
 import type { Organisation, Output, Step } from './core';
 import { Files } from './files';
+import { PageNotes } from './notes';
 import { handedOver, unopened, unwritten } from './problems';
 import type { Conversation, CoreEvent, Hex, Problem, ToPage, ToWorker } from './protocol';
 import { Renewal } from './renewal';
@@ -63,6 +64,7 @@ export class Driver {
   #arrived: () => void = () => undefined;
   #stopped = false;
   #renewal: Renewal;
+  #notes = new PageNotes();
   /** Attachments being opened, by command. */
   #saves = new Map<number, Moved>();
   /** Files being encrypted, by command. */
@@ -128,7 +130,7 @@ export class Driver {
       const decided: Step = step(this.#core, clock.wall(), clock.mono());
       try {
         if (decided.writes.length > 0) {
-          await this.#vault.commit(decided.writes, decided.generation, clock.earliest());
+          await this.#vault.commit(decided.writes, decided.generation, clock.earliest(), this.#notes.without(answered(decided)));
           failures = 0;
         }
       } catch (error) {
@@ -198,7 +200,7 @@ export class Driver {
         return this.#page(message.conversation, message.before);
       case 'notes':
         // The vault is another tab's by then, and so are its notes.
-        return this.#stopped ? undefined : this.#vault.saveNotes(message.text).catch(() => undefined);
+        return this.#stopped ? undefined : this.#vault.saveNotes(this.#notes.say(message.kept)).catch(() => undefined);
       case 'takeOver':
         return undefined;
     }
@@ -371,6 +373,10 @@ export class Driver {
     }
   }
 }
+
+/** The commands that are done with this step. */
+const answered = ({ outputs }: Step): number[] =>
+  outputs.flatMap((output) => (output.do === 'event' && output.event.type === 'done' ? [output.event.id] : []));
 
 async function openCore(vault: Vault, organisation: Organisation): Promise<Core> {
   const records = await vault.hot(Core.isHot);

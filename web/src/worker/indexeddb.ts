@@ -11,6 +11,7 @@
 
 import { refuse } from './core';
 import type { Row, Write } from './core';
+import type { NotesChange } from './notes';
 import type { Hex } from './protocol';
 import { Fenced, cut } from './vault';
 import type { Vault } from './vault';
@@ -70,12 +71,14 @@ async function unseal(key: CryptoKey, { iv, text }: Sealed): Promise<Bytes> {
   return new Uint8Array(await crypto.subtle.decrypt({ name: 'AES-GCM', iv }, key, text));
 }
 
+const putNotes = (meta: IDBObjectStore, notes: Sealed | null) => (notes ? meta.put(notes, 'notes') : meta.delete('notes'));
+
 export class IndexedDbVault implements Vault {
   readonly kept = true;
   #db: IDBDatabase;
   #session = crypto.getRandomValues(new Uint32Array(2)).join('-');
   #wrapping: CryptoKey | null = null;
-  #notesSaved: Promise<void> = Promise.resolve();
+  #notesWritten: Promise<void> = Promise.resolve();
 
   private constructor(db: IDBDatabase) {
     this.#db = db;
@@ -180,7 +183,16 @@ export class IndexedDbVault implements Vault {
     });
   }
 
-  async commit(writes: Write[], generation: number, earliest: number): Promise<void> {
+  commit(writes: Write[], generation: number, earliest: number, notes: NotesChange | null): Promise<void> {
+    if (!notes) return this.#commit(writes, generation, earliest);
+    return this.#inTurn(async () => {
+      await this.#commit(writes, generation, earliest, await this.#seal(notes.text()));
+      notes.stored();
+    });
+  }
+
+  /** `notes`: null deletes them. */
+  async #commit(writes: Write[], generation: number, earliest: number, notes?: Sealed | null): Promise<void> {
     const transaction = this.#write(['rows', 'meta']);
     const done = finished(transaction);
     const meta = transaction.objectStore('meta');
@@ -198,6 +210,7 @@ export class IndexedDbVault implements Vault {
       }
       meta.put(generation, 'generation');
       meta.put(earliest, 'time');
+      if (notes !== undefined) putNotes(meta, notes);
     };
     await done.catch((error: unknown) => Promise.reject(wrong ?? error));
   }
@@ -232,24 +245,30 @@ export class IndexedDbVault implements Vault {
     return unseal(this.#wrapping, stored).then((text) => new TextDecoder().decode(text), () => '');
   }
 
-  /** One after the other: sealing takes longer for some than for others. */
-  saveNotes(text: string): Promise<void> {
-    const saved = this.#notesSaved.then(() => this.#saveNotes(text));
-    this.#notesSaved = saved.catch(() => undefined);
-    return saved;
+  saveNotes(text: () => string): Promise<void> {
+    return this.#inTurn(async () => this.#saveNotes(await this.#seal(text())));
   }
 
-  async #saveNotes(text: string): Promise<void> {
-    if (!this.#wrapping) return;
-    const sealed = text === '' ? null : await seal(this.#wrapping, new TextEncoder().encode(text));
+  /** Notes are written one after the other: sealing takes longer for some than for others. */
+  #inTurn(write: () => Promise<void>): Promise<void> {
+    const written = this.#notesWritten.then(write);
+    this.#notesWritten = written.catch(() => undefined);
+    return written;
+  }
+
+  /** Null when there is nothing to keep. */
+  async #seal(text: string): Promise<Sealed | null> {
+    return text === '' || !this.#wrapping ? null : seal(this.#wrapping, new TextEncoder().encode(text));
+  }
+
+  async #saveNotes(sealed: Sealed | null): Promise<void> {
     const transaction = this.#write(['meta']);
     const done = finished(transaction);
     const meta = transaction.objectStore('meta');
     const session = meta.get('session');
     session.onsuccess = () => {
       if (session.result !== this.#session) transaction.abort();
-      else if (sealed) meta.put(sealed, 'notes');
-      else meta.delete('notes');
+      else putNotes(meta, sealed);
     };
     await done;
   }

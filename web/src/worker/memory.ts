@@ -2,6 +2,7 @@
 // says so.
 
 import type { Row, Write } from './core';
+import type { NotesChange } from './notes';
 import type { Hex } from './protocol';
 import { cut } from './vault';
 import type { Vault } from './vault';
@@ -27,10 +28,14 @@ export class MemoryVault implements Vault {
     return Promise.resolve(names.map((name) => this.#rows.get(nameOf(name))).filter((row) => row !== undefined));
   }
 
-  commit(writes: Write[]): Promise<void> {
+  commit(writes: Write[], _generation: number, _earliest: number, notes: NotesChange | null): Promise<void> {
     for (const [name, sealed] of writes) {
       if (sealed) this.#rows.set(nameOf(name), [name, sealed]);
       else this.#rows.delete(nameOf(name));
+    }
+    if (notes) {
+      this.#notes = notes.text();
+      notes.stored();
     }
     return Promise.resolve();
   }
@@ -53,8 +58,8 @@ export class MemoryVault implements Vault {
 
   notes = () => Promise.resolve(this.#notes);
 
-  saveNotes(text: string): Promise<void> {
-    this.#notes = text;
+  saveNotes(text: () => string): Promise<void> {
+    this.#notes = text();
     return Promise.resolve();
   }
 }

@@ -1,6 +1,8 @@
 // Messages between the page and its worker. The worker holds keys, engine, vault and connection; the page holds what
 // people see. web/core/src/view.rs makes the objects that are marked "core".
 
+import type { Kept } from '../notes';
+
 export type Hex = string;
 export type Fault = 'you' | 'peer' | 'relay' | 'organisation' | 'network';
 
@@ -159,8 +161,8 @@ export type ToWorker =
   | { type: 'read'; conversation: Hex; counter: number }
   /** The messages before this place, newest last. */
   | { type: 'page'; conversation: Hex; before: number }
-  /** Everything that the page keeps (notes.ts) in one text; the worker seals it and does not look into it. */
-  | { type: 'notes'; text: string };
+  /** Everything that the page keeps. A text stands in it before it is sent, until its command is answered. */
+  | { type: 'notes'; kept: Kept };
 
 /** Worker to page. */
 export type ToPage =

@@ -1,6 +1,7 @@
 // What the worker needs of a place to keep things: see indexeddb.ts and memory.ts.
 
 import type { Row, Write } from './core';
+import type { NotesChange } from './notes';
 import type { Hex } from './protocol';
 
 /** Another tab took the vault over: this one has to stop for good. */
@@ -17,7 +18,7 @@ export interface Vault {
   hot(isHot: (kind: number) => boolean): Promise<Row[]>;
   rows(names: Uint8Array<ArrayBuffer>[]): Promise<Row[]>;
   /** All or nothing, durable on return. Throws {@link Fenced}. `earliest`: no later opening is before this time. */
-  commit(writes: Write[], generation: number, earliest: number): Promise<void>;
+  commit(writes: Write[], generation: number, earliest: number, notes: NotesChange | null): Promise<void>;
   /** The time that the last commit named. */
   lastTime(): Promise<number>;
   writeSpool(transfer: Hex, offset: number, bytes: Uint8Array<ArrayBuffer>): Promise<void>;
@@ -27,7 +28,7 @@ export interface Vault {
   /** What the page keeps beside the engine's records. */
   notes(): Promise<string>;
   /** In the order of the calls. Throws {@link Fenced}. */
-  saveNotes(text: string): Promise<void>;
+  saveNotes(text: () => string): Promise<void>;
 }
 
 /** Cuts `length` bytes from `offset` on out of pieces, each with its own offset, in order. */

@@ -126,6 +126,8 @@ async function main(): Promise<void> {
       });
       // A wait that is given up for stealing answers false.
       held = await Promise.race([stolen, lock.wait(lost).then((got) => (got ? true : stolen))]);
+      // The other tab may have taken a newer one over, and the vault is not opened with an older one.
+      organisation = await readOrganisation(config).catch(() => organisation);
     }
     await drive(vault, organisation, config, first);
     first = null;
