@@ -184,6 +184,21 @@ for (const [length, text] of [['short', 'Only once'], ['long', 'Only once, and l
   });
 }
 
+test('whoever leaves in the moment of Enter finds no draft of what was sent', {}, async (visitor) => {
+  await visitor.enter();
+  const { page } = visitor;
+  await page.fill('.composer textarea', 'Sent and gone');
+  // Nothing is drawn in between.
+  await page.evaluate(() => {
+    document.querySelector('.composer textarea').dispatchEvent(new KeyboardEvent('keydown', { key: 'Enter', bubbles: true, cancelable: true }));
+    dispatchEvent(new PageTransitionEvent('pagehide'));
+  });
+  await visitor.see('You said: Sent and gone');
+  await page.reload();
+  await visitor.see('You said: Sent and gone');
+  assert.equal(await page.inputValue('.composer textarea'), '');
+});
+
 test('a browser that does not list its databases stores nothing before the person agrees, and finds the chat again', {}, async (visitor) => {
   await insideWorker(visitor, 'delete IDBFactory.prototype.databases;');
   await visitor.visit();
