@@ -139,7 +139,8 @@ fn a_refused_list_is_told_and_so_is_that_it_is_refused_no_longer() {
     let (mut world, _, customer, id) = World::talking(119);
     let own = world.clients[customer].engine.own_device(&id).unwrap();
     let now = world.org.now;
-    // The list of an issuer whose certificate begins later.
+    let older = world.org.verified();
+    // The list of an issuer under the next root.
     let mut later = world.org.issuer_certificate.peek::<IssuerCertificate>(4096).unwrap();
     later.root_version = 2;
     world.org.revoke(1, now, Vec::new());
@@ -151,11 +152,16 @@ fn a_refused_list_is_told_and_so_is_that_it_is_refused_no_longer() {
     }
     assert_eq!(world.problems(customer), ["revocations_refused"; 2]);
     assert!(world.resolved(customer).is_empty());
-    for _ in 0..2 {
-        world.clients[customer].command(Command::UpdateOrg { org: Box::new(world.org.verified()) });
+    let newer = world.org.verified();
+    let mut update = |org: sealdesk_protocol::org::VerifiedOrg| {
+        world.clients[customer].command(Command::UpdateOrg { org: Box::new(org) });
         world.pass(1_000);
+        world.resolved(customer)
+    };
+    assert!(update(older).is_empty(), "the same one once more takes nothing back");
+    for _ in 0..2 {
+        assert_eq!(update(newer.clone()), [(None, "revocations_refused")], "once");
     }
-    assert_eq!(world.resolved(customer), [(None, "revocations_refused")], "once");
 }
 
 /// The key of an issuer that was renewed long ago, in a thief's hands, with the relay on his side.
