@@ -83,6 +83,7 @@ test('names of files are harmless, and empty files are refused with a reason', {
   await page.setInputFiles('input[type=file]', { name: 'empty.txt', mimeType: 'text/plain', buffer: Buffer.alloc(0) });
   await page.waitForSelector('.failed');
   assert.match(await page.textContent('.failed'), /This file is empty/);
+  assert.deepEqual(await page.$$eval('.failed button', (found) => found.map((one) => one.textContent)), ['Discard'], 'it would be empty again');
 });
 
 test('files can be dropped on the chat and pasted into the field', {}, async (visitor) => {

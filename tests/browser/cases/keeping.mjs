@@ -66,6 +66,24 @@ test('a send that cannot be stored keeps its text and succeeds on a retry', {}, 
   assert.equal((await visitor.texts()).filter((text) => text === 'This is not').length, 1);
 });
 
+test('what was not sent before the chat ended cannot be tried again there', {}, async (visitor) => {
+  await visitor.enter();
+  const { page } = visitor;
+  await visitor.write('This is stored');
+  await visitor.state('This is stored', 'read');
+  const generation = await setGeneration(page, 1_000_000);
+  await visitor.write('This is not');
+  await page.waitForSelector('.message[data-state=failed] .failed');
+  const offered = () => page.$$eval('.failed button', (found) => found.map((one) => one.textContent));
+  assert.deepEqual(await offered(), ['Try again', 'Discard']);
+  await setGeneration(page, generation);
+  await page.click('.panel-actions button');
+  await page.click('.confirm .primary');
+  await page.waitForSelector('.ended');
+  assert.deepEqual(await offered(), ['Discard']);
+  assert.match(await page.textContent('.message[data-state=failed]'), /This is not/);
+});
+
 test('where the browser stores nothing, the chat works in memory and says so', { browser: { blocked: true } }, async (visitor) => {
   await visitor.enter();
   await visitor.page.waitForSelector('.banner');

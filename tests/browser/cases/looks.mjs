@@ -21,6 +21,18 @@ test('Arabic: the page runs from right to left, on a phone, in the dark', { brow
   );
   assert.ok(mine.left - log.left < log.right - mine.right, 'own messages stand on the left');
   await visitor.checkAccess();
+  // All lines of a long name in another script stand where the line below begins.
+  const name = 'a rather long name of an invoice 4821 of November 2026 final.pdf';
+  await page.setInputFiles('input[type=file]', { name, mimeType: 'application/pdf', buffer: Buffer.alloc(2000, 1) });
+  await page.waitForSelector('.file-name');
+  const [lines, below] = await page.$eval('.file-name', (named) =>
+    [named, named.nextElementSibling].map((element) => {
+      const range = document.createRange();
+      range.selectNodeContents(element);
+      return [...range.getClientRects()].map(({ right }) => right);
+    }),
+  );
+  assert.ok(lines.length > 1 && lines.every((right) => Math.abs(right - Math.max(...below)) < 2), `${lines} and ${below}`);
   await page.click('.pill');
   await page.waitForSelector('.panel.over');
   await visitor.checkAccess();

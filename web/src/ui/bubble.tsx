@@ -106,7 +106,15 @@ function StateMark({ state }: { state: Exclude<MessageState, 'received'> }) {
   );
 }
 
-export function PendingBubble({ store, pending, transfer }: { store: Store; pending: Pending; transfer: Transfer | undefined }) {
+interface PendingProps {
+  store: Store;
+  pending: Pending;
+  transfer: Transfer | undefined;
+  /** The chat has ended: nothing can be sent any more. */
+  ended: boolean;
+}
+
+export function PendingBubble({ store, pending, transfer, ended }: PendingProps) {
   const { file, problem, text, time } = pending;
   return (
     <div class="message mine begins ends" data-state={problem ? 'failed' : 'saving'}>
@@ -133,7 +141,9 @@ export function PendingBubble({ store, pending, transfer }: { store: Store; pend
       {problem && (
         <div class="failed" role="alert">
           <ProblemText problem={problem} />
-          <button type="button" class="quiet" onClick={() => store.retry(pending)}>{t('retry')}</button>
+          {!ended && problem.code !== 'file_empty' && (
+            <button type="button" class="quiet" onClick={() => store.retry(pending)}>{t('retry')}</button>
+          )}
           <button type="button" class="quiet" onClick={() => store.discard(pending)}>{t('discard')}</button>
         </div>
       )}

@@ -13,6 +13,7 @@ import { agentName, unread } from './chats';
 import { Composer } from './composer';
 import { Header } from './header';
 import { Icon } from './icons';
+import type { IconName } from './icons';
 import { Messages } from './messages';
 import { Panel } from './panel';
 import { AlertBox } from './problem';
@@ -89,12 +90,13 @@ export function Chat({ store, state, org, conversation }: Props) {
         <Boundary key={conversation.id} instead={<div class="log-frame"><p class="unshown" role="alert">{t('unshownMessages')}</p></div>}>
           <Messages store={store} state={state} conversation={conversation} name={name} typing={state.typing && !ended} />
         </Boundary>
-        <div role="status">
+        <div class="clear-notices" role="status">
           {'' in state.allClear && (
-            <AllClear text={t('renewedKeys', { org: plain(org.name) })} onDismiss={() => store.dismissAllClear(null)} />
+            <AllClear icon="lock" text={t('renewedKeys', { org: plain(org.name) })} onDismiss={() => store.dismissAllClear(null)} />
           )}
           {conversation.id in state.allClear && !lapsed && (
             <AllClear
+              icon="shield"
               text={t('renewedPeer', { name: name || t('someone'), org: plain(org.name) })}
               onDismiss={() => store.dismissAllClear(conversation.id)}
             />
@@ -141,9 +143,9 @@ const Lapsed = ({ name, org }: { name: string; org: string }) => (
 );
 
 /** A warning was shown and holds no longer. */
-const AllClear = ({ text, onDismiss }: { text: string; onDismiss: () => void }) => (
+const AllClear = ({ icon, text, onDismiss }: { icon: IconName; text: string; onDismiss: () => void }) => (
   <div class="alert clear">
-    <Icon name="shield" />
+    <Icon name={icon} />
     <p class="problem-text" dir="auto">{text}</p>
     <button type="button" class="quiet-icon" aria-label={t('dismiss')} onClick={onDismiss}>
       <Icon name="close" />

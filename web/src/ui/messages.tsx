@@ -3,6 +3,7 @@
 import { useEffect, useLayoutEffect, useMemo, useRef, useState } from 'preact/hooks';
 import { dayName, dayOf } from '../display';
 import { t } from '../i18n';
+import { isOpen } from '../state';
 import type { Pending, State } from '../state';
 import type { Store } from '../store';
 import type { Conversation, Hex, Message, MessageState } from '../worker/protocol';
@@ -152,7 +153,7 @@ export function Messages({ store, state: page, conversation, name, typing }: Pro
             <UploadBubble key={`u${one.transfer}`} upload={one} file={page.files[one.transfer]} transfer={page.transfers[one.transfer]} />
           ))}
           {pending.map((one: Pending) => (
-            <PendingBubble key={`p${one.id}`} store={store} pending={one} transfer={page.transfers[one.transfer]} />
+            <PendingBubble key={`p${one.id}`} store={store} pending={one} transfer={page.transfers[one.transfer]} ended={!isOpen(conversation)} />
           ))}
           {typing && (
             <div class="message theirs typing" role="status">
