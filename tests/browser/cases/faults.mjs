@@ -26,7 +26,8 @@ test('another organisation than the page was built for: refused, with the reason
   await visitor.visit();
   await visitor.page.waitForSelector('.refusal');
   const text = await visitor.page.textContent('.refusal');
-  assert.match(text, /made for another organisation/);
+  assert.match(text, /belong to different organisations/);
+  assert.equal(await visitor.page.textContent('.screen h1'), 'The chat does not run');
   assert.match(text, /Cause: the organisation · wrong_root/);
   assert.equal(await visitor.page.$('textarea'), null, 'nothing can be written');
   await visitor.checkAccess();

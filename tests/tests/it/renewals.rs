@@ -172,6 +172,13 @@ async fn a_running_agent_waits_for_its_certificate_when_the_root_rotates() {
         }
         assert_eq!(agent.hear().await.1, "still there?");
         assert_eq!(customer.hear().await.1, "kept");
+        // The customer was told that the old certificate counts no more, and is told that this is over.
+        customer.problem("certificate_foreign").await;
+        let over = |line: &Value| {
+            let said = line.get("resolved").filter(|said| said["code"] == "certificate_foreign")?;
+            (line["conversation"] == conversation.as_str()).then(|| said["text"].to_string())
+        };
+        assert!(customer.find(over).await.contains("counts again"));
         assert_eq!(agent.leave().await, Some(0), "{}", agent.tail());
     }
 }
