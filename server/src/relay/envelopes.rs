@@ -54,7 +54,8 @@ fn append(relay: &Arc<Relay>, from: DeviceKeyHash, loaded: &Loaded, frame: Send)
     if loaded.becomes_active(now) {
         relay.routing.active(&frame.conversation, now);
     }
-    let item = item(&from, loaded.record.part_of(from), frame.message, relay.expiry(now))?;
+    let part = loaded.part_of(from, &frame.message.to);
+    let item = item(&from, part, frame.message, relay.expiry(now))?;
     let (relay, req) = (Arc::clone(relay), frame.req);
     let stored = relay.store.append(item);
     Ok(async move {

@@ -177,8 +177,15 @@ impl Relay {
                 continue;
             }
             // What the customer writes would be refused.
-            let room = self.store.has_room(agent.mailbox, room).await;
-            if !room.map_err(|cause| self.store_code(&cause))? {
+            let fits = async |room| {
+                let room = self.store.has_room(agent.mailbox, room).await;
+                room.map_err(|cause| self.store_code(&cause))
+            };
+            if !fits(room).await? {
+                // A shorter conversation may fit.
+                if !record.history.is_empty() && fits(Record::least_room()).await? {
+                    none = Found::NotForIt;
+                }
                 continue;
             }
             if org.certificate(&agent.chain).is_err() {

@@ -89,24 +89,27 @@ impl Record {
         self.governance.as_ref().is_some_and(Governance::is_accepted)
     }
 
-    /// The part of another's mailbox that a device has here. An agent's device is none that anybody can make.
-    pub fn part_of(&self, device: DeviceKeyHash) -> Part {
-        let stranger = !self.is_accepted() && device == self.customer.hash();
-        if stranger { Part::Stranger(device) } else { Part::Of(device) }
+    /// The part that a device has here of the mailbox of a reader: who is listed now, or was once. A customer's is small
+    /// but with the agent who talks with it. An agent's device is none that anybody can make.
+    pub fn part_of(&self, device: DeviceKeyHash, is_listed: bool) -> Part {
+        let talks = self.is_accepted() && self.closed_ms.is_none() && is_listed;
+        if !talks && device == self.customer.hash() { Part::Stranger(device) } else { Part::Of(device) }
     }
 
     /// What the mailbox of an agent who is named next has to take: all statements up to now, the next one, and a message.
     pub fn room(&self) -> Result<Room, Code> {
-        let mut room = Room {
-            statements: 1 + self.history.len() as u64,
-            bytes: NEXT_STATEMENT,
-            message: MAX_FRAME as u64,
-        };
+        let mut room = Self::least_room();
+        room.statements += self.history.len() as u64;
         for item in &self.history {
             let bytes = postcard::to_allocvec(&Item::Statement(item.clone())).map_err(|_| Code::Internal)?;
             room.bytes += bytes.len() as u64;
         }
         Ok(room)
+    }
+
+    /// What it has to take of a conversation without any statement.
+    pub const fn least_room() -> Room {
+        Room { statements: 1, bytes: NEXT_STATEMENT, message: MAX_FRAME as u64 }
     }
 
     /// Whether one more agent may be named: a place is held and a pair is spent for whoever is named, so that after a few
@@ -137,6 +140,8 @@ pub struct Loaded {
     pub record: Record,
     /// Every device ever listed, with its mailbox.
     pub listed: Vec<(DeviceKeyHash, MailboxId)>,
+    /// Mailboxes of those who are listed now.
+    readers: Vec<MailboxId>,
     /// When routing was last told that something is said here.
     active_ms: AtomicU64,
 }
@@ -145,7 +150,9 @@ impl Loaded {
     fn new(version: u64, record: Record) -> Self {
         let members = record.governance.iter().flat_map(Governance::could_have_read);
         let listed = members.map(|member| (member.hash(), member.device.mailbox())).collect();
-        Self { version, record, listed, active_ms: AtomicU64::new(0) }
+        let current = record.governance.iter().flat_map(|governance| governance.current().roster.members());
+        let readers = current.map(|member| member.device.mailbox()).collect();
+        Self { version, record, listed, readers, active_ms: AtomicU64::new(0) }
     }
 
     /// Something is said: true now and then, when routing is to be told.
@@ -167,6 +174,11 @@ impl Loaded {
     pub fn lists_now(&self, device: &DeviceKeyHash) -> bool {
         let governance = self.record.governance.as_ref();
         governance.is_some_and(|governance| governance.current().roster.get(device).is_some())
+    }
+
+    /// The part that a device has of the mailbox `to`.
+    pub fn part_of(&self, from: DeviceKeyHash, to: &MailboxId) -> Part {
+        self.record.part_of(from, self.readers.contains(to))
     }
 
     /// Whether `from` may write to `to`: both were listed, and they are not the same.
@@ -285,8 +297,8 @@ pub(crate) mod tests {
     fn before_an_acceptance_only_the_customers_part_is_small() {
         let record = record();
         let (customer, agent) = (record.customer.hash(), DeviceKeyHash([1; 32]));
-        assert_eq!(record.part_of(customer), Part::Stranger(customer));
-        assert_eq!(record.part_of(agent), Part::Of(agent), "what comes with its acceptance has room");
+        assert_eq!(record.part_of(customer, true), Part::Stranger(customer));
+        assert_eq!(record.part_of(agent, true), Part::Of(agent), "what comes with its acceptance has room");
     }
 
     #[test]

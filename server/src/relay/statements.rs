@@ -132,7 +132,7 @@ fn judge(record: &Record, statement: &VerifiedStatement, org: &Org) -> Result<Ch
 fn part(before: &Record, statement: &Statement) -> Part {
     let by_stranger = !before.is_accepted() && before.customer.hash() == statement.signer;
     match statement.action {
-        Action::Reset { .. } => before.part_of(statement.signer),
+        Action::Reset { .. } => before.part_of(statement.signer, true),
         Action::Open { .. } | Action::Reassign { .. } => Part::Beginning,
         Action::Close { .. } if by_stranger => Part::Ending,
         _ => Part::Reserved,
@@ -195,7 +195,7 @@ fn appends(
         if reader.is_none_or(|member| member.hash() == *signer) {
             return Err(Code::NotListed);
         }
-        let envelope = envelope_item(signer, before.part_of(*signer), message, expires_ms)?;
+        let envelope = envelope_item(signer, before.part_of(*signer, true), message, expires_ms)?;
         if needed.iter().any(|other| other.mailbox == envelope.mailbox && other.id == envelope.id) {
             return Err(Code::Malformed);
         }

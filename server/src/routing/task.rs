@@ -126,7 +126,7 @@ impl Told {
 mod tests {
     use sealdesk_protocol::crypto::identity::{DeviceSecret, mailbox_of};
     use sealdesk_protocol::ids::DeviceKeyHash;
-    use sealdesk_protocol::wire::Party;
+    use sealdesk_protocol::wire::{Party, StatementItem};
 
     use super::*;
     use crate::config::RawConfig;
@@ -183,6 +183,23 @@ mod tests {
         let named = async |which| running.relay.name_and_announce(id, which).await;
         assert_eq!(named(Which::Anybody).await, Ok(Found::NotForIt));
         assert_eq!(named(Which::Online).await, Ok(Found::Nobody), "nobody is connected");
+    }
+
+    /// Many statements may find no room where those of a new conversation do.
+    #[tokio::test]
+    async fn a_conversation_that_many_agents_had_stands_before_no_other() {
+        let (running, base, _customer) = waiting_with(5, |raw| raw.limits.mailbox_items = 512).await;
+        let statement = StatementItem { statement: base.consent.clone(), agent: None, consent: None };
+        let long = Record { history: vec![statement; 30], ..base };
+        for n in 10..15 {
+            running.relay.put(ConversationId([n; 32]), 0, long.clone()).await.unwrap();
+        }
+        agent(&running, 20).await;
+        look(&running.relay, 1).await;
+        assert_eq!(running.relay.routing.named().len(), 5);
+        let id = ConversationId([10; 32]);
+        let named = running.relay.name_and_announce(id, Which::Anybody).await;
+        assert_eq!(named, Ok(Found::NotForIt));
     }
 
     /// A network that has had its part of an agent costs no look into the store, however many of it wait.

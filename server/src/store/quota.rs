@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! |<------------------------------ quota ------------------------------>|<- an eighth ->|
-//! | a part for each device; for customers before an acceptance another, |    reserve    |
+//! | a part for each device; for customers whom nobody talks to another, |    reserve    |
 //! | an eighth as large                                                  |               |
 //! | all statements that begin conversations: a 32nd                     |               |
 //! | with those that end one before it was accepted: a 16th, also in the reserve         |
@@ -18,7 +18,7 @@ use sealdesk_protocol::ids::DeviceKeyHash;
 
 /// The reserve: one part of so many, beyond the quota.
 const RESERVE: u64 = 8;
-/// What a device has of its part before an acceptance.
+/// What a customer's device has of its part where nobody talks to it.
 const STRANGER: u64 = 8;
 /// What all statements of conversations that nobody accepted have; those that begin one have half of that, so that
 /// whatever was begun can end.
@@ -58,7 +58,8 @@ pub enum Part {
     Reserved,
     /// A device's.
     Of(DeviceKeyHash),
-    /// A customer's device, before an agent accepted: a small one beside its own.
+    /// A customer's device, before an agent accepted, after a close, or at an agent who was replaced: a small one beside
+    /// its own.
     Stranger(DeviceKeyHash),
     /// Statements that begin a conversation, or give it to another agent.
     Beginning,

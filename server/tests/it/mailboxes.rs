@@ -284,6 +284,25 @@ async fn before_an_acceptance_a_customers_part_is_small() {
     }
 }
 
+/// How many envelopes find room.
+async fn room(customer: &mut Client, talk: &Talk, to: MailboxId) -> usize {
+    let mut sent = 0;
+    while customer.send_envelope(talk, envelope(to, Class::Store)).await.is_ok() {
+        sent += 1;
+    }
+    sent
+}
+
+#[tokio::test]
+async fn after_a_close_a_customers_part_is_small() {
+    let relay = TestRelay::with(|raw, _| raw.limits.mailbox_share_items = 16).await;
+    let (mut mira, mut customer) = (relay.agent("mira").await, relay.customer().await);
+    let talk = Talk::opened(&relay.organisation, &mut customer, &mut mira, "mira").await;
+    mira.post(&talk, 1, Action::Accept { current: talk.epoch_statement }).await.unwrap();
+    close(&mut customer, &talk, 1).await.unwrap();
+    assert_eq!(room(&mut customer, &talk, mira.mailbox()).await, 2);
+}
+
 async fn close(customer: &mut Client, talk: &Talk, epoch: u32) -> Result<StatementHash, Code> {
     customer.post(talk, epoch, Action::Close { current: talk.epoch_statement, heads: Vec::new() }).await
 }
@@ -324,7 +343,7 @@ async fn resets_take_of_their_signers_part() {
 async fn whoever_was_replaced_is_told() {
     let relay = TestRelay::with(|raw, _| {
         (raw.limits.mailbox_items, raw.routing.accept_seconds) = (100, 1);
-        raw.routing.default_capacity = 20;
+        (raw.routing.default_capacity, raw.limits.mailbox_share_items) = (20, 16);
     })
     .await;
     let (mut anna, mut customer) = (relay.agent("anna").await, relay.customer().await);
@@ -337,7 +356,7 @@ async fn whoever_was_replaced_is_told() {
         let open = other.open(&stranger, &anna, "anna");
         stranger.post(&other, 1, open).await.unwrap();
     }
-    let bert = relay.agent("bert").await;
+    let mut bert = relay.agent("bert").await;
     let named = |frame: &ToClient| match frame {
         ToClient::Assignment(named) => (named.conversation == talk.id).then_some(named.epoch),
         _ => None,
@@ -351,6 +370,10 @@ async fn whoever_was_replaced_is_told() {
     let device = customer.device.hash();
     anna.send(FetchPrekeys { req: 70, conversation: talk.id, device }).await;
     assert_eq!(anna.outcome(70).await, Err(Code::NotListed));
+    // An acceptance of somebody else gives a customer no larger part there.
+    bert.post(&talk, 2, Action::Accept { current: talk.epoch_statement }).await.unwrap();
+    assert_eq!(room(&mut customer, &talk, anna.mailbox()).await, 2);
+    assert_eq!(room(&mut customer, &talk, bert.mailbox()).await, 16);
 }
 
 /// Neither a reassignment away from it nor the close; and it learns of them when it is listed again.

@@ -82,7 +82,14 @@ pub(super) struct MailboxState {
     /// Position of every known id.
     ids: HashMap<ItemId, u64>,
     /// Ids of acknowledged items, oldest first.
-    acknowledged: VecDeque<ItemId>,
+    acknowledged: VecDeque<Acknowledged>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Acknowledged {
+    id: ItemId,
+    /// The record that ends with it.
+    record: Option<u64>,
 }
 
 impl MailboxState {
@@ -119,14 +126,16 @@ impl MailboxState {
         }
     }
 
-    /// Keeps an acknowledged id, and forgets the oldest beyond the limit.
-    fn remember(&mut self, id: ItemId) {
-        self.acknowledged.push_back(id);
-        if self.acknowledged.len() > REMEMBERED
-            && let Some(oldest) = self.acknowledged.pop_front()
-        {
-            self.ids.remove(&oldest);
+    /// Keeps a record's ids, and forgets the oldest beyond the limit: answers which records nobody needs any more.
+    fn remember(&mut self, last: u64, ids: impl Iterator<Item = (u64, ItemId)>) -> Vec<u64> {
+        self.acknowledged
+            .extend(ids.map(|(seq, id)| Acknowledged { id, record: (seq == last).then_some(seq) }));
+        let beyond = self.acknowledged.len().saturating_sub(REMEMBERED);
+        let forgotten: Vec<Acknowledged> = self.acknowledged.drain(..beyond).collect();
+        for oldest in &forgotten {
+            self.ids.remove(&oldest.id);
         }
+        forgotten.iter().filter_map(|oldest| oldest.record).collect()
     }
 }
 
@@ -177,7 +186,7 @@ fn id_entries(record: &[u8]) -> Result<impl Iterator<Item = (u64, ItemId)>, Stor
     }))
 }
 
-fn load(txn: &Txn<'_>, mailbox: &MailboxId) -> Result<MailboxState, StoreError> {
+fn load(txn: &mut Txn<'_>, mailbox: &MailboxId) -> Result<MailboxState, StoreError> {
     let (first, next) = match txn.get(&keys::floor(mailbox))? {
         Some(stored) => split_number(&stored)
             .and_then(|(first, rest)| Some((first, split_number(rest)?.0)))
@@ -200,9 +209,11 @@ fn load(txn: &Txn<'_>, mailbox: &MailboxId) -> Result<MailboxState, StoreError> 
         state.add(part, Amount::of(&key, &value));
     }
     for (_, record) in txn.scan(&keys::acknowledged_ids(mailbox), usize::MAX)? {
-        for (seq, id) in id_entries(&record)? {
-            state.ids.insert(id, seq);
-            state.remember(id);
+        let entries: Vec<(u64, ItemId)> = id_entries(&record)?.collect();
+        state.ids.extend(entries.iter().map(|(seq, id)| (*id, *seq)));
+        let last = entries.last().map_or(0, |(seq, _)| *seq);
+        for old in state.remember(last, entries.into_iter()) {
+            txn.remove(keys::acknowledged_ids_until(mailbox, old));
         }
     }
     Ok(state)
@@ -318,15 +329,16 @@ pub(super) fn ack(txn: &mut Txn<'_>, mailbox: MailboxId, up_to: u64) -> Result<(
             value.extend_from_slice(id);
         }
         txn.put(keys::acknowledged_ids_until(&mailbox, last), value);
+        for old in state(txn, &mailbox)?.remember(last, record.iter().map(|(seq, id, _)| (*seq, *id))) {
+            txn.remove(keys::acknowledged_ids_until(&mailbox, old));
+        }
     }
-    let state = state(txn, &mailbox)?;
-    gone.into_iter().for_each(|(_, id, _)| state.remember(id));
-    state.first = up_to + 1;
+    state(txn, &mailbox)?.first = up_to + 1;
     store_floor(txn, &mailbox)
 }
 
 /// Drops what expired, items and the memory of ids, and answers how many items that were. Bounded by the quota and by
-/// what one mailbox receives within the retention time.
+/// [`REMEMBERED`].
 pub(super) fn sweep(txn: &mut Txn<'_>, mailbox: MailboxId, now_ms: u64) -> Result<u64, StoreError> {
     let mut dropped = 0;
     // A further piece shares the fate of its item, which comes before it.
@@ -355,10 +367,13 @@ pub(super) fn sweep(txn: &mut Txn<'_>, mailbox: MailboxId, now_ms: u64) -> Resul
             let state = state(txn, &mailbox)?;
             for (_, id) in id_entries(&record)? {
                 state.ids.remove(&id);
-                state.acknowledged.retain(|other| *other != id);
+                state.acknowledged.retain(|other| other.id != id);
             }
             txn.remove(key);
         }
     }
     Ok(dropped)
 }
+
+#[cfg(test)]
+mod tests;

@@ -32,7 +32,8 @@ pub(super) fn open(folder: &Path, quota: Quota) -> SledStore {
     SledStore::open(&options(folder, quota)).unwrap()
 }
 
-const WIDE: Quota = Quota { items: 1 << 40, bytes: 1 << 40, share_items: 1 << 40, share_bytes: 1 << 40 };
+pub(super) const WIDE: Quota =
+    Quota { items: 1 << 40, bytes: 1 << 40, share_items: 1 << 40, share_bytes: 1 << 40 };
 
 #[tokio::test]
 async fn passes_the_conformance_suite() {
