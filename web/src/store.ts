@@ -28,6 +28,8 @@ export class Store {
   /** Attachments that were fetched and opened, and the timer after which they go; 0: none runs. */
   #opened = new Map<Hex, number>();
   #waitingFiles = new Map<number, (file: Blob | null) => void>();
+  /** Attachments that are being fetched. */
+  #fetching = new Map<Hex, Promise<Blob | null>>();
 
   constructor(post: (message: ToWorker) => void) {
     this.#post = post;
@@ -293,13 +295,18 @@ export class Store {
     this.#keep(this.state);
   }
 
-  /** The checked bytes of an attachment; none when it failed, which an alert explains. */
+  /** The checked bytes of an attachment; none when it failed, which an alert explains. Asked for again meanwhile: the same. */
   fetchFile(message: Message, transfer: Hex): Promise<Blob | null> {
     const have = this.state.files[transfer];
     if (have) return Promise.resolve(have);
+    const before = this.#fetching.get(transfer);
+    if (before) return before;
     const id = ++this.#lastId;
     this.#post({ type: 'saveFile', id, message });
-    return new Promise((resolve) => this.#waitingFiles.set(id, resolve));
+    const file = new Promise<Blob | null>((resolve) => this.#waitingFiles.set(id, resolve));
+    const fetched = file.finally(() => this.#fetching.delete(transfer));
+    this.#fetching.set(transfer, fetched);
+    return fetched;
   }
 
   /** The browser was told to save it. Once it had time to, what was opened for that goes; a further time fetches it anew. */

@@ -2,42 +2,20 @@
 
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
-import { readFile, writeFile } from 'node:fs/promises';
+import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Team } from '../lib/agents.mjs';
+import { SAVE, SLOW, attach, save } from '../lib/attachments.mjs';
 import { test } from '../lib/cases.mjs';
 import { onDisk } from '../lib/private-files.mjs';
 import { scratch } from '../lib/scratch.mjs';
+import { ASKING_TWICE, insideWorker } from '../lib/worker.mjs';
 
 /** A picture of one pixel. */
 const PNG = Buffer.from(
   'iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==',
   'base64',
 );
-
-/** A large attachment takes its time, ms. */
-const SLOW = 90_000;
-
-async function attach(visitor, name, bytes) {
-  const path = join(await scratch(), name);
-  await writeFile(path, bytes);
-  await visitor.page.setInputFiles('input[type=file]', path);
-  await visitor.page.waitForFunction(
-    (wanted) =>
-      [...document.querySelectorAll('.message.mine')].some(
-        (one) => one.querySelector('.file-name')?.textContent === wanted && ['delivered', 'read'].includes(one.dataset.state),
-      ),
-    name,
-    { timeout: 60_000 },
-  );
-}
-
-async function save(visitor, last = '.file-actions .file-button:last-child') {
-  const [download] = await Promise.all([visitor.page.waitForEvent('download', { timeout: SLOW }), visitor.page.locator(last).last().click()]);
-  const path = join(await scratch(), `saved-${download.suggestedFilename()}`);
-  await download.saveAs(path);
-  return { name: download.suggestedFilename(), bytes: await readFile(path) };
-}
 
 test('attachment: up, and back down from the relay, byte for byte', {}, async (visitor) => {
   await visitor.enter();
@@ -132,3 +110,30 @@ for (const [kept, where] of [[true, 'by way of a file, which is gone after a rel
     assert.deepEqual(await onDisk(page), []);
   });
 }
+
+test('an attachment that is asked for again while it is fetched comes once, and whole', {}, async (visitor) => {
+  await visitor.enter();
+  const { page } = visitor;
+  const bytes = randomBytes(300_123);
+  await attach(visitor, 'invoice.bin', bytes);
+  await page.reload();
+  await page.waitForSelector(SAVE);
+  // Before the page has drawn that it is under way.
+  const saved = await save(visitor, () => page.$eval(SAVE, (button) => [button, button].forEach((one) => one.click())));
+  assert.ok(saved.bytes.equals(bytes));
+  assert.equal(await page.$('.alert'), null, 'nobody is told that it is under way already');
+});
+
+test('a second command for an attachment that is being opened into a file is refused, and spoils nothing of the first', { time: 180_000 }, async (visitor) => {
+  await insideWorker(visitor, ASKING_TWICE);
+  await visitor.enter();
+  const { page } = visitor;
+  const bytes = randomBytes(LARGE);
+  await attach(visitor, 'film.bin', bytes);
+  await page.reload();
+  await page.waitForSelector(SAVE);
+  const saved = await save(visitor);
+  assert.ok(saved.bytes.equals(bytes));
+  assert.match(await page.textContent('.alert'), /transfer_busy/);
+  assert.deepEqual(await onDisk(page), [LARGE]);
+});

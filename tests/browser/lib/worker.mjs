@@ -45,6 +45,18 @@ export const OBEDIENT = `{
   };
 }`;
 
+/** For {@link insideWorker}: whatever is to be saved is asked for by a further command at once. */
+export const ASKING_TWICE = `{
+  const { set } = Object.getOwnPropertyDescriptor(self, 'onmessage');
+  Object.defineProperty(self, 'onmessage', {
+    set: (run) =>
+      set.call(self, (event) => {
+        run(event);
+        if (event.data.type === 'saveFile') run({ data: { ...event.data, id: 2 ** 40 } });
+      }),
+  });
+}`;
+
 export const tellWorker = (page, what) =>
   page.evaluate(async (said) => {
     const channel = new BroadcastChannel('test');

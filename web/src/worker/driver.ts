@@ -14,7 +14,7 @@ import { Core, asProblem, conversations, orgView, rowsOf, step } from './core';
 import type { Organisation, Output, Step } from './core';
 import { Files } from './files';
 import { PageNotes } from './notes';
-import { handedOver, unopened, unwritten } from './problems';
+import { handedOver, underWay, unopened, unwritten } from './problems';
 import type { Conversation, CoreEvent, Hex, Problem, ToPage, ToWorker } from './protocol';
 import { Renewal } from './renewal';
 import { Sockets } from './sockets';
@@ -180,7 +180,8 @@ export class Driver {
       case 'saveFile': {
         const { conversation, device, counter, body } = message.message;
         if (body.kind !== 'file') return undefined;
-        await this.#files.save(body);
+        // What the command before opens into is not this one's to let go of.
+        if (!(await this.#files.save(body))) return this.#event({ type: 'failed', id: message.id, problem: underWay });
         this.#saves.set(message.id, { transfer: body.transfer, conversation });
         return this.#command(message.id, (core) => core.saveFile(message.id, conversation, device, counter));
       }

@@ -50,11 +50,14 @@ export class Files {
     this.#sending.delete(transfer);
   }
 
-  /** Before an attachment is opened. */
-  async save({ transfer, length, mediaType }: FileBody): Promise<void> {
-    if (this.#saving.has(transfer)) return;
+  /** Before an attachment is opened. False: it is being opened already, into what stands here. */
+  async save({ transfer, length, mediaType }: FileBody): Promise<boolean> {
+    if (this.#saving.has(transfer)) return false;
+    // Stands here before anything is waited for: who comes meanwhile is too late.
+    this.#saving.set(transfer, new MemoryFile());
     const file = length > LARGE && !claimsPicture(mediaType, length) ? await this.#disk?.create(transfer) : null;
-    this.#saving.set(transfer, file ?? new MemoryFile());
+    if (file) this.#saving.set(transfer, file);
+    return true;
   }
 
   /** Throws when there is no more space. */

@@ -9,6 +9,9 @@ export const unwritten = problem('vault_write', 'The browser could not store the
 /** A command that another tab's take-over left without an answer. */
 export const handedOver = problem('handed_over', 'Another tab took the chat over before this was stored.');
 
+/** An attachment that is being fetched is asked for once more. */
+export const underWay = problem('transfer_busy', 'This file is on its way already.');
+
 /** An attachment was checked, but not kept. */
 export const unopened = problem('local_file', 'The opened file could not be read.');
 
