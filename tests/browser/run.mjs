@@ -18,7 +18,7 @@ import { firefox } from './lib/firefox.mjs';
 import { removeScratch } from './lib/scratch.mjs';
 
 const words = process.argv.slice(2);
-for (const file of ['chat', 'chats', 'keeping', 'worker', 'files', 'tabs', 'faults', 'unshown', 'looks', 'scrolling', 'agents', 'firefox', 'restart', 'keys']) await import(`./cases/${file}.mjs`);
+for (const file of ['chat', 'chats', 'keeping', 'worker', 'files', 'spool', 'tabs', 'faults', 'unshown', 'looks', 'scrolling', 'agents', 'firefox', 'restart', 'keys']) await import(`./cases/${file}.mjs`);
 
 /** Why this test cannot run here. On a CI machine a missing browser is a failure, not a reason. */
 function obstacle(one) {

@@ -44,6 +44,9 @@ export const setGeneration = (page, value) => setMeta(page, 'generation', value)
 /** Changes who may write to the vault: as if another tab had taken it over, before this one heard of it. */
 export const setSession = (page, value) => setMeta(page, 'session', value);
 
+/** Who may write to the vault. */
+export const session = (page) => withVault(page, (db, ask) => ask(db.transaction('meta').objectStore('meta').get('session')));
+
 /** Overwrites one record of this kind with noise. */
 export const damage = (page, kind) =>
   withVault(
@@ -55,6 +58,24 @@ export const damage = (page, kind) =>
       await ask(rows.put(crypto.getRandomValues(new Uint8Array(200)), key));
     },
     kind,
+  );
+
+/** The transfers of which something lies in the spool. */
+export const spooled = (page) =>
+  withVault(page, async (db, ask) => {
+    const keys = await ask(db.transaction('spool').objectStore('spool').getAllKeys());
+    return [...new Set(keys.map(([transfer]) => transfer))];
+  });
+
+/** Puts pieces of transfers into the spool of which the engine knows nothing. */
+export const leaveSpools = (page, transfers) =>
+  withVault(
+    page,
+    async (db, ask, transfers) => {
+      const spool = db.transaction('spool', 'readwrite').objectStore('spool');
+      for (const transfer of transfers) await ask(spool.put(new Uint8Array([1]), [transfer, 0]));
+    },
+    transfers,
   );
 
 /** How many records the vault holds. */

@@ -10,7 +10,7 @@ export async function insideWorker(visitor, source) {
   });
 }
 
-/** For {@link insideWorker}: what {@link tellWorker} says moves the clock, stops timers, or breaks reading. */
+/** For {@link insideWorker}: what {@link tellWorker} says moves the clock, stops timers, breaks reading, or holds the spool up. */
 export const OBEDIENT = `{
   const now = Date.now;
   let shift = 0;
@@ -31,10 +31,24 @@ export const OBEDIENT = `{
     for (const event of message.events ?? []) if (event.type === 'conversation') conversation = event.conversation.id;
     post(message);
   };
+  // As on a slow disk: nobody hears that a piece of a spool is stored.
+  const { set } = Object.getOwnPropertyDescriptor(IDBTransaction.prototype, 'oncomplete');
+  let held = null;
+  Object.defineProperty(IDBTransaction.prototype, 'oncomplete', {
+    set(run) {
+      const ofSpool = this.mode === 'readwrite' && [...this.objectStoreNames].join() === 'spool';
+      set.call(this, (event) => (held && ofSpool ? held.push(() => run(event)) : run(event)));
+    },
+  });
   const channel = new BroadcastChannel('test');
   channel.onmessage = ({ data }) => {
     if ('shift' in data) shift = data.shift;
     if ('asleep' in data) asleep = data.asleep;
+    if ('held' in data) {
+      const waiting = held ?? [];
+      held = data.held ? waiting : null;
+      if (!held) for (const run of waiting) run();
+    }
     if ('unreadable' in data) unreadable = data.unreadable;
     // An id that is none: what only an error of the page can ask for.
     if (data.wrong) self.onmessage({ data: { type: 'page', conversation: 'none', before: 1 } });
@@ -55,6 +69,19 @@ export const ASKING_TWICE = `{
         if (event.data.type === 'saveFile') run({ data: { ...event.data, id: 2 ** 40 } });
       }),
   });
+}`;
+
+/** For {@link insideWorker}: the vault's key opens only when {@link tellWorker} says so. */
+export const SLOW_KEY = `{
+  const decrypt = crypto.subtle.decrypt;
+  const told = new Promise((resolve) => {
+    const channel = new BroadcastChannel('test');
+    channel.onmessage = ({ data }) => {
+      if (data.key) resolve();
+      channel.postMessage('done');
+    };
+  });
+  crypto.subtle.decrypt = (...given) => told.then(() => decrypt.apply(crypto.subtle, given));
 }`;
 
 export const tellWorker = (page, what) =>

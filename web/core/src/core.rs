@@ -96,6 +96,12 @@ impl Core {
         list(self.engine.conversations().iter().map(view::conversation))
     }
 
+    /// Attachments whose bytes in the spool are still needed. Sealing and downloading live in memory, so that after an
+    /// opening these are the uploads.
+    pub fn spools(&self) -> JsValue {
+        list(self.engine.spools().iter().map(|transfer| JsValue::from(transfer.to_string())))
+    }
+
     /// Takes the queued inputs and decides:
     /// `{writes: [name, sealed or null][], generation, outputs: [..], wakeAt: ms or null}`.
     pub fn step(&mut self, wall: f64, mono: f64) -> JsValue {

@@ -36,6 +36,7 @@ export interface Step {
 }
 
 export const step = (core: Core, wall: number, mono: number): Step => core.step(wall, mono) as Step;
+export const spools = (core: Core): Hex[] => core.spools() as Hex[];
 export const conversations = (core: Core): Conversation[] => core.conversations() as Conversation[];
 export const orgView = (organisation: Organisation): Org => organisation.view() as Org;
 export const page = (core: Core, rows: Rows): Message[] => core.page(rows) as Message[];

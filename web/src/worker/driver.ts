@@ -10,7 +10,7 @@
 // out. A vault that another tab took over stops the driver for good; then all commands without an answer fail.
 
 import * as clock from './clock';
-import { Core, asProblem, conversations, orgView, rowsOf, step } from './core';
+import { Core, asProblem, conversations, orgView, rowsOf, spools, step } from './core';
 import type { Organisation, Output, Step } from './core';
 import { Files } from './files';
 import { PageNotes } from './notes';
@@ -68,8 +68,7 @@ export class Driver {
   /** Attachments being opened, by command. */
   #saves = new Map<number, Moved>();
   /** Files being encrypted, by command. */
-  #sends = new Map<number, Moved>();
-  #spool: Promise<void> = Promise.resolve();
+  #sends = new Map<number, Hex>();
 
   private constructor(vault: Vault, files: Files, organisation: Organisation, relays: string[], core: Core, post: (message: ToPage) => void) {
     this.#vault = vault;
@@ -174,7 +173,7 @@ export class Driver {
           return this.#event({ type: 'failed', id, problem: { code: 'file_empty', fault: 'you', text: 'The file is empty.', hint: '' } });
         }
         this.#files.send(transfer, file);
-        this.#sends.set(id, { transfer, conversation });
+        this.#sends.set(id, transfer);
         return this.#command(id, (core) => core.sendFile(id, conversation, transfer, name, file.type || 'application/octet-stream', file.size));
       }
       case 'saveFile': {
@@ -266,7 +265,7 @@ export class Driver {
     old.free();
   }
 
-  /** Commands that no engine will answer. */
+  /** Commands that no engine will answer. What they left in the spool goes when the next engine opens. */
   #abandon(commands: number[], problem: Problem): void {
     for (const id of commands) {
       if (id === REFRESH) {
@@ -277,11 +276,8 @@ export class Driver {
       }
       const failed: CoreEvent = { type: 'failed', id, problem };
       const saved = this.#saves.get(id);
-      const sent = this.#sends.get(id);
       this.#finish(failed);
       this.#event(failed);
-      // A message of the file was not made, so nothing else drops what was sealed of it.
-      if (sent) this.#spool = this.#spool.then(() => this.#vault.dropSpool(sent.transfer)).catch(() => undefined);
       if (saved) this.#event({ type: 'transfer', ...saved, done: 0, total: 0, state: 'failed', problem });
     }
   }
@@ -324,7 +320,6 @@ export class Driver {
   async #read({ transfer, file, offset, length }: Extract<Output, { do: 'read' }>): Promise<void> {
     const era = this.#era;
     try {
-      await this.#spool;
       const bytes = await (file ? this.#files.read(transfer, offset, length) : this.#vault.readSpool(transfer, offset, length));
       this.#answer(era, (core) => core.chunk(transfer, file, offset, bytes));
     } catch {
@@ -332,19 +327,15 @@ export class Driver {
     }
   }
 
-  /** One after the other, in the order of the outputs. */
-  #store({ transfer, file, offset, bytes }: Extract<Output, { do: 'write' }>): Promise<void> {
+  async #store({ transfer, file, offset, bytes }: Extract<Output, { do: 'write' }>): Promise<void> {
     const era = this.#era;
-    this.#spool = this.#spool.then(async () => {
-      try {
-        if (file) this.#files.write(transfer, offset, bytes);
-        else await this.#vault.writeSpool(transfer, offset, bytes);
-        this.#answer(era, (core) => core.chunkStored(transfer, file, offset));
-      } catch {
-        this.#answer(era, (core) => core.chunkFailed(transfer, file));
-      }
-    });
-    return this.#spool;
+    try {
+      if (file) this.#files.write(transfer, offset, bytes);
+      else await this.#vault.writeSpool(transfer, offset, bytes);
+      this.#answer(era, (core) => core.chunkStored(transfer, file, offset));
+    } catch {
+      this.#answer(era, (core) => core.chunkFailed(transfer, file));
+    }
   }
 
   /** Hands an opened attachment over, lets go of a file that is in the spool, keeps org.json for reopening. */
@@ -355,7 +346,7 @@ export class Driver {
     const sent = this.#sends.get(event.id);
     this.#saves.delete(event.id);
     this.#sends.delete(event.id);
-    if (sent) this.#files.sent(sent.transfer);
+    if (sent !== undefined) this.#files.sent(sent);
     if (saved) void this.#handOver(event, saved.transfer);
     if (event.id === REFRESH) this.#refreshed(event);
   }
@@ -380,6 +371,13 @@ const answered = ({ outputs }: Step): number[] =>
   outputs.flatMap((output) => (output.do === 'event' && output.event.type === 'done' ? [output.event.id] : []));
 
 async function openCore(vault: Vault, organisation: Organisation): Promise<Core> {
+  const core = await readCore(vault, organisation);
+  // What the engine before left unfinished begins anew, so nothing else drops it. What cannot be dropped now goes the next time.
+  await vault.keepSpools(spools(core)).catch(() => undefined);
+  return core;
+}
+
+async function readCore(vault: Vault, organisation: Organisation): Promise<Core> {
   const records = await vault.hot(Core.isHot);
   const key = await vault.key();
   if (records.length === 0) return Core.create(key, organisation, clock.wall(), clock.mono());

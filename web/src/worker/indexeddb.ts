@@ -6,8 +6,11 @@
 //          'generation'; 'time': not before this; 'notes': what the page keeps, sealed under the wrapping key
 //   spool  ciphertext of attachments on their way, by [transfer, offset]
 //
-// Every commit is one transaction with strict durability, which first compares session and generation; saving notes
-// compares the session.
+// Every commit is one transaction with strict durability, which first compares session and generation; saving notes and
+// cleaning the spool compare the session.
+//
+// Transactions that write to the same store run in the order in which they were made, and each call makes its own at once:
+// nothing of a spool is written after it was dropped.
 
 import { refuse } from './core';
 import type { Row, Write } from './core';
@@ -237,6 +240,24 @@ export class IndexedDbVault implements Vault {
     const transaction = this.#write(['spool']);
     transaction.objectStore('spool').delete(IDBKeyRange.bound([transfer, 0], [transfer, Infinity]));
     await finished(transaction);
+  }
+
+  /** Another tab's spools are not ours to drop: this one may have been asleep since it read which are needed. */
+  async keepSpools(transfers: Hex[]): Promise<void> {
+    const transaction = this.#write(['spool', 'meta']);
+    const done = finished(transaction);
+    const spool = transaction.objectStore('spool');
+    const session = transaction.objectStore('meta').get('session');
+    session.onsuccess = () => {
+      if (session.result !== this.#session) return transaction.abort();
+      let gap: IDBValidKey = [];
+      for (const transfer of [...transfers].sort()) {
+        spool.delete(IDBKeyRange.bound(gap, [transfer], false, true));
+        gap = [transfer, Infinity];
+      }
+      spool.delete(IDBKeyRange.lowerBound(gap));
+    };
+    await done;
   }
 
   async notes(): Promise<string> {

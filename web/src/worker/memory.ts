@@ -56,6 +56,11 @@ export class MemoryVault implements Vault {
     return Promise.resolve();
   }
 
+  keepSpools(transfers: Hex[]): Promise<void> {
+    for (const transfer of this.#spool.keys()) if (!transfers.includes(transfer)) this.#spool.delete(transfer);
+    return Promise.resolve();
+  }
+
   notes = () => Promise.resolve(this.#notes);
 
   saveNotes(text: () => string): Promise<void> {

@@ -21,10 +21,13 @@ export interface Vault {
   commit(writes: Write[], generation: number, earliest: number, notes: NotesChange | null): Promise<void>;
   /** The time that the last commit named. */
   lastTime(): Promise<number>;
+  /** What is written to, read and dropped from the spool happens in the order of the calls. */
   writeSpool(transfer: Hex, offset: number, bytes: Uint8Array<ArrayBuffer>): Promise<void>;
   /** Fewer bytes at the end of the spool, none beyond it. */
   readSpool(transfer: Hex, offset: number, length: number): Promise<Uint8Array<ArrayBuffer>>;
   dropSpool(transfer: Hex): Promise<void>;
+  /** Drops all but these. Throws {@link Fenced}. */
+  keepSpools(transfers: Hex[]): Promise<void>;
   /** What the page keeps beside the engine's records. */
   notes(): Promise<string>;
   /** In the order of the calls. Throws {@link Fenced}. */
