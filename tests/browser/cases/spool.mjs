@@ -128,5 +128,6 @@ test('a tab that loses the vault while it opens it leaves the spool of the one t
   await leaveSpools(page, [LAST]);
   await tellWorker(page, { key: true });
   await page.waitForSelector('.composer textarea, .screen h1');
+  assert.equal(await page.$('.screen code'), null, 'that is no error');
   assert.deepEqual(await spooled(page), [LAST]);
 });

@@ -19,6 +19,8 @@ export class MemoryVault implements Vault {
   key = () => Promise.resolve(this.#key.slice());
   takeOver = () => Promise.resolve();
   lastTime = () => Promise.resolve(0);
+  /** An engine opens here once, while nothing lies here. */
+  keepSpools = () => Promise.resolve();
 
   hot(isHot: (kind: number) => boolean): Promise<Row[]> {
     return Promise.resolve([...this.#rows.values()].filter(([name]) => isHot(name[0] ?? 0)));
@@ -53,11 +55,6 @@ export class MemoryVault implements Vault {
 
   dropSpool(transfer: Hex): Promise<void> {
     this.#spool.delete(transfer);
-    return Promise.resolve();
-  }
-
-  keepSpools(transfers: Hex[]): Promise<void> {
-    for (const transfer of this.#spool.keys()) if (!transfers.includes(transfer)) this.#spool.delete(transfer);
     return Promise.resolve();
   }
 
