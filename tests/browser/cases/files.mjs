@@ -9,7 +9,7 @@ import { SAVE, SLOW, attach, save } from '../lib/attachments.mjs';
 import { test } from '../lib/cases.mjs';
 import { onDisk } from '../lib/private-files.mjs';
 import { scratch } from '../lib/scratch.mjs';
-import { ASKING_TWICE, insideWorker } from '../lib/worker.mjs';
+import { ASKING_TWICE, FULL_ONCE, insideWorker } from '../lib/worker.mjs';
 
 /** A picture of one pixel. */
 const PNG = Buffer.from(
@@ -135,5 +135,22 @@ test('a second command for an attachment that is being opened into a file is ref
   const saved = await save(visitor);
   assert.ok(saved.bytes.equals(bytes));
   assert.match(await page.textContent('.alert'), /transfer_busy/);
+  assert.deepEqual(await onDisk(page), [LARGE]);
+});
+
+test('an attachment that does not get onto a full disk is said, leaves no file, and can be saved again', { time: 180_000 }, async (visitor) => {
+  await insideWorker(visitor, FULL_ONCE);
+  await visitor.enter();
+  const { page } = visitor;
+  const bytes = randomBytes(LARGE);
+  await attach(visitor, 'film.bin', bytes);
+  await page.reload();
+  await page.waitForSelector(SAVE);
+  await page.click(SAVE);
+  await page.waitForSelector('.alert', { timeout: SLOW });
+  assert.match(await page.textContent('.alert'), /local_file/);
+  assert.deepEqual(await onDisk(page), []);
+  const saved = await save(visitor);
+  assert.ok(saved.bytes.equals(bytes));
   assert.deepEqual(await onDisk(page), [LARGE]);
 });

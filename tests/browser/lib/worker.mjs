@@ -71,6 +71,15 @@ export const ASKING_TWICE = `{
   });
 }`;
 
+/** For {@link insideWorker}: the first file that is written to the private file system does not get onto the disk. */
+export const FULL_ONCE = `{
+  const flush = FileSystemSyncAccessHandle.prototype.flush;
+  FileSystemSyncAccessHandle.prototype.flush = function () {
+    FileSystemSyncAccessHandle.prototype.flush = flush;
+    throw new DOMException('the disk is full', 'QuotaExceededError');
+  };
+}`;
+
 /** For {@link insideWorker}: the vault's key opens only when {@link tellWorker} says so. */
 export const SLOW_KEY = `{
   const decrypt = crypto.subtle.decrypt;

@@ -33,10 +33,13 @@ export class DiskFile {
     if (this.#handle.write(bytes, { at: offset }) !== bytes.length) throw new Error('the disk is full');
   }
 
-  /** A handle on the file, not its bytes. */
+  /** A handle on the file, not its bytes. Rejects when the disk is full; open it stays in no case, or nothing could remove it. */
   async finish(): Promise<Blob> {
-    this.#handle.flush();
-    this.#handle.close();
+    try {
+      this.#handle.flush();
+    } finally {
+      this.#handle.close();
+    }
     return this.#file.getFile();
   }
 

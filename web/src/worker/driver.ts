@@ -361,6 +361,7 @@ export class Driver {
     try {
       this.#post({ type: 'file', id, transfer, file: await this.#files.take(transfer) });
     } catch {
+      await this.#files.drop(transfer);
       this.#event({ type: 'failed', id, problem: unopened });
     }
   }

@@ -67,9 +67,10 @@ export class Files {
     file.write(offset, bytes);
   }
 
-  /** The whole file. */
+  /** The whole file. Rejects when it was not kept. */
   async take(transfer: Hex): Promise<Blob> {
-    const file = this.#saving.get(transfer) ?? new MemoryFile();
+    const file = this.#saving.get(transfer);
+    if (!file) throw new Error('nobody asked for the file');
     this.#saving.delete(transfer);
     return file.finish();
   }
