@@ -43,7 +43,7 @@ test('pictures are shown only when their bytes are of a picture; SVG and HTML ne
   await attach(visitor, 'later.png', PNG);
   await page.waitForFunction(() => [...document.querySelectorAll('img.picture')].some((one) => one.alt.includes('later.png')));
   assert.equal((await page.$$('img')).length, 2);
-  const saved = await save(visitor, '.message.mine:has(.file-name:text-is("page.html")) .file-button:last-child');
+  const saved = await save(visitor, () => page.click('.message.mine:has(.file-name:text-is("page.html")) .file-button:last-child'));
   assert.equal(saved.name, 'page.html');
   await visitor.checkAccess();
 });
