@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
-import { SAVE, attach, choose, delivered } from '../lib/attachments.mjs';
+import { SAVE, attach, choose, delivered, save } from '../lib/attachments.mjs';
 import { test } from '../lib/cases.mjs';
 import { leaveSpools, session, setGeneration, setSession, spooled, until } from '../lib/vault.mjs';
 import { OBEDIENT, SLOW_KEY, insideWorker, tellWorker } from '../lib/worker.mjs';
@@ -43,6 +43,15 @@ async function breakVault(visitor) {
   await visitor.write('Not stored');
   await visitor.page.waitForSelector('.failed');
   return () => setGeneration(visitor.page, generation);
+}
+
+/** As if another tab had taken the vault over, before this one hears of it; the lock stays with that one. */
+async function anotherTab(page) {
+  await page.evaluate(async () => {
+    const [{ name }] = (await navigator.locks.query()).held;
+    void navigator.locks.request(name, () => new Promise(() => {}));
+  });
+  await setSession(page, 'of another tab');
 }
 
 test('a page that is closed while a file is encrypted leaves nothing of it', {}, async (visitor) => {
@@ -116,18 +125,23 @@ test('a tab that loses the vault while it opens it leaves the spool of the one t
   await visitor.enter();
   const { page } = visitor;
   await insideWorker(visitor, SLOW_KEY);
-  await setSession(page, 'of the visit before');
+  const before = await session(page);
   await page.reload();
-  await until(async () => (await session(page)) !== 'of the visit before');
-  // It has read what is needed, and another tab takes over. That one holds the lock from then on.
-  await page.evaluate(async () => {
-    const [{ name }] = (await navigator.locks.query()).held;
-    void navigator.locks.request(name, () => new Promise(() => {}));
-  });
-  await setSession(page, 'of another tab');
+  await until(async () => (await session(page)) !== before);
+  // It has read what is needed.
+  await anotherTab(page);
   await leaveSpools(page, [LAST]);
   await tellWorker(page, { key: true });
   await page.waitForSelector('.composer textarea, .screen h1');
   assert.equal(await page.$('.screen code'), null, 'that is no error');
   assert.deepEqual(await spooled(page), [LAST]);
+});
+
+test('a tab that lost the vault, and has not heard of it, drops nothing that the other one fetches', {}, async (visitor) => {
+  await enterWithFile(visitor);
+  const { page } = visitor;
+  await fetchHeld(visitor);
+  await anotherTab(page);
+  await save(visitor, () => tellWorker(page, { held: false }));
+  assert.equal((await spooled(page)).length, 1);
 });

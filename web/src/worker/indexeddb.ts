@@ -7,7 +7,7 @@
 //   spool  ciphertext of attachments on their way, by [transfer, offset]
 //
 // Every commit is one transaction with strict durability, which first compares session and generation; saving notes and
-// cleaning the spool compare the session.
+// dropping from the spool compare the session.
 //
 // Transactions that write to the same store run in the order in which they were made, and each call makes its own at once:
 // nothing of a spool is written after it was dropped.
@@ -236,26 +236,29 @@ export class IndexedDbVault implements Vault {
     return cut(pieces, offset, length);
   }
 
-  async dropSpool(transfer: Hex): Promise<void> {
-    const transaction = this.#write(['spool']);
-    transaction.objectStore('spool').delete(IDBKeyRange.bound([transfer, 0], [transfer, Infinity]));
-    await finished(transaction);
+  dropSpool(transfer: Hex): Promise<void> {
+    return this.#whileOurs('spool', (spool) => spool.delete(IDBKeyRange.bound([transfer, 0], [transfer, Infinity])));
   }
 
-  /** Another tab's spools are not ours to drop: this one may have been asleep since it read which are needed. */
-  async keepSpools(transfers: Hex[]): Promise<void> {
-    const transaction = this.#write(['spool', 'meta']);
-    const done = finished(transaction);
-    const spool = transaction.objectStore('spool');
-    const session = transaction.objectStore('meta').get('session');
-    session.onsuccess = () => {
-      if (session.result !== this.#session) return transaction.abort();
+  keepSpools(transfers: Hex[]): Promise<void> {
+    return this.#whileOurs('spool', (spool) => {
       let gap: IDBValidKey = [];
       for (const transfer of [...transfers].sort()) {
         spool.delete(IDBKeyRange.bound(gap, [transfer], false, true));
         gap = [transfer, Infinity];
       }
       spool.delete(IDBKeyRange.lowerBound(gap));
+    });
+  }
+
+  /** A tab that was asleep does not know yet that another one took over, whose notes and spools are not its own to change. */
+  async #whileOurs(name: StoreName, act: (store: IDBObjectStore) => void): Promise<void> {
+    const transaction = this.#write([name, 'meta']);
+    const done = finished(transaction);
+    const session = transaction.objectStore('meta').get('session');
+    session.onsuccess = () => {
+      if (session.result === this.#session) act(transaction.objectStore(name));
+      else transaction.abort();
     };
     await done;
   }
@@ -283,14 +286,6 @@ export class IndexedDbVault implements Vault {
   }
 
   async #saveNotes(sealed: Sealed | null): Promise<void> {
-    const transaction = this.#write(['meta']);
-    const done = finished(transaction);
-    const meta = transaction.objectStore('meta');
-    const session = meta.get('session');
-    session.onsuccess = () => {
-      if (session.result !== this.#session) transaction.abort();
-      else putNotes(meta, sealed);
-    };
-    await done;
+    await this.#whileOurs('meta', (meta) => putNotes(meta, sealed));
   }
 }

@@ -25,6 +25,7 @@ export interface Vault {
   writeSpool(transfer: Hex, offset: number, bytes: Uint8Array<ArrayBuffer>): Promise<void>;
   /** Fewer bytes at the end of the spool, none beyond it. */
   readSpool(transfer: Hex, offset: number, length: number): Promise<Uint8Array<ArrayBuffer>>;
+  /** Throws {@link Fenced}. */
   dropSpool(transfer: Hex): Promise<void>;
   /** Drops all but these. Throws {@link Fenced}. */
   keepSpools(transfers: Hex[]): Promise<void>;
