@@ -36,9 +36,11 @@ pub struct Client {
     pub events: Vec<Event>,
     /// Files and spools.
     pub files: BTreeMap<(BlobId, Part), Vec<u8>>,
-    /// Chunks of this part that are read are answered by [`Self::release_reads`] only.
+    /// Chunks of this part that are read are answered by [`Self::release_chunks`] only.
     pub hold_reads: Option<Part>,
-    held_reads: Vec<Input>,
+    /// And those that are written.
+    pub hold_writes: Option<Part>,
+    held_chunks: Vec<Input>,
     /// How far this device's wall clock is off, ms.
     pub clock_off: i64,
     /// Dies in the next step that writes something.
@@ -69,7 +71,8 @@ impl Client {
             events: Vec::new(),
             files: BTreeMap::new(),
             hold_reads: None,
-            held_reads: Vec::new(),
+            hold_writes: None,
+            held_chunks: Vec::new(),
             clock_off: 0,
             crash: None,
             spare: 0,
@@ -147,10 +150,10 @@ impl Client {
         self.inputs.push(input);
     }
 
-    /// Answers so many of the reads that were held, oldest first.
-    pub fn release_reads(&mut self, most: usize) {
-        let most = most.min(self.held_reads.len());
-        self.inputs.extend(self.held_reads.drain(..most));
+    /// Answers so many of the chunks that were held, oldest first.
+    pub fn release_chunks(&mut self, most: usize) {
+        let most = most.min(self.held_chunks.len());
+        self.inputs.extend(self.held_chunks.drain(..most));
     }
 
     pub(super) fn is_due(&self, mono: u64) -> bool {
@@ -207,14 +210,16 @@ impl Client {
                         None => Input::ChunkFailed { transfer, part },
                     };
                     let held = self.hold_reads == Some(part);
-                    if held { &mut self.held_reads } else { &mut self.inputs }.push(answer);
+                    if held { &mut self.held_chunks } else { &mut self.inputs }.push(answer);
                 }
                 Output::WriteChunk { transfer, part, offset, bytes: FileBytes(bytes) } => {
                     let file = self.files.entry((transfer, part)).or_default();
                     let start = usize::try_from(offset).unwrap_or(usize::MAX);
                     file.resize(file.len().max(start + bytes.len()), 0);
                     file[start..start + bytes.len()].copy_from_slice(&bytes);
-                    self.inputs.push(Input::ChunkStored { transfer, part, offset });
+                    let held = self.hold_writes == Some(part);
+                    let answer = Input::ChunkStored { transfer, part, offset };
+                    if held { &mut self.held_chunks } else { &mut self.inputs }.push(answer);
                 }
                 Output::DropSpool(transfer) => drop(self.files.remove(&(transfer, Part::Spool))),
                 other => self.outputs.push(other),

@@ -303,7 +303,7 @@ fn a_chunk_that_was_read_when_the_relay_had_refused_does_not_stop_an_upload() {
         world.pass(1_000);
         // Four are being read; some reach the relay, which is busy.
         world.relay.refuse_writes = Some(Code::RateLimited);
-        world.clients[customer].release_reads(4 - late);
+        world.clients[customer].release_chunks(4 - late);
         world.settle();
         if late == 4 {
             world.disconnect_all();
@@ -312,16 +312,38 @@ fn a_chunk_that_was_read_when_the_relay_had_refused_does_not_stop_an_upload() {
         world.relay.refuse_writes = None;
         world.clients[customer].hold_reads = None;
         if !very {
-            world.clients[customer].release_reads(usize::MAX);
+            world.clients[customer].release_chunks(usize::MAX);
         }
         world.pass(2_000);
         let connections = world.relay.counts["Authenticate"];
         world.pass(10_000);
         assert!(uploaded(&world, customer).is_some(), "{late} came late, {very}");
-        world.clients[customer].release_reads(usize::MAX);
+        world.clients[customer].release_chunks(usize::MAX);
         world.pass(2_000);
         assert_eq!(world.relay.counts["Authenticate"], connections, "by this connection");
         assert!(received(&world, agent, &id).is_some());
         assert_eq!(failed(&world, customer), [""; 0]);
     }
+}
+
+/// A slow disk slows the download down: nothing piles up in memory.
+#[test]
+fn a_download_waits_for_what_is_not_stored() {
+    let (mut world, agent, customer, id) = World::talking(118);
+    let bytes = content(12 * 32 * 1024);
+    send(&mut world, customer, id, bytes.clone());
+    world.pass(10_000);
+    let message = received(&world, agent, &id).unwrap();
+    world.clients[agent].hold_writes = Some(Part::Spool);
+    world.clients[agent].command(Command::SaveFile { conversation: id, message });
+    let before = world.relay.counts.get("BlobRead").copied().unwrap_or(0);
+    world.pass(20_000);
+    assert_eq!(world.relay.counts["BlobRead"] - before, 4);
+    world.clients[agent].release_chunks(1);
+    world.pass(20_000);
+    assert_eq!(world.relay.counts["BlobRead"] - before, 5, "one for each that is stored");
+    world.clients[agent].hold_writes = None;
+    world.clients[agent].release_chunks(usize::MAX);
+    world.pass(20_000);
+    assert_eq!(world.clients[agent].files[&(BLOB, Part::File)], bytes);
 }

@@ -70,7 +70,9 @@ impl Engine {
         let total = download.layout.ciphertext_length();
         let mut frames = Vec::new();
         let Some(online) = self.devices.get_mut(&hash).and_then(|d| d.link.online_mut()) else { return };
-        while download.under_way < PIPELINE && download.asked < total {
+        // What is not stored yet lies in the driver's memory.
+        let unstored = download.received.div_ceil(CHUNK).saturating_sub(download.stored);
+        while download.under_way + unstored < PIPELINE && download.asked < total {
             let length = (total - download.asked).min(CHUNK);
             frames.push(BlobRead {
                 req: online.request(Request::BlobRead(id), cx.now.mono_ms),
