@@ -89,16 +89,16 @@ pub(crate) fn resolution(code: &str) -> Option<&'static str> {
         "revocations_refused" => Some(
             "The organisation's newer keys or settings are in force; the keys that were known before vouch for them.",
         ),
-        "certificate_foreign" => Some(
-            "The agent's certificate counts again, under the organisation's newest key; what waited is sent.",
-        ),
+        "certificate_foreign" => {
+            Some("The agent's certificate counts under the organisation's newest key; what waited is sent.")
+        }
         "certificate_expired"
         | "certificate_not_yet_valid"
         | "certificate_revoked"
         | "certificate_role"
         | "certificate_refused"
         | "wrong_team"
-        | "prekey_refused" => Some("The agent is verified by the organisation again; what waited is sent."),
+        | "prekey_refused" => Some("The agent is verified by the organisation; what waited is sent."),
         _ => None,
     }
 }

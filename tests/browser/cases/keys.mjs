@@ -73,7 +73,7 @@ test('a change of keys: the page takes over what the old keys signed and nothing
   }
   runa.tell({ send: { text: 'Here again' }, conversation });
   await visitor.see('Here again');
-  await page.waitForSelector('.alert.clear:has-text("Runa Dahl is verified by Demo Shop again")');
+  await page.waitForSelector('.alert.clear:has-text("Runa Dahl is verified by Demo Shop")');
   await page.waitForSelector('.alert.lapsed', { state: 'detached' });
   assert.match(await head(), /^Verified by/);
   await page.waitForSelector('.head .icon-shield');

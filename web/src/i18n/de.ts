@@ -29,7 +29,7 @@ export const texts: Texts = {
   lapsedWhat: '{name} ist von {org} nicht mehr bestätigt.',
   lapsedHint: 'An dieses Gerät wird nichts gesendet, und nichts von ihm wird angezeigt. Was Sie schreiben, wartet hier, bis es wieder bestätigt ist. Bleibt es so, fragen Sie {org} auf anderem Weg, oder beenden Sie diesen Chat und beginnen Sie einen neuen.',
   renewedKeys: '{org} hat neue Schlüssel oder Einstellungen, unterschrieben mit bereits bekannten Schlüsseln. Die Warnung dazu gilt nicht mehr.',
-  renewedPeer: '{name} ist wieder von {org} bestätigt. Was Sie inzwischen geschrieben haben, wird gesendet.',
+  renewedPeer: '{name} ist von {org} bestätigt. Was Sie inzwischen geschrieben haben, wird gesendet.',
 
   readers: 'Wer mitlesen kann',
   readersNow: 'Kann jetzt lesen',

@@ -29,7 +29,7 @@ export const en = {
   lapsedWhat: '{name} is not verified by {org} any more.',
   lapsedHint: 'Nothing is sent to this device, and nothing from it is shown. What you write waits here until it is verified again. If it stays like this, ask {org} another way, or end this chat and start a new one.',
   renewedKeys: '{org} has new keys or settings, signed with keys that were known before. The warning about them no longer holds.',
-  renewedPeer: '{name} is verified by {org} again. What you wrote meanwhile is being sent.',
+  renewedPeer: '{name} is verified by {org}. What you wrote meanwhile is being sent.',
 
   readers: 'Who can read',
   readersNow: 'Can read now',

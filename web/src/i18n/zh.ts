@@ -29,7 +29,7 @@ export const texts: Texts = {
   lapsedWhat: '{name}不再通过{org}的验证。',
   lapsedHint: '不会向此设备发送任何内容，也不会显示来自它的内容。您写的内容会保存在此处，直到它重新通过验证。如果一直如此，请通过其他方式询问{org}，或结束此聊天并开始新的聊天。',
   renewedKeys: '{org}有了新的密钥或设置，并由此前已知的密钥签名。与此有关的警告不再成立。',
-  renewedPeer: '{name}重新通过了{org}的验证。您在此期间写的内容正在发送。',
+  renewedPeer: '{name}已通过{org}的验证。您在此期间写的内容正在发送。',
 
   readers: '谁可以阅读',
   readersNow: '现在可以阅读',
