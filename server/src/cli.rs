@@ -22,7 +22,7 @@ use crate::control::{self, Answer, Request, Stats};
 use crate::folder;
 use crate::lifecycle::{self, Listeners, RunError};
 use crate::policy::Policy;
-use crate::store::sled::{BackupError, SledStore, restore};
+use crate::store::sled::{BackupError, SledStore, restore, verify_backup};
 use crate::store::{Store, StoreError};
 use crate::tls::Tls;
 
@@ -336,6 +336,13 @@ fn restore_backup(config: &Config, from: &Path) -> Result<(), CliError> {
     let data = &config.data;
     let failed = |source| RunError::Data { path: data.clone(), source };
     let (store, blobs) = (data.join("store"), data.join("blobs"));
+    // Before anything is noted or removed: from a folder that is no backup nothing is restored.
+    let attachments_from = from.join(BLOBS_FOLDER);
+    verify_backup(&from.join(STORE_FILE))?;
+    if !attachments_from.is_dir() {
+        let text = format!("{} is missing: this is not a whole backup", attachments_from.display());
+        return Err(CliError::Failed(text));
+    }
     folder::make_private(data).map_err(failed)?;
     for path in [&store, &blobs] {
         if !path.exists() {
@@ -348,8 +355,8 @@ fn restore_backup(config: &Config, from: &Path) -> Result<(), CliError> {
     }
     folder::begin_restoring(data).map_err(failed)?;
     let (records, store_epoch) = restore(&from.join(STORE_FILE), &store)?;
-    let attachments = copy_folder(&from.join(BLOBS_FOLDER), &blobs)
-        .map_err(|error| CliError::Failed(format!("{}: {error}", from.join(BLOBS_FOLDER).display())))?;
+    let attachments = copy_folder(&attachments_from, &blobs)
+        .map_err(|error| CliError::Failed(format!("{}: {error}", attachments_from.display())))?;
     folder::end_restoring(data).map_err(failed)?;
     print(&json!({
         "restored": data, "records": records, "attachments": attachments, "store_epoch": store_epoch,

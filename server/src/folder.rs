@@ -59,7 +59,8 @@ pub fn sync(path: &Path) -> io::Result<()> {
     File::open(path)?.sync_all()
 }
 
-fn restoring(data: &Path) -> PathBuf {
+/// The mark of a restore that did not end.
+pub fn restoring(data: &Path) -> PathBuf {
     data.join("restoring")
 }
 

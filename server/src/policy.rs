@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::clock::now_ms;
 use crate::config::Config;
-use crate::stamp::Stamp;
+use crate::stamp::{Stamp, Watch};
 
 /// Why org.json is not used. At fault: the operator or the organisation; the text says what to do.
 #[derive(Debug, thiserror::Error)]
@@ -110,7 +110,7 @@ pub struct Policy {
     name: String,
     root: RootHash,
     current: RwLock<Arc<Org>>,
-    seen: Mutex<Stamp>,
+    watch: Mutex<Watch<Stamp>>,
 }
 
 fn load(path: &PathBuf, name: &str, root: Option<RootHash>, floor: &Floor) -> Result<Org, PolicyError> {
@@ -151,7 +151,7 @@ impl Policy {
             name: config.name.clone(),
             root: org.verified.root(),
             current: RwLock::new(Arc::new(org)),
-            seen: Mutex::new(seen),
+            watch: Mutex::new(Watch::new(seen)),
         })
     }
 
@@ -160,23 +160,22 @@ impl Policy {
         Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Reads the file again if it changed. Answers true when something else is in force now.
+    /// Reads the file again if it changed, or could not be used when it did. Answers true when something else is in force
+    /// now.
     ///
     /// # Errors
-    /// [`PolicyError`]: the old content stays in force.
+    /// [`PolicyError`], once for each reason: the old content stays in force.
     pub fn refresh(&self) -> Result<bool, PolicyError> {
         let found = Stamp::of(&self.path);
-        {
-            let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-            if *seen == found {
-                return Ok(false);
-            }
-            *seen = found;
-        }
-        let before = self.org();
-        let org = load(&self.path, &self.name, Some(self.root), &before.verified.floor())?;
-        org.may_replace(before.verified.revocations())
-            .map_err(|source| PolicyError::Refused { path: self.path.clone(), source })?;
+        let mut watch = self.watch.lock().unwrap_or_else(PoisonError::into_inner);
+        let org = watch.refresh(found, || {
+            let before = self.org();
+            let org = load(&self.path, &self.name, Some(self.root), &before.verified.floor())?;
+            org.may_replace(before.verified.revocations())
+                .map_err(|source| PolicyError::Refused { path: self.path.clone(), source })?;
+            Ok::<_, PolicyError>(org)
+        })?;
+        let Some(org) = org else { return Ok(false) };
         *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(org);
         Ok(true)
     }

@@ -12,7 +12,7 @@ use tokio::time::Duration;
 use tokio_rustls::TlsAcceptor;
 
 use crate::config::RawTls;
-use crate::stamp::Stamp;
+use crate::stamp::{Stamp, Watch};
 
 /// Why certificate and key are not used. At fault: the operator.
 #[derive(Debug, thiserror::Error)]
@@ -37,7 +37,7 @@ pub enum TlsError {
 pub struct Tls {
     files: RawTls,
     current: RwLock<Pair>,
-    seen: Mutex<[Stamp; 2]>,
+    watch: Mutex<Watch<[Stamp; 2]>>,
 }
 
 #[derive(Clone, Debug)]
@@ -94,7 +94,7 @@ impl Tls {
     pub fn open(files: RawTls) -> Result<Self, TlsError> {
         let seen = stamps(&files);
         let pair = load(&files)?;
-        Ok(Self { files, current: RwLock::new(pair), seen: Mutex::new(seen) })
+        Ok(Self { files, current: RwLock::new(pair), watch: Mutex::new(Watch::new(seen)) })
     }
 
     fn current(&self) -> Pair {
@@ -111,20 +111,14 @@ impl Tls {
         TlsAcceptor::from(self.current().config)
     }
 
-    /// Reads the files again if they changed. Answers true when a new pair is in force.
+    /// Reads the files again if they changed, or could not be used when they did. Answers true when a new pair is in force.
     ///
     /// # Errors
-    /// [`TlsError`]: the old pair stays in force.
+    /// [`TlsError`], once for each reason: the old pair stays in force.
     pub fn refresh(&self) -> Result<bool, TlsError> {
         let found = stamps(&self.files);
-        {
-            let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-            if *seen == found {
-                return Ok(false);
-            }
-            *seen = found;
-        }
-        let pair = load(&self.files)?;
+        let mut watch = self.watch.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(pair) = watch.refresh(found, || load(&self.files))? else { return Ok(false) };
         *self.current.write().unwrap_or_else(PoisonError::into_inner) = pair;
         Ok(true)
     }

@@ -96,6 +96,19 @@ fn a_backup_or_restore_that_failed_half_way_is_repeated() {
     assert!(terminate(&mut running));
 
     std::fs::rename(&data, program.folder.path().join("lost")).unwrap();
+    // Of a folder that is no backup nothing is begun: what comes back by hand is a store.
+    let nowhere = program.folder.path().join("copi");
+    let wrong = program.output(&["restore", "--from", nowhere.to_str().unwrap()]).unwrap_err();
+    assert!(wrong.contains("copi"), "{wrong}");
+    std::fs::rename(copy.join("blobs"), copy.join("away")).unwrap();
+    let partly = program.output(&["restore", "--from", copy.to_str().unwrap()]).unwrap_err();
+    assert!(partly.contains("not a whole backup"), "{partly}");
+    std::fs::rename(copy.join("away"), copy.join("blobs")).unwrap();
+    std::fs::rename(copy.join("store.backup"), copy.join("away")).unwrap();
+    program.output(&["restore", "--from", copy.to_str().unwrap()]).unwrap_err();
+    std::fs::rename(copy.join("away"), copy.join("store.backup")).unwrap();
+    assert!(!data.join("restoring").exists());
+
     let odd = copy.join("blobs").join("odd");
     std::fs::create_dir(&odd).unwrap();
     program.output(&["restore", "--from", copy.to_str().unwrap()]).unwrap_err();

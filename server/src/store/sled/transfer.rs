@@ -188,7 +188,11 @@ fn next_record(input: &mut Input) -> std::io::Result<Option<(Vec<u8>, Vec<u8>)>>
 }
 
 /// Reads the whole file once and compares its hash.
-fn verify(from: &Path) -> Result<(), BackupError> {
+/// Whether a file is a whole backup.
+///
+/// # Errors
+/// [`BackupError`]: it is none, or damaged.
+pub fn verify(from: &Path) -> Result<(), BackupError> {
     let damaged = || BackupError::Damaged(from.to_path_buf());
     let mut input = open_backup(from)?;
     while next_record(&mut input).map_err(|_| damaged())?.is_some() {}
