@@ -173,7 +173,7 @@ async fn organisation_changed(relay: &Relay) {
     // Whoever is not certified any more is named to nobody, connected or not.
     for (device, chain) in relay.routing.serving() {
         if org.certificate(&chain).is_err() {
-            relay.routing.retire(&device);
+            relay.routing.retire(&device, &chain);
         }
     }
     for id in relay.routing.named() {
@@ -202,7 +202,7 @@ async fn expel(relay: &Relay, ended_by: u64) {
         connected.inbox.frame(&error(None, code));
         let reason = if code == Code::Revoked { Reason::Revoked } else { Reason::Violation };
         connected.inbox.goodbye(reason);
-        relay.routing.retire(&connected.who.hash);
+        relay.routing.retire(&connected.who.hash, &agent.chain);
         let event = Event::Expelled { device: connected.who.hash };
         if let Err(cause) = relay.store.audit_append(event.entry()).await {
             tracing::error!(%cause, "an audit entry was not stored");

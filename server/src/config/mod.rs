@@ -148,13 +148,15 @@ impl RawConfig {
                 ));
             }
         }
-        // Whoever waits for an hour's worth of bytes shall not wait for ever.
-        let hourly = [
+        // Whoever is told of the largest file, and waits for an hour's worth of bytes or for room, shall not wait for ever.
+        let limits = [
+            ("limits.conversation_attachments_mib", self.limits.conversation_attachments_mib),
+            ("limits.attachments_mib", self.limits.attachments_mib),
             ("limits.attachments_mib_per_hour", self.limits.attachments_mib_per_hour),
             ("limits.attachments_mib_per_prefix_hour", self.limits.attachments_mib_per_prefix_hour),
         ];
         let largest = self.limits.attachment_mib;
-        if let Some((key, _)) = hourly.iter().find(|(_, most)| *most < largest) {
+        if let Some((key, _)) = limits.iter().find(|(_, most)| *most < largest) {
             let problem =
                 format!("no file of attachment_mib = {largest} would ever pass; give at least as much");
             return Err(value(key, problem));
@@ -279,7 +281,8 @@ mod tests {
         assert!(refused("allowed_origins=['https://a/b']").contains("https://host"));
         assert!(refused("trusted_proxies=['10/99']").contains("10.0.0.0/8"));
         assert!(refused("[limits]\nframes_per_second=0").contains("limits.frames_per_second"));
-        for key in ["attachments_mib_per_hour", "attachments_mib_per_prefix_hour"] {
+        let all = ["conversation_attachments_mib", "attachments_mib"];
+        for key in all.into_iter().chain(["attachments_mib_per_hour", "attachments_mib_per_prefix_hour"]) {
             let text = refused(&format!("[limits]\nattachment_mib=200\n{key}=199"));
             assert!(text.contains(key) && text.contains("attachment_mib = 200"), "{text}");
         }

@@ -189,7 +189,7 @@ impl Relay {
                 continue;
             }
             if org.certificate(&agent.chain).is_err() {
-                self.routing.retire(&device);
+                self.routing.retire(&device, &agent.chain);
                 continue;
             }
             match self.issue(issue).await {

@@ -168,10 +168,10 @@ impl Routing {
     }
 
     /// Gives an agent's device nothing any more, until it connects with a certificate that holds. It stays known as an
-    /// agent's.
-    pub fn retire(&self, device: &DeviceKeyHash) {
+    /// agent's. One that came with other certificates than these meanwhile is not meant.
+    pub fn retire(&self, device: &DeviceKeyHash, chain: &CertificateChain) {
         self.with(|state| {
-            if let Some(agent) = state.agents.get_mut(device) {
+            if let Some(agent) = state.agents.get_mut(device).filter(|agent| agent.chain == *chain) {
                 agent.serves = false;
             }
         });

@@ -132,7 +132,7 @@ fn an_open_conversation_in_which_nothing_is_said_is_no_load() {
         availability: Some(Availability { available: true, capacity: 1 }),
         turn: 0,
     };
-    routing.upsert(DEVICE, mira);
+    routing.upsert(DEVICE, mira.clone());
     let rng = &mut rand_core::UnwrapErr(getrandom::SysRng);
     let device = sealdesk_protocol::crypto::identity::DeviceSecret::generate(rng);
     let last_resort = PrekeySecret::generate(PrekeyKind::LastResort, 0, 1, rng).publish(&device);
@@ -148,4 +148,11 @@ fn an_open_conversation_in_which_nothing_is_said_is_no_load() {
     assert!(!has_room(4 * HOUR_MS), "counts again with the next message");
     routing.note(one, &Record { closed_ms: Some(1), ..held }, 4 * HOUR_MS);
     assert!(has_room(4 * HOUR_MS));
+    // Cut off, after it came back with other certificates.
+    let newer = CertificateChain { device: record().consent, ..mira.chain.clone() };
+    routing.upsert(DEVICE, AgentRecord { chain: newer.clone(), ..mira.clone() });
+    routing.retire(&DEVICE, &mira.chain);
+    assert!(has_room(4 * HOUR_MS));
+    routing.retire(&DEVICE, &newer);
+    assert!(!has_room(4 * HOUR_MS));
 }

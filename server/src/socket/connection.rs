@@ -166,8 +166,11 @@ where
                         return End::Say(Reason::Idle);
                     }
                     (quiet_since, pinged) = (Instant::now(), true);
-                    if Box::pin(socket.send(Message::Ping(Default::default()))).await.is_err() {
-                        return End::Gone;
+                    let ping = Box::pin(socket.send(Message::Ping(Default::default())));
+                    match tokio::time::timeout(write_limit, ping).await {
+                        Ok(Ok(())) => {}
+                        Ok(Err(_)) => return End::Gone,
+                        Err(_) => return End::Say(Reason::SlowConsumer),
                     }
                 }
                 look.as_mut().reset(quiet_since + half_idle);

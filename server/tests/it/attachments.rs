@@ -135,7 +135,10 @@ async fn who_may_announce_and_how_much() {
 
 #[tokio::test]
 async fn all_attachments_of_a_conversation_have_a_limit_together() {
-    let mut relay = TestRelay::with(|raw, _| raw.limits.conversation_attachments_mib = 2).await;
+    let mut relay = TestRelay::with(|raw, _| {
+        (raw.limits.attachment_mib, raw.limits.conversation_attachments_mib) = (2, 2);
+    })
+    .await;
     let (mut customer, mut agent) = (relay.customer().await, relay.agent("mira").await);
     let talk = Talk::opened(&relay.organisation, &mut customer, &mut agent, "mira").await;
     let first = Blob::new(1);
@@ -200,7 +203,10 @@ async fn a_customer_announces_little_before_an_agent_accepts() {
 
 #[tokio::test]
 async fn all_attachments_of_a_relay_have_a_limit_together_and_messages_go_on() {
-    let mut relay = TestRelay::with(|raw, _| raw.limits.attachments_mib = 3).await;
+    let mut relay = TestRelay::with(|raw, _| {
+        (raw.limits.attachment_mib, raw.limits.attachments_mib) = (3, 3);
+    })
+    .await;
     let (mut customer, mut agent) = (relay.customer().await, relay.agent("mira").await);
     let mut other = relay.customer().await;
     let talk = Talk::opened(&relay.organisation, &mut customer, &mut agent, "mira").await;

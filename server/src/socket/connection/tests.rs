@@ -100,3 +100,16 @@ async fn no_more_is_answered_than_is_written() {
     assert!(most > MAX_UNSENT, "a round has as many answers as fit");
     assert!(most <= MAX_UNSENT + MAX_BLOB_CHUNK + 100, "{most} bytes at once");
 }
+
+/// A client that takes nothing, and is sent nothing but a ping.
+#[tokio::test]
+async fn a_ping_that_nobody_takes_ends_the_connection() {
+    let running = Running::with(|raw| (raw.limits.idle_seconds, raw.limits.write_seconds) = (1, 1)).await;
+    let customer = DeviceSecret::generate(&mut rng());
+    let mut session = running.connect(&customer, Party::Customer);
+    let (inner, _client) = tokio::io::duplex(1);
+    let mut server = WebSocketStream::from_raw_socket(inner, Role::Server, None).await;
+    let mut out = Outgoing::default();
+    let driven = tokio::time::timeout(Duration::from_secs(60), drive(&mut server, &mut session, &mut out));
+    assert!(matches!(driven.await.unwrap(), End::Say(Reason::SlowConsumer)));
+}

@@ -18,7 +18,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures_util::FutureExt;
@@ -176,7 +176,9 @@ pub(super) struct Writer {
     /// Length and age at which the journal turns.
     pub(super) journal_bytes: u64,
     pub(super) journal_age: Duration,
-    /// The journal turned because it was old: the file that rests is to be emptied.
+    /// When the file that is written, and the one that rests, was emptied.
+    pub(super) emptied: [Instant; 2],
+    /// The file that rests is to be emptied: the journal turned because it was old, or that was long ago.
     pub(super) empties: bool,
     pub(super) watcher: Arc<OnceLock<Watcher>>,
 }
@@ -333,11 +335,13 @@ impl Writer {
         }
         if idle && core::mem::take(&mut self.empties) {
             self.journal.empty_resting().map_err(|error| StoreError::Failed(error.to_string()))?;
+            self.emptied[1] = Instant::now();
         }
         let old = self.journal.age() > self.journal_age;
         if (idle && (old || length > self.journal_bytes)) || length > self.journal_bytes * MOST_JOURNALS {
             self.turn()?;
-            self.empties = old;
+            // One that turns by its length alone keeps what lies behind that.
+            self.empties = old || self.emptied[1].elapsed() > self.journal_age;
         }
         Ok(())
     }
@@ -346,6 +350,7 @@ impl Writer {
     fn turn(&mut self) -> Result<(), StoreError> {
         self.keeper.wait()?;
         self.journal.turn().map_err(|error| StoreError::Failed(error.to_string()))?;
+        self.emptied.swap(0, 1);
         self.keeper.bring_down(self.layers.rest());
         Ok(())
     }

@@ -14,7 +14,8 @@
 //! 3. Behind the last group lie bytes of earlier turns, and what strangers sent is among them. The token, random and new
 //!    for each turn, never leaves this file: nobody can send something that will pass for a group.
 //! 4. What was delivered lies in the file until it is written over. On a quiet relay that would take for ever: a journal that
-//!    is an hour old turns as well, and the file that rests is emptied once its groups are in sled. Opening empties both.
+//!    is an hour old turns as well, and the file that rests is emptied once its groups are in sled; on a busy one, a file
+//!    that turns and was not emptied for an hour is emptied then. Opening empties both.
 //! 5. Opening reads both files in the order of their numbers. What is in sled already is applied a second time, which
 //!    changes nothing: the files hold the newest writes of all.
 //! 6. The last group may be torn: nobody was told that it is stored. A good group behind a bad one is another matter:

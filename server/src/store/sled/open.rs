@@ -192,6 +192,7 @@ impl SledStore {
             next_audit,
             journal_bytes: options.journal_bytes,
             journal_age: options.journal_age,
+            emptied: [Instant::now(); 2],
             empties: false,
             watcher: Arc::clone(&watcher),
         })

@@ -23,6 +23,7 @@ fn writer(folder: &Path, flushed: &Path) -> Writer {
         next_audit: 1,
         journal_bytes: 1 << 20,
         journal_age: Duration::ZERO,
+        emptied: [Instant::now(); 2],
         empties: false,
         watcher: Arc::default(),
     }
@@ -153,4 +154,25 @@ fn a_queue_that_holds_too_much_takes_no_more_until_it_is_worked_off() {
     }
     assert_eq!(runtime.block_on(submit()), Ok(()));
     assert_eq!(committer.waiting.load(Ordering::Relaxed), 0);
+}
+
+/// A busy journal turns by its length before it is old, and what lies behind that length goes too.
+#[test]
+fn a_journal_that_is_never_old_is_emptied_as_well() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut writer = writer(folder.path(), &folder.path().join("sled/db"));
+    (writer.journal_bytes, writer.journal_age) = (0, Duration::MAX);
+    let turned = |writer: &mut Writer| {
+        writer.keeper.wait().unwrap();
+        commit(writer, put(b"key"));
+        writer.empties
+    };
+    assert!(!turned(&mut writer), "it was just emptied");
+    writer.journal_age = Duration::from_secs(3_600);
+    let long_ago = Instant::now().checked_sub(Duration::from_secs(3_601)).unwrap();
+    // The one that is written now, and rests after the next turn.
+    writer.emptied[0] = long_ago;
+    assert!(turned(&mut writer));
+    assert!(!turned(&mut writer), "not so the other one");
+    assert!(writer.emptied.iter().all(|at| *at > long_ago), "it was emptied before the other came to rest");
 }
