@@ -140,7 +140,13 @@ impl Engine {
         let Some(c) = self.conversations.get_mut(&id) else { return };
         c.waits.assigning = false;
         c.waits.assignment_at = if super::requests::is_passing(code) { at } else { at + ASK_AGAIN };
-        // What the person agreed to, or asked about, does not exist any more: nobody will ever be named for it.
+        self.end_unopened(cx, id, code);
+    }
+
+    /// What the person agreed to, or asked about, does not exist any more: the relay never opens the conversation. It ends,
+    /// unless an opening is on its way, which may be stored already.
+    pub(super) fn end_unopened(&mut self, cx: &mut Cx<'_>, id: ConversationId, code: Code) {
+        let Some(c) = self.conversations.get_mut(&id) else { return };
         let dead = matches!(code, Code::ConsentOutdated | Code::ConsentMissing | Code::UnknownTopic);
         let unopened = c.record.governance.is_none() && c.record.pending.is_empty();
         if dead && unopened && !c.is_closed() {

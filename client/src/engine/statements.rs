@@ -134,6 +134,7 @@ impl Engine {
         if unknown {
             self.give_up_all(cx, id);
         }
+        self.end_unopened(cx, id, code);
         if let Ok(Action::Reset { new, .. }) = Statement::peek(&pending.statement).map(|s| s.action) {
             self.reset_refused(&id, new);
         }

@@ -291,7 +291,24 @@ fn a_conversation_that_the_relay_never_opens_ends_and_says_so() {
         world.pass(10_000);
         assert_eq!(world.phase(customer, &next), Some(Phase::Active));
     }
-    // Nor does one that comes when the opening is on its way: it may be stored already.
+    // Nor when it has named somebody before.
+    for code in [Code::ConsentOutdated, Code::ConsentMissing, Code::UnknownTopic] {
+        let mut world = World::new(47);
+        let customer = world.add_customer();
+        world.add_agent("mira", "Mira");
+        world.settle();
+        world.relay.refuse_statements = Some(code);
+        world.up = false;
+        let id = world.conversation(customer);
+        world.say(customer, id, "Anybody?");
+        world.up = true;
+        world.pass(60_000);
+        assert_eq!(world.problems(customer), [code.as_str()]);
+        assert_eq!(world.phase(customer, &id), Some(Phase::Closed));
+        assert_eq!(world.texts(customer, &id), [(true, "Anybody?".into(), MessageState::Undelivered)]);
+        assert!(world.clients[customer].engine.is_with_relay(), "nothing waits any more");
+    }
+    // But a refusal that comes when the opening is on its way: it may be stored already.
     let mut world = World::new(46);
     let customer = world.add_customer();
     world.add_agent("mira", "Mira");

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use sealdesk_protocol::conversation::governance::Effect;
 use sealdesk_protocol::conversation::{
-    Action, Governance, Member, Refusal, Roster, Statement, VerifiedStatement, statements,
+    Action, ConsentReceipt, Governance, Member, Refusal, Roster, Statement, VerifiedStatement, statements,
 };
 use sealdesk_protocol::crypto::identity::SignedBytes;
 use sealdesk_protocol::ids::MailboxId;
@@ -91,6 +91,11 @@ fn judge(record: &Record, statement: &VerifiedStatement, org: &Org) -> Result<Ch
         }
         if *consent != record.consent.digest() {
             return Err(Code::ConsentMissing);
+        }
+        // Given for a notice that was current then; the customer may have waited.
+        let receipt = ConsentReceipt::verify(&record.consent).map_err(|_| Code::ConsentMissing)?;
+        if !org.verified.settings().has_notice(&receipt.notice) {
+            return Err(Code::ConsentOutdated);
         }
         let nominee = check_nominee(&record, roster.agent(), org)?;
         record.nominee = None;

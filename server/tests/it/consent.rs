@@ -65,3 +65,32 @@ async fn no_conversation_without_a_valid_receipt_for_a_current_notice() {
         other => panic!("{other:?}"),
     }
 }
+
+/// The notice changes between the request and the signature.
+#[tokio::test]
+async fn what_was_agreed_to_before_the_notice_changed_opens_nothing() {
+    let mut relay = TestRelay::start().await;
+    let agent = relay.agent("mira").await;
+    let mut customer = relay.customer().await;
+    let (asked, next) =
+        (Talk::new(&relay.organisation, &customer), Talk::new(&relay.organisation, &customer));
+    customer.named(&asked).await;
+    customer.named(&next).await;
+    // Another one joins the first: both are current.
+    let mut newer = relay.organisation.settings.notices[0].clone();
+    newer.text = "We keep messages for 60 days.".into();
+    relay.organisation.settings.notices.push(newer);
+    relay.organisation.settings.version += 1;
+    relay.rewrite_org();
+    relay.until_metric("organisation_taken", 1).await;
+    let open = next.open(&customer, &agent, "mira");
+    customer.post(&next, 1, open).await.unwrap();
+    // It alone is left.
+    relay.organisation.settings.notices.remove(0);
+    relay.organisation.settings.version += 1;
+    relay.rewrite_org();
+    relay.until_metric("organisation_taken", 2).await;
+    let open = asked.open(&customer, &agent, "mira");
+    assert_eq!(customer.post(&asked, 1, open).await, Err(Code::ConsentOutdated));
+    assert_eq!(relay.metric("conversations_opened").await, 1);
+}
