@@ -1,7 +1,8 @@
 use sealdesk_protocol::conversation::Roster;
+use sealdesk_protocol::conversation::statements::History;
 use sealdesk_protocol::crypto::certificate::Revoked;
 use sealdesk_protocol::crypto::identity::DeviceSecret;
-use sealdesk_protocol::ids::SessionId;
+use sealdesk_protocol::ids::{SessionId, StatementHash};
 use sealdesk_protocol::wire::{Party, RequestAssignment};
 
 use super::*;
@@ -106,4 +107,45 @@ async fn a_reset_writes_no_audit_entry() {
     assert_eq!(entries().await, before);
     post(Action::Close { current: opened.statement, heads: Vec::new() }).await;
     assert_eq!(entries().await, before + 1);
+}
+
+/// They bring in devices whose certificates nobody has checked (§7.4).
+#[tokio::test]
+async fn a_device_that_is_not_verified_comes_in_by_no_statement() {
+    let running = Running::start().await;
+    let (customer, next) = (DeviceSecret::generate(&mut rng()), DeviceSecret::generate(&mut rng()));
+    let agent = running.agent("mira", 9).await;
+    let chain = running.organisation.chain(&running.organisation.certificate("mira", &agent));
+    let session = running.connect(&agent, Party::Agent(chain));
+    let opened = running.opened(&customer, &agent).await;
+    let (current, offer) = (opened.statement, StatementHash([1; 32]));
+    let post = async |epoch, action| {
+        let statement = running.statement_of(epoch, &agent, opened.id, action);
+        let frame = PostStatement { req: 1, conversation: opened.id, statement, envelopes: Vec::new() };
+        session.post_statement(frame).await
+    };
+    post(1, Action::Accept { current }).await.unwrap();
+    let version = async || running.relay.conversation(opened.id).await.unwrap().unwrap().version;
+    let before = version().await;
+    let roster = Roster::of(customer.public(), "anna".parse().unwrap(), next.public()).unwrap();
+    let offered = Action::Offer {
+        current,
+        agent: "anna".parse().unwrap(),
+        device: next.public(),
+        heads: Vec::new(),
+        history: History::None,
+        reason: String::new(),
+    };
+    let refused = [
+        (1, offered),
+        (1, Action::Withdraw { current, offer }),
+        (2, Action::AcceptOffer { previous: current, roster: roster.clone(), offer }),
+        (2, Action::Join { previous: current, roster: roster.clone() }),
+        (2, Action::Leave { previous: current, roster }),
+    ];
+    for (epoch, action) in refused {
+        let name = action.name();
+        assert_eq!(post(epoch, action).await.map(|_| ()), Err(Code::Unsupported), "{name}");
+    }
+    assert_eq!(version().await, before);
 }
