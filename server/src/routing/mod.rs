@@ -252,11 +252,11 @@ impl Routing {
     }
 
     /// Lets `elapsed_ms` pass: what each waiting conversation needs now.
-    pub fn tick(&self, now: u64, elapsed_ms: u64, is_online: impl Fn(&MailboxId) -> bool) -> Vec<Due> {
+    pub fn tick(&self, elapsed_ms: u64, is_online: impl Fn(&MailboxId) -> bool) -> Vec<Due> {
         self.with(|state| {
             let due = state.pending.iter_mut();
             due.filter_map(|(id, pending)| {
-                let next = pending.tick(now, elapsed_ms, self.times, &is_online)?;
+                let next = pending.tick(elapsed_ms, self.times, &is_online)?;
                 Some(Due { id: *id, team: pending.team.clone(), next })
             })
             .collect()

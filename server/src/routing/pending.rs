@@ -60,7 +60,7 @@ pub struct Pending {
     offline_ms: u64,
     /// It has been away for too long.
     left_alone: bool,
-    /// How long the customer has been looking at a further agent's name.
+    /// How long the customer has had to sign: for the first agent in all, for a further one while it is there.
     signing_ms: u64,
     /// How long the customer has been gone.
     away_ms: u64,
@@ -164,7 +164,6 @@ impl Pending {
     /// away, and the one for a further signature, only while the customer is there to wait.
     pub(super) fn tick(
         &mut self,
-        now: u64,
         elapsed_ms: u64,
         times: Times,
         is_online: impl Fn(&MailboxId) -> bool,
@@ -172,9 +171,8 @@ impl Pending {
         let present = is_online(&self.customer);
         let waited = if present { elapsed_ms } else { 0 };
         match (&self.named, &self.assigned) {
-            (Some((_, named_ms)), None) => (now > named_ms + times.sign_ms).then_some(Next::Withdraw),
-            (Some(_), Some(_)) => {
-                self.signing_ms += waited;
+            (Some(_), assigned) => {
+                self.signing_ms += if assigned.is_some() { waited } else { elapsed_ms };
                 (self.signing_ms > times.sign_ms).then_some(Next::Withdraw)
             }
             (None, None) if present => {

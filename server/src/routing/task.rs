@@ -9,7 +9,6 @@ use sealdesk_protocol::wire::{Code, Waiting, WaitingEntry};
 use tokio::time::{Duration, Instant};
 
 use super::{Due, Next};
-use crate::clock::now_ms;
 use crate::registry::Inbox;
 use crate::relay::Relay;
 use crate::relay::naming::{Found, Which};
@@ -59,7 +58,7 @@ async fn look(relay: &Relay, elapsed_ms: u64) -> usize {
     // Teams of which nobody can be named, and of which nobody who is connected can.
     let (mut nobody, mut nobody_online) = (HashSet::new(), HashSet::new());
     let mut searches = 0;
-    for Due { id, team, next } in relay.routing.tick(now_ms(), elapsed_ms, is_online) {
+    for Due { id, team, next } in relay.routing.tick(elapsed_ms, is_online) {
         let which = match next {
             Next::Lapse(device) => {
                 later(id, relay.lapse(id, device).await);

@@ -19,19 +19,17 @@ const TIMES: Times = Times { accept_ms: 60_000, sign_ms: 120_000 };
 struct Clock {
     pending: Pending,
     online: HashSet<MailboxId>,
-    now: u64,
 }
 
 impl Clock {
     fn new(named: Option<(DeviceKeyHash, u64)>, assigned: bool) -> Self {
         let assigned = assigned.then_some((DEVICE, AGENT));
         let pending = Pending::for_tests(CUSTOMER, named, assigned);
-        Self { pending, online: HashSet::from([CUSTOMER, AGENT]), now: 1_000_000 }
+        Self { pending, online: HashSet::from([CUSTOMER, AGENT]) }
     }
 
     fn pass(&mut self, ms: u64) -> Option<Next> {
-        self.now += ms;
-        self.pending.tick(self.now, ms, TIMES, |mailbox| self.online.contains(mailbox))
+        self.pending.tick(ms, TIMES, |mailbox| self.online.contains(mailbox))
     }
 }
 
@@ -50,9 +48,15 @@ fn a_customer_who_waits_is_served_and_one_who_left_is_forgotten() {
 
 #[test]
 fn an_agent_who_is_named_and_not_signed_is_given_back() {
-    let mut clock = Clock::new(Some((DEVICE, 1_000_000)), false);
-    assert_eq!(clock.pass(120_000), None);
-    assert_eq!(clock.pass(1), Some(Next::Withdraw));
+    // Whatever the wall clock says now of the time when it was named; and whether the customer is there or not.
+    for (named_ms, present) in [(0, true), (u64::MAX, true), (u64::MAX, false)] {
+        let mut clock = Clock::new(Some((DEVICE, named_ms)), false);
+        if !present {
+            clock.online.remove(&CUSTOMER);
+        }
+        assert_eq!(clock.pass(120_000), None);
+        assert_eq!(clock.pass(1), Some(Next::Withdraw));
+    }
 }
 
 #[test]
