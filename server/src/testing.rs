@@ -23,7 +23,7 @@ use crate::relay::Relay;
 use crate::relay::record::{Record, tests::record};
 use crate::routing::{AgentRecord, Availability};
 use crate::socket::connection::Session;
-use crate::store::DeviceRecord;
+use crate::store::{DeviceRecord, LastResort};
 
 #[path = "../tests/it/organisation.rs"]
 #[expect(unreachable_pub, dead_code, reason = "shared with the tests over sockets")]
@@ -118,7 +118,8 @@ impl Running {
         let pair = PrekeySecret::generate(kind, now, now + DAY_MS, &mut organisation::rng()).publish(&device);
         let id = pair.verify(&device.public(), now).unwrap().id();
         let bytes = postcard::to_allocvec(&(id, pair)).unwrap();
-        self.relay.store.put_last_resort(device.hash(), bytes, now + DAY_MS).await.unwrap();
+        let pair = LastResort { bytes, expires_ms: now + DAY_MS };
+        self.relay.store.put_prekeys(device.hash(), Some(pair), Vec::new(), 0).await.unwrap();
         device
     }
 

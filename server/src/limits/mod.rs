@@ -80,6 +80,10 @@ impl core::fmt::Debug for Limits {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Exceeded;
 
+/// An attachment that was counted.
+#[derive(Debug)]
+pub struct Announcement(Vec<Share<Announced>>);
+
 /// A reset that was counted.
 #[derive(Debug)]
 pub struct Reset(Vec<Share<Resets>>);
@@ -184,7 +188,7 @@ impl Limits {
         device: &DeviceKeyHash,
         prefix: Option<&Prefix>,
         bytes: u64,
-    ) -> Result<(), Exceeded> {
+    ) -> Result<Announcement, Exceeded> {
         let most = self.most_announced;
         let share = |key, most| Share { key, amount: bytes, most, period: HOUR, longest: HOUR };
         let mut shares = vec![
@@ -196,7 +200,13 @@ impl Limits {
             let wider = most.bytes_of_prefix.saturating_mul(WIDE.into());
             shares.extend(wide.map(|wide| share(Announced::Wide(wide), wider)));
         }
-        self.attachments.take(Instant::now(), &shares)
+        self.attachments.take(Instant::now(), &shares)?;
+        Ok(Announcement(shares))
+    }
+
+    /// That attachment was not announced: it does not count.
+    pub fn not_announced(&self, announcement: &Announcement) {
+        self.attachments.give_back(&announcement.0);
     }
 
     /// One more upload of prekeys by a device.

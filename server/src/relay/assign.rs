@@ -16,7 +16,7 @@ use super::{Relay, done};
 use crate::clock::now_ms;
 use crate::policy::Org;
 use crate::socket::connection::Session;
-use crate::store::{Keep, StoreError, Swap};
+use crate::store::{Keep, StoreError, Swap, Swapped};
 
 /// A receipt may be this much ahead of the relay's clock.
 const SKEW_MS: u64 = 10 * 60 * 1000;
@@ -26,19 +26,32 @@ pub(super) const MAX_SWAPS: usize = 4;
 impl Relay {
     /// Stores a changed record, with nothing else. `Ok(false)`: somebody else changed it first.
     pub(crate) async fn put(&self, id: ConversationId, version: u64, record: Record) -> Result<bool, Code> {
+        let swapped = self.store.swap(self.change(id, version, &record)?).await;
+        self.swapped(id, swapped, record)
+    }
+
+    /// A changed record, as it goes to the store.
+    pub(super) fn change(&self, id: ConversationId, version: u64, record: &Record) -> Result<Swap, Code> {
         let opened = record.governance.is_some();
-        let keep = if opened { Keep::Open } else { Keep::Until(self.expiry(now_ms())) };
-        let encoded = postcard::to_allocvec(&record).map_err(|_| Code::Internal)?;
-        let swap = Swap {
+        Ok(Swap {
             conversation: id,
             expected: version,
-            record: encoded,
-            keep,
+            record: postcard::to_allocvec(record).map_err(|_| Code::Internal)?,
+            keep: if opened { Keep::Open } else { Keep::Until(self.expiry(now_ms())) },
             appends: Vec::new(),
             if_room: Vec::new(),
             audit: None,
-        };
-        match self.store.swap(swap).await {
+        })
+    }
+
+    /// What the store answered to it. `Ok(false)`: somebody else changed it first.
+    pub(super) fn swapped(
+        &self,
+        id: ConversationId,
+        answer: Result<Swapped, StoreError>,
+        record: Record,
+    ) -> Result<bool, Code> {
+        match answer {
             Ok(swapped) => {
                 self.keep(id, swapped.version, record);
                 Ok(true)
@@ -220,6 +233,14 @@ impl Session {
             // Nothing to store; routing may have given it up meanwhile.
             self.relay.keep(id, known.version, changed);
         } else {
+            // What the rate of names refuses next is not stored.
+            let now = now_ms();
+            let automatic = org.verified.settings().assignment == AssignmentMode::Automatic;
+            let names = automatic && (record.governance.is_none() || self.relay.routing.is_left(&id, now));
+            if names && !record.may_be_named(now) {
+                self.relay.metrics.rate_limited.up();
+                return Err(Code::RateLimited);
+            }
             self.relay.check_space()?;
             self.relay.put(id, known.version, changed).await?;
         }
@@ -249,3 +270,6 @@ impl Session {
         Ok(done(frame.req))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -57,21 +57,11 @@ impl Session {
         let relay = &self.relay;
         // A certified agent does not stand for everybody in its network.
         let prefix = self.who.agent.is_none().then_some(&self.permit.prefix);
-        relay.limits.attachment(&self.who.hash, prefix, frame.length).map_err(|_| {
+        let counted = relay.limits.attachment(&self.who.hash, prefix, frame.length).map_err(|_| {
             relay.metrics.rate_limited.up();
             Code::RateLimited
         })?;
-        self.reserve(frame.conversation, frame.length).await?;
-        let record = BlobRecord {
-            capability: frame.token_hash,
-            uploader: self.who.hash,
-            length: frame.length,
-            complete: false,
-            expires_ms: now_ms() + UNFINISHED_MS,
-        };
-        let put = relay.store.put_blob(frame.blob, record.clone()).await;
-        put.map_err(|cause| relay.store_code(&cause))?;
-        Ok(record)
+        self.announce(frame).await.inspect_err(|_| relay.limits.not_announced(&counted))
     }
 
     /// What an attachment of so many bytes adds to its conversation, if it may.
@@ -92,15 +82,25 @@ impl Session {
         Ok(sum)
     }
 
-    /// Counts an attachment's bytes against what its conversation may have, over its whole life.
-    async fn reserve(&self, id: ConversationId, bytes: u64) -> Result<(), Code> {
-        let relay = &self.relay;
+    /// Stores it, and counts its bytes against what its conversation may have over its whole life: both, or neither.
+    async fn announce(&self, frame: &BlobCreate) -> Result<BlobRecord, Code> {
+        let (relay, id) = (&self.relay, frame.conversation);
+        let blob = BlobRecord {
+            capability: frame.token_hash,
+            uploader: self.who.hash,
+            length: frame.length,
+            complete: false,
+            expires_ms: now_ms() + UNFINISHED_MS,
+        };
         for _ in 0..MAX_SWAPS {
             let loaded = relay.conversation(id).await.map_err(|cause| relay.store_code(&cause))?;
             let loaded = loaded.ok_or(Code::UnknownConversation)?;
-            let attachments = self.count(&loaded.record, bytes)?;
-            if relay.put(id, loaded.version, Record { attachments, ..loaded.record.clone() }).await? {
-                return Ok(());
+            let attachments = self.count(&loaded.record, frame.length)?;
+            let record = Record { attachments, ..loaded.record.clone() };
+            let change = relay.change(id, loaded.version, &record)?;
+            let swapped = relay.store.announce(change, frame.blob, blob.clone()).await;
+            if relay.swapped(id, swapped, record)? {
+                return Ok(blob);
             }
         }
         Err(Code::Conflict)
@@ -251,5 +251,28 @@ mod tests {
         }
         let loaded = running.relay.conversation(opened.id).await.unwrap().unwrap();
         assert_eq!((loaded.record.attachments, running.relay.uploads.held()), (8 << 20, 8 << 20));
+    }
+    /// It was closed meanwhile: what was counted for the hour is given back.
+    #[tokio::test]
+    async fn what_is_not_announced_takes_nothing_of_the_hour() {
+        let running =
+            Running::with(|raw| (raw.limits.attachment_mib, raw.limits.attachments_mib_per_hour) = (4, 4))
+                .await;
+        let (customer, agent) = (DeviceSecret::generate(&mut rng()), DeviceSecret::generate(&mut rng()));
+        let opened = running.opened(&customer, &agent).await;
+        let session = running.session(&customer, Party::Customer);
+        let frame = BlobCreate {
+            req: 1,
+            blob: BlobId([1; 16]),
+            conversation: opened.id,
+            length: 4 << 20,
+            token_hash: [1; 32],
+        };
+        let closed = Record { closed_ms: Some(1), ..opened.record.clone() };
+        assert!(running.relay.put(opened.id, 1, closed).await.unwrap());
+        assert_eq!(session.begin(&frame).await, Err(Code::Closed));
+        assert_eq!(running.relay.store.blob(frame.blob).await.unwrap(), None);
+        assert!(running.relay.put(opened.id, 2, opened.record).await.unwrap());
+        session.blob_create(&frame).await.unwrap();
     }
 }

@@ -12,7 +12,7 @@ use super::Relay;
 use crate::clock::{DAY_MS, now_ms};
 use crate::limits::issue::{Issue, Purpose};
 use crate::socket::connection::Session;
-use crate::store::{Prekey, StoreError};
+use crate::store::{LastResort, Prekey, StoreError};
 
 /// One-time pairs that an agent's device may keep here.
 const AGENT_PAIRS: usize = 200;
@@ -104,19 +104,17 @@ impl Session {
         };
         let last_resort = frame.last_resort.map(|pair| -> Result<_, Code> {
             let (id, expires_ms) = verify(&pair, PrekeyKind::LastResort)?;
-            Ok((postcard::to_allocvec(&(id, pair)).map_err(|_| Code::Internal)?, expires_ms))
+            let bytes = postcard::to_allocvec(&(id, pair)).map_err(|_| Code::Internal)?;
+            Ok(LastResort { bytes, expires_ms })
         });
-        let last_resort: Option<(Vec<u8>, u64)> = last_resort.transpose()?;
+        let last_resort: Option<LastResort> = last_resort.transpose()?;
         let one_time = frame.one_time.iter().map(|pair| {
             let (id, expires_ms) = verify(pair, PrekeyKind::OneTime)?;
             let bytes = postcard::to_allocvec(pair).map_err(|_| Code::Internal)?;
             Ok(Prekey { id, bytes, expires_ms })
         });
         let one_time: Vec<Prekey> = one_time.collect::<Result<_, Code>>()?;
-        if let Some((pair, expires_ms)) = last_resort {
-            relay.store.put_last_resort(self.who.hash, pair, expires_ms).await.map_err(code)?;
-        }
-        let left = relay.store.put_prekeys(self.who.hash, one_time, cap).await.map_err(code)?;
+        let left = relay.store.put_prekeys(self.who.hash, last_resort, one_time, cap).await.map_err(code)?;
         relay.router.notify_one();
         Ok(PrekeyCount { req: Some(frame.req), one_time_left: count(left) }.into())
     }

@@ -83,11 +83,39 @@ impl Session {
             return Err(Code::CertificateRefused);
         }
         let availability = Availability { available: frame.available, capacity: frame.capacity };
-        let record = self.relay.routing.set_availability(&self.who.hash, availability);
-        let record = record.ok_or(Code::Internal)?;
-        let kept = self.relay.keep_agent(&self.who, &record).await;
-        kept.map_err(|cause| self.relay.store_code(&cause))?;
+        let routing = &self.relay.routing;
+        let (record, before) =
+            routing.set_availability(&self.who.hash, Some(availability)).ok_or(Code::Internal)?;
+        self.relay.keep_agent(&self.who, &record).await.map_err(|cause| {
+            // What is refused is not in force either.
+            routing.set_availability(&self.who.hash, before);
+            self.relay.store_code(&cause)
+        })?;
         self.relay.router.notify_one();
         Ok(done(frame.req))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use sealdesk_protocol::wire::Party;
+
+    use super::*;
+    use crate::testing::Running;
+
+    #[tokio::test]
+    async fn what_could_not_be_stored_is_not_in_force() {
+        let running = Running::start().await;
+        let agent = running.agent("mira", 9).await;
+        let chain = running.organisation.chain(&running.organisation.certificate("mira", &agent));
+        let session = running.session(&agent, Party::Agent(chain));
+        let set = async |capacity| {
+            let frame = SetAvailability { req: 1, available: true, capacity };
+            let answer = session.set_availability(&frame).await.map(|_| ());
+            (answer, running.relay.routing.agent(&agent.hash()).unwrap().availability.unwrap().capacity)
+        };
+        assert_eq!(set(5).await, (Ok(()), 5));
+        running.relay.store.fall().await.unwrap_err();
+        assert_eq!(set(7).await, (Err(Code::Unavailable), 5));
     }
 }

@@ -154,16 +154,16 @@ impl Routing {
         self.with(|state| state.agents.insert(device, record));
     }
 
-    /// Changes what an agent's device said of itself.
+    /// Changes what an agent's device said of itself. Answers the record, and what it said before.
     pub fn set_availability(
         &self,
         device: &DeviceKeyHash,
-        availability: Availability,
-    ) -> Option<AgentRecord> {
+        availability: Option<Availability>,
+    ) -> Option<(AgentRecord, Option<Availability>)> {
         self.with(|state| {
             let agent = state.agents.get_mut(device)?;
-            agent.availability = Some(availability);
-            Some(agent.clone())
+            let before = core::mem::replace(&mut agent.availability, availability);
+            Some((agent.clone(), before))
         })
     }
 

@@ -131,6 +131,7 @@ mod tests {
     use crate::config::RawConfig;
     use crate::relay::record::{Record, tests::record};
     use crate::socket::connection::Session;
+    use crate::store::LastResort;
     use crate::testing::Running;
     use crate::testing::organisation::rng;
 
@@ -209,7 +210,12 @@ mod tests {
         look(&running.relay, 1).await;
         assert_eq!(running.relay.routing.named().len(), 2, "an eighth");
         // Were it asked, it would say that there are no prekeys.
-        running.relay.store.put_last_resort(device, Vec::new(), u64::MAX).await.unwrap();
+        running
+            .relay
+            .store
+            .put_prekeys(device, Some(LastResort { bytes: Vec::new(), expires_ms: u64::MAX }), Vec::new(), 0)
+            .await
+            .unwrap();
         let id = ConversationId([19; 32]);
         let named = running.relay.name_and_announce(id, Which::Anybody).await;
         assert_eq!(named, Ok(Found::NotForIt));

@@ -51,6 +51,7 @@ pub(crate) async fn conformance<S: Store>(open: impl Fn(&str) -> S) {
     prekeys(&open).await;
     conversations(&open).await;
     long_values(&open).await;
+    announcements(&open).await;
     expiry(&open).await;
     the_rest(&open).await;
     concurrent(&open).await;
@@ -215,21 +216,34 @@ async fn prekeys<S: Store>(open: &impl Fn(&str) -> S) {
     }
     let store = open("prekeys");
     assert_eq!(store.take_prekey(DEVICE, 0).await.unwrap(), None);
-    assert_eq!(store.put_prekeys(DEVICE, vec![pair(1, FAR), pair(2, FAR), pair(3, 10)], 3).await.unwrap(), 3);
-    assert_eq!(store.put_prekeys(DEVICE, vec![pair(4, FAR)], 3).await.unwrap(), 3, "no more than the cap");
+    assert_eq!(
+        store.put_prekeys(DEVICE, None, vec![pair(1, FAR), pair(2, FAR), pair(3, 10)], 3).await.unwrap(),
+        3
+    );
+    assert_eq!(
+        store.put_prekeys(DEVICE, None, vec![pair(4, FAR)], 3).await.unwrap(),
+        3,
+        "no more than the cap"
+    );
     let taken = store.take_prekey(DEVICE, 0).await.unwrap().unwrap();
     drop(store);
 
     let store = open("prekeys");
     assert_eq!(store.count_prekeys(DEVICE).await.unwrap(), 2);
-    store.put_prekeys(DEVICE, vec![pair(taken[0], FAR)], 10).await.unwrap();
+    store.put_prekeys(DEVICE, None, vec![pair(taken[0], FAR)], 10).await.unwrap();
     let next = store.take_prekey(DEVICE, 20).await.unwrap().unwrap();
     assert_ne!(next, taken, "a pair that left does not come back");
     assert_eq!(store.take_prekey(DEVICE, 20).await.unwrap(), None, "expired pairs are not handed out");
     assert_eq!(store.count_prekeys(DEVICE).await.unwrap(), 0);
     assert_eq!(store.last_resort(DEVICE, 0).await.unwrap(), None);
-    store.put_last_resort(DEVICE, vec![1], HOUR).await.unwrap();
-    store.put_last_resort(DEVICE, vec![2], 6 * HOUR).await.unwrap();
+    store
+        .put_prekeys(DEVICE, Some(LastResort { bytes: vec![1], expires_ms: HOUR }), Vec::new(), 9)
+        .await
+        .unwrap();
+    store
+        .put_prekeys(DEVICE, Some(LastResort { bytes: vec![2], expires_ms: 6 * HOUR }), Vec::new(), 9)
+        .await
+        .unwrap();
     assert_eq!(store.last_resort(DEVICE, 0).await.unwrap(), Some(vec![2]));
     assert_eq!(store.last_resort(DEVICE, 6 * HOUR).await.unwrap(), None, "expired, swept or not");
     store.sweep(4 * HOUR, 0).await.unwrap();
@@ -322,6 +336,18 @@ async fn long_values<S: Store>(open: &impl Fn(&str) -> S) {
     assert_eq!(store.conversation(CONVERSATION).await.unwrap(), None);
 }
 
+async fn announcements<S: Store>(open: &impl Fn(&str) -> S) {
+    let (store, id) = (open("announcements"), BlobId([1; 16]));
+    let expires_ms = HOUR;
+    let blob = BlobRecord { capability: [0; 32], uploader: DEVICE, length: 1, complete: false, expires_ms };
+    let stale = store.announce(change(1, Keep::Open, Vec::new()), id, blob.clone()).await;
+    assert_eq!(stale, Err(StoreError::Conflict { current: 0 }));
+    assert_eq!(store.blob(id).await.unwrap(), None, "nor the attachment");
+    let swapped = store.announce(change(0, Keep::Open, Vec::new()), id, blob.clone()).await.unwrap();
+    assert_eq!(store.conversation(CONVERSATION).await.unwrap().unwrap().version, swapped.version);
+    assert_eq!(store.blob(id).await.unwrap(), Some(blob));
+}
+
 async fn expiry<S: Store>(open: &impl Fn(&str) -> S) {
     let store = open("expiry");
     store.append(Append { expires_ms: HOUR, ..item(BOX, 1, b"old") }).await.unwrap();
@@ -397,7 +423,7 @@ async fn the_rest<S: Store>(open: &impl Fn(&str) -> S) {
 async fn concurrent<S: Store>(open: &impl Fn(&str) -> S) {
     let store = open("concurrent");
     let pairs = (0..20).map(|id| pair(id, FAR)).collect();
-    store.put_prekeys(DEVICE, pairs, 100).await.unwrap();
+    store.put_prekeys(DEVICE, None, pairs, 100).await.unwrap();
     let takes = futures_util::future::join_all((0..30).map(|_| store.take_prekey(DEVICE, 0))).await;
     let mut taken: Vec<_> = takes.into_iter().filter_map(Result::unwrap).collect();
     taken.sort();

@@ -123,6 +123,15 @@ pub struct Prekey {
     pub expires_ms: u64,
 }
 
+/// The last-resort pair of a device as uploaded.
+#[derive(Clone, Debug)]
+pub struct LastResort {
+    /// Its id and the signed pair.
+    pub bytes: Vec<u8>,
+    /// Its own expiry.
+    pub expires_ms: u64,
+}
+
 /// A conversation's record with its version.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Versioned {
@@ -239,15 +248,20 @@ pub trait Store: Send + Sync + 'static {
     fn has_room(&self, mailbox: MailboxId, room: Room) -> Answer<bool>;
     /// Deletes items up to and including `up_to`.
     fn ack(&self, mailbox: MailboxId, up_to: u64) -> Answer<()>;
-    /// Adds one-time pairs up to `cap` in total; pairs handed out before are not taken again. Answers how many are held.
-    fn put_prekeys(&self, device: DeviceKeyHash, pairs: Vec<Prekey>, cap: usize) -> Answer<usize>;
+    /// Replaces the last-resort pair, if there is a new one, and adds one-time pairs up to `cap` in total, all or nothing;
+    /// pairs handed out before are not taken again. Answers how many one-time pairs are held.
+    fn put_prekeys(
+        &self,
+        device: DeviceKeyHash,
+        last_resort: Option<LastResort>,
+        one_time: Vec<Prekey>,
+        cap: usize,
+    ) -> Answer<usize>;
     /// Hands out one unexpired one-time pair, at most once ever.
     fn take_prekey(&self, device: DeviceKeyHash, now_ms: u64) -> Answer<Option<Vec<u8>>>;
     /// One-time pairs held. Answered when everything that was asked for before is done: what a device acknowledged before it
     /// came back is not delivered again.
     fn count_prekeys(&self, device: DeviceKeyHash) -> Answer<usize>;
-    /// Replaces the last-resort pair, kept until `expires_ms`.
-    fn put_last_resort(&self, device: DeviceKeyHash, pair: Vec<u8>, expires_ms: u64) -> Answer<()>;
     /// The last-resort pair, unless it has expired.
     fn last_resort(&self, device: DeviceKeyHash, now_ms: u64) -> Answer<Option<Vec<u8>>>;
     /// Compare-and-swap of a conversation, see [`Swap`]; `Conflict` when the version is another.
@@ -268,6 +282,11 @@ pub trait Store: Send + Sync + 'static {
     fn audit_append(&self, entry: AuditEntry) -> Answer<u64>;
     /// Audit entries numbered above `after`, oldest first.
     fn audit_read(&self, after: u64, limit: usize) -> Answer<Vec<(u64, AuditEntry)>>;
+    /// Fails from now on, as by a panic in its thread.
+    #[cfg(test)]
+    fn fall(&self) -> Answer<()>;
+    /// Announces an attachment: swaps its conversation's record and creates its metadata, all or nothing.
+    fn announce(&self, swap: Swap, id: BlobId, record: BlobRecord) -> Answer<Swapped>;
     /// Creates or replaces an attachment's metadata.
     fn put_blob(&self, id: BlobId, record: BlobRecord) -> Answer<()>;
     /// An attachment's metadata.

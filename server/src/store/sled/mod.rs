@@ -44,8 +44,8 @@ use self::keys::prefix;
 use self::layers::Layers;
 use self::value::{split_number, with_number};
 use super::{
-    Answer, Append, Appended, AuditEntry, BlobRecord, DeviceRecord, Item, Prekey, Quota, Room, Store,
-    StoreError, StoreStats, Swap, Swapped, Swept, Versioned, Watcher,
+    Answer, Append, Appended, AuditEntry, BlobRecord, DeviceRecord, Item, LastResort, Prekey, Quota, Room,
+    Store, StoreError, StoreStats, Swap, Swapped, Swept, Versioned, Watcher,
 };
 
 pub use self::open::{JOURNAL_AGE, JOURNAL_BYTES, Options};
@@ -136,6 +136,14 @@ impl SledStore {
     }
 }
 
+fn put_blob(txn: &mut Txn<'_>, id: BlobId, record: &BlobRecord) -> Result<(), StoreError> {
+    let bytes = postcard::to_allocvec(record).map_err(|_| StoreError::Corrupt("attachment record"))?;
+    let key = keys::key(prefix::BLOB, &[id.as_bytes()]);
+    txn.put(keys::expiry(keys::bucket(record.expires_ms), &key), Vec::new());
+    txn.put(key, bytes);
+    Ok(())
+}
+
 fn blob_record(stored: &[u8]) -> Result<BlobRecord, StoreError> {
     postcard::from_bytes(stored).map_err(|_| StoreError::Corrupt("attachment record"))
 }
@@ -177,9 +185,21 @@ impl Store for SledStore {
         self.run(move |txn| mailbox::ack(txn, mailbox, up_to))
     }
 
-    fn put_prekeys(&self, device: DeviceKeyHash, pairs: Vec<Prekey>, cap: usize) -> Answer<usize> {
-        let bytes = pairs.iter().map(|pair| pair.bytes.len()).sum();
-        self.carry(bytes, move |txn| prekeys::put(txn, device, pairs, cap))
+    fn put_prekeys(
+        &self,
+        device: DeviceKeyHash,
+        last_resort: Option<LastResort>,
+        one_time: Vec<Prekey>,
+        cap: usize,
+    ) -> Answer<usize> {
+        let bytes = last_resort.iter().map(|pair| pair.bytes.len());
+        let bytes = bytes.chain(one_time.iter().map(|pair| pair.bytes.len())).sum();
+        self.carry(bytes, move |txn| {
+            if let Some(pair) = last_resort {
+                prekeys::put_last_resort(txn, device, &pair);
+            }
+            prekeys::put(txn, device, one_time, cap)
+        })
     }
 
     fn take_prekey(&self, device: DeviceKeyHash, now_ms: u64) -> Answer<Option<Vec<u8>>> {
@@ -188,15 +208,6 @@ impl Store for SledStore {
 
     fn count_prekeys(&self, device: DeviceKeyHash) -> Answer<usize> {
         self.run(move |txn| prekeys::count(txn, &device))
-    }
-
-    fn put_last_resort(&self, device: DeviceKeyHash, pair: Vec<u8>, expires_ms: u64) -> Answer<()> {
-        self.run(move |txn| {
-            let key = keys::key(prefix::LAST_RESORT, &[device.as_bytes()]);
-            txn.put(keys::expiry(keys::bucket(expires_ms), &key), Vec::new());
-            txn.put(key, with_number(expires_ms, &pair));
-            Ok(())
-        })
     }
 
     fn last_resort(&self, device: DeviceKeyHash, now_ms: u64) -> Answer<Option<Vec<u8>>> {
@@ -282,15 +293,22 @@ impl Store for SledStore {
         Self::answer(entries.and_then(|entries| entries.into_iter().map(decode).collect()))
     }
 
-    fn put_blob(&self, id: BlobId, record: BlobRecord) -> Answer<()> {
-        self.run(move |txn| {
-            let bytes =
-                postcard::to_allocvec(&record).map_err(|_| StoreError::Corrupt("attachment record"))?;
-            let key = keys::key(prefix::BLOB, &[id.as_bytes()]);
-            txn.put(keys::expiry(keys::bucket(record.expires_ms), &key), Vec::new());
-            txn.put(key, bytes);
-            Ok(())
+    #[cfg(test)]
+    fn fall(&self) -> Answer<()> {
+        self.run(|_| panic!("as sled does when it finds what it did not expect"))
+    }
+
+    fn announce(&self, swap: Swap, id: BlobId, record: BlobRecord) -> Answer<Swapped> {
+        let quota = self.quota;
+        self.carry(swap.record.len(), move |txn| {
+            let swapped = conversations::swap(txn, swap, quota)?;
+            put_blob(txn, id, &record)?;
+            Ok(swapped)
         })
+    }
+
+    fn put_blob(&self, id: BlobId, record: BlobRecord) -> Answer<()> {
+        self.run(move |txn| put_blob(txn, id, &record))
     }
 
     fn blob(&self, id: BlobId) -> Answer<Option<BlobRecord>> {

@@ -6,7 +6,7 @@ use sealdesk_protocol::ids::DeviceKeyHash;
 use super::committer::Txn;
 use super::keys::{self, prefix};
 use super::value::{split_number, with_number};
-use crate::store::{Prekey, StoreError};
+use crate::store::{LastResort, Prekey, StoreError};
 
 fn held(device: &DeviceKeyHash) -> Vec<u8> {
     keys::key(prefix::PREKEY, &[device.as_bytes()])
@@ -37,6 +37,12 @@ pub(super) fn put(
         txn.put(key, with_number(pair.expires_ms, &pair.bytes));
     }
     Ok(count)
+}
+
+pub(super) fn put_last_resort(txn: &mut Txn<'_>, device: DeviceKeyHash, pair: &LastResort) {
+    let key = keys::key(prefix::LAST_RESORT, &[device.as_bytes()]);
+    txn.put(keys::expiry(keys::bucket(pair.expires_ms), &key), Vec::new());
+    txn.put(key, with_number(pair.expires_ms, &pair.bytes));
 }
 
 pub(super) fn take(

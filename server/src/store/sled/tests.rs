@@ -73,8 +73,7 @@ async fn a_record_that_does_not_decode_keeps_nothing_else_from_expiring() {
 async fn a_panic_in_the_stores_thread_is_a_failure_of_the_store() {
     let folder = tempfile::tempdir().unwrap();
     let store = open(&folder.path().join("store"), QUOTA);
-    let panics: Answer<()> = store.run(|_| panic!("as sled does when it finds what it did not expect"));
-    panics.await.unwrap_err();
+    store.fall().await.unwrap_err();
     let deadline = Instant::now() + Duration::from_secs(60);
     while store.health().is_ok() {
         assert!(Instant::now() < deadline, "a store that writes nothing any more says that it is well");
@@ -110,8 +109,11 @@ async fn restore_raises_the_epoch_and_voids_one_time_pairs() {
     let store = open(&path, QUOTA);
     let item = Append { mailbox, part: Part::Reserved, id: [5; 16], bytes: vec![6], expires_ms: FAR };
     store.append(item).await.unwrap();
-    store.put_prekeys(device, vec![pair.clone()], 5).await.unwrap();
-    store.put_last_resort(device, vec![7], FAR).await.unwrap();
+    store.put_prekeys(device, None, vec![pair.clone()], 5).await.unwrap();
+    store
+        .put_prekeys(device, Some(LastResort { bytes: vec![7], expires_ms: FAR }), Vec::new(), 9)
+        .await
+        .unwrap();
     store.backup(&copy).await.unwrap();
     let before = store.epoch();
     drop(store);
@@ -129,8 +131,24 @@ async fn restore_raises_the_epoch_and_voids_one_time_pairs() {
     assert!(store.epoch() > before);
     assert_eq!(store.read(mailbox, 0, 9, 99).await.unwrap().len(), 1);
     assert_eq!(store.take_prekey(device, 0).await.unwrap(), None, "voided");
-    store.put_prekeys(device, vec![pair], 5).await.unwrap();
+    store.put_prekeys(device, None, vec![pair], 5).await.unwrap();
     assert_eq!(store.count_prekeys(device).await.unwrap(), 0, "a voided pair is not taken back");
+    assert_eq!(store.last_resort(device, 0).await.unwrap(), Some(vec![7]));
+}
+
+/// An upload is refused as a whole, for instance when too much waits for the disk.
+#[tokio::test]
+async fn the_last_resort_is_not_taken_without_the_one_time_pairs() {
+    let folder = tempfile::tempdir().unwrap();
+    let (store, device) = (open(&folder.path().join("store"), QUOTA), DeviceKeyHash([2; 32]));
+    let last_resort = || Some(LastResort { bytes: vec![7], expires_ms: FAR });
+    let pair = |bytes| vec![Prekey { id: PrekeyId([3; 32]), bytes, expires_ms: FAR }];
+    let refused = store.put_prekeys(device, last_resort(), pair(vec![0; 257 << 20]), 5).await;
+    assert_eq!(refused, Err(StoreError::Busy));
+    // After everything that was asked for before.
+    assert_eq!(store.count_prekeys(device).await, Ok(0));
+    assert_eq!(store.last_resort(device, 0).await.unwrap(), None);
+    assert_eq!(store.put_prekeys(device, last_resort(), pair(vec![4]), 5).await, Ok(1));
     assert_eq!(store.last_resort(device, 0).await.unwrap(), Some(vec![7]));
 }
 
@@ -139,7 +157,8 @@ async fn a_damaged_backup_is_refused_before_anything_is_written() {
     let folder = tempfile::tempdir().unwrap();
     let copy = folder.path().join("copy");
     let store = open(&folder.path().join("store"), QUOTA);
-    store.put_last_resort(DeviceKeyHash([2; 32]), vec![7; 100], FAR).await.unwrap();
+    let pair = LastResort { bytes: vec![7; 100], expires_ms: FAR };
+    store.put_prekeys(DeviceKeyHash([2; 32]), Some(pair), Vec::new(), 0).await.unwrap();
     store.backup(&copy).await.unwrap();
     let whole = std::fs::read(&copy).unwrap();
     for at in [0, 20, whole.len() / 2, whole.len() - 1] {

@@ -218,12 +218,12 @@ mod tests {
         let device = DeviceKeyHash([2; 32]);
         let pair = |expires_ms| Prekey { id: PrekeyId([3; 32]), bytes: vec![4], expires_ms };
         let store = open(&path, QUOTA);
-        store.put_prekeys(device, vec![pair(HOUR)], 5).await.unwrap();
+        store.put_prekeys(device, None, vec![pair(HOUR)], 5).await.unwrap();
         store.backup(&copy).await.unwrap();
         let restored = folder.path().join("restored");
         restore(&copy, &restored).unwrap();
         let store = open(&restored, QUOTA);
-        let taken = async || store.put_prekeys(device, vec![pair(9 * HOUR)], 5).await.unwrap();
+        let taken = async || store.put_prekeys(device, None, vec![pair(9 * HOUR)], 5).await.unwrap();
         store.sweep(HOUR, 0).await.unwrap();
         assert_eq!(taken().await, 0);
         store.sweep(3 * HOUR, 0).await.unwrap();
