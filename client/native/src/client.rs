@@ -248,7 +248,8 @@ impl Handle {
         self.ask(|reply| Signal::Page { conversation, before, limit, reply }).await?
     }
 
-    /// Stops the client. Waits at most `drain` until the relay has everything, and says whether it has.
+    /// Stops the client. Waits at most `drain` until the relay has everything, and says whether it has. There is nothing to
+    /// wait for when the relay refuses the device for good.
     pub async fn shutdown(self, drain: Duration) -> bool {
         self.ask(|reply| Signal::Shutdown { drain, reply }).await.unwrap_or(true)
     }

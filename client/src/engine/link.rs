@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use sealdesk_protocol::ids::{BlobId, ConversationId, DeviceKeyHash, PrekeyId};
+use sealdesk_protocol::wire::Code;
 
 use super::LinkState;
 
@@ -85,6 +86,17 @@ impl Link {
             generation_told: 0,
             ack_due: false,
         }
+    }
+
+    /// The relay does not take the device any more, nor what it wrote. One whose certificate has merely ended waits for a
+    /// newer one.
+    pub(super) fn is_refused(&self) -> bool {
+        let for_good = match &self.told {
+            LinkState::Refused(_) => true,
+            LinkState::Uncertified(why) => why.code == Code::Revoked.as_str(),
+            _ => false,
+        };
+        for_good && matches!(self.phase, Phase::Stopped)
     }
 
     pub(super) fn online(&self) -> Option<&Online> {

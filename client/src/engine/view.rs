@@ -69,6 +69,12 @@ impl Engine {
             .all(|c| c.is_with_relay() && !c.record.closing && !self.is_uploading(&c.id()))
     }
 
+    /// Whether the relay takes nothing any more of what [`Self::is_with_relay`] misses, until somebody brings a newer
+    /// certificate or org.json: waiting for it is of no use.
+    pub fn is_refused(&self) -> bool {
+        !self.devices.is_empty() && self.devices.values().all(|device| device.link.is_refused())
+    }
+
     /// Tells the views that changed.
     pub(super) fn tell_views(&mut self, cx: &mut Cx<'_>) {
         // The revocation list is in this row. Former readers are judged by nothing else.

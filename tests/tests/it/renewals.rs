@@ -210,7 +210,8 @@ async fn an_agent_who_is_revoked_while_chatting_learns_who_did_it_when_something
     let relay = Relay::start(&office, |raw| raw.org = office.path("served.json")).await;
     let (home, vault_pass, url) = (office.text("mira"), office.text("agent.pass"), relay.url());
     let chat = ["agent", "chat", "--relay", &url, "--home", &home, "--passphrase-file", &vault_pass];
-    let mut agent = Terminal::start(&[&chat[..], &["--drain", "1"]].concat());
+    // There is nothing to wait for.
+    let mut agent = Terminal::start(&[&chat[..], &["--drain", "3600"]].concat());
     agent.shows("Connected.").await;
     let mut customer = Client::customer(&office, &relay.url(), "carla", &[]);
     customer.open().await;

@@ -295,15 +295,18 @@ impl Driver {
         }
     }
 
-    /// Whether it is time to leave: everything is with the relay, or the time is over.
+    /// Whether it is time to leave: everything is with the relay, it takes nothing any more, or the time is over.
     fn left(&mut self) -> bool {
         let Some((deadline, _)) = &self.leaving else { return false };
-        let drained = match &self.state {
-            State::Running(desk) => self.outlets.pending.is_empty() && desk.engine().is_with_relay(),
-            State::Fallen(..) | State::Stopped => false,
+        let (drained, refused) = match &self.state {
+            State::Running(desk) => {
+                let engine = desk.engine();
+                (self.outlets.pending.is_empty() && engine.is_with_relay(), engine.is_refused())
+            }
+            State::Fallen(..) | State::Stopped => (false, false),
         };
         self.drained = drained;
-        drained || Instant::now() >= *deadline
+        drained || refused || Instant::now() >= *deadline
     }
 }
 
