@@ -78,11 +78,21 @@ impl Terminal {
         Self { child, path, keyboard, screen, from: 0 }
     }
 
-    /// Presses keys.
+    /// Presses keys, once the program has an editor to take them: what is typed before a prompt may be discarded.
+    ///
+    /// # Panics
+    /// When the terminal is gone, or the program does not read.
+    pub async fn types(&mut self, keys: &str) {
+        let terminal = open(&self.path);
+        until(async || edits(&terminal).then_some(())).await;
+        self.answers(keys);
+    }
+
+    /// Presses keys for a program without an editor.
     ///
     /// # Panics
     /// When the terminal is gone.
-    pub fn types(&mut self, keys: &str) {
+    pub fn answers(&mut self, keys: &str) {
         self.keyboard.write_all(keys.as_bytes()).unwrap();
     }
 
@@ -94,11 +104,9 @@ impl Terminal {
     pub async fn types_ahead(&mut self, ahead: &str) {
         let terminal = open(&self.path);
         tcflow(&terminal, Action::OOff).unwrap();
-        self.types("\r");
-        // An editor takes lines without this, and gives it back when the line has ended.
-        let edited = || !tcgetattr(&terminal).unwrap().input_modes.contains(InputModes::ICRNL);
-        until(async || (!edited()).then_some(())).await;
-        self.types(ahead);
+        self.answers("\r");
+        until(async || (!edits(&terminal)).then_some(())).await;
+        self.answers(ahead);
         until(async || (ioctl_fionread(&terminal).unwrap() == ahead.len() as u64).then_some(())).await;
         tcflow(&terminal, Action::OOn).unwrap();
     }
@@ -138,6 +146,11 @@ impl Terminal {
     pub async fn ended(&mut self) -> Option<i32> {
         within(self.child.wait()).await.unwrap().code()
     }
+}
+
+/// An editor takes lines without this, and gives it back when the line has ended.
+fn edits(terminal: &File) -> bool {
+    !tcgetattr(terminal).unwrap().input_modes.contains(InputModes::ICRNL)
 }
 
 /// Not as this test's own controlling terminal.

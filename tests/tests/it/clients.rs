@@ -211,11 +211,11 @@ async fn what_made_room_for_others_is_told_and_named_no_more() {
     agent.shows("Connected.").await;
     open_and_close(&mut customer).await;
     agent.shows("Conversation 1, which nobody took, made room for new ones.").await;
-    agent.types("/switch 1\r");
+    agent.types("/switch 1\r").await;
     agent.shows("There is no such conversation.").await;
-    agent.types("/list all\r");
+    agent.types("/list all\r").await;
     agent.shows("  2  ").await;
     assert!(!agent.drawn().contains("  1  "), "{}", agent.drawn());
-    agent.types("/quit\r");
+    agent.types("/quit\r").await;
     assert_eq!(agent.ended().await, Some(0), "{}", agent.drawn());
 }

@@ -144,9 +144,9 @@ async fn a_chat_that_such_a_relay_let_deliver_nothing_ends_with_its_refusal() {
     let chat = ["customer", "chat", "--relay", &url, "--org", &org, "--home", &home, "--topic", "general"];
     let mut customer = Terminal::start(&[&chat[..], &["--drain", "1"]].concat());
     customer.shows("/agree agrees to it").await;
-    customer.types("/agree\r");
+    customer.types("/agree\r").await;
     customer.shows("relay.evil.test").await;
-    customer.types("/quit\r");
+    customer.types("/quit\r").await;
     customer.shows("What was not delivered is kept").await;
     assert_eq!(customer.ended().await, Some(7), "{}", customer.drawn());
 }

@@ -199,7 +199,7 @@ async fn a_person_reads_once_what_the_chat_waits_for() {
     agent.shows("`certificate`,").await;
     put(&office, "rotated.certificate", "mira/certificate");
     agent.shows("Connected.").await;
-    agent.types("/quit\r");
+    agent.types("/quit\r").await;
     assert_eq!(agent.ended().await, Some(0), "{}", agent.drawn());
 }
 
@@ -222,10 +222,10 @@ async fn an_agent_who_is_revoked_while_chatting_learns_who_did_it_when_something
     succeed(&["agent", "revoke", "--dir", &admin, "--agent", "mira", "--passphrase-file", &pass]).await;
     put(&office, "admin/org.json", "served.json");
     agent.shows("This chat waits for a newer certificate").await;
-    agent.types("Too late.\r");
+    agent.types("Too late.\r").await;
     agent.shows("Too late.").await;
     agent.shows("[1] > ").await;
-    agent.types("/quit\r");
+    agent.types("/quit\r").await;
     agent.shows("error: An administrator revoked this device").await;
     agent.shows("(the organisation's fault)").await;
     agent.shows("a revoked device enrols anew").await;
@@ -248,6 +248,6 @@ async fn a_person_is_told_when_the_relay_has_another_address() {
     set("ws://127.0.0.1:2/").await;
     customer.shows("The organisation's settings were renewed.").await;
     customer.shows("The relay has another address now: leave with /quit").await;
-    customer.types("/quit\r");
+    customer.types("/quit\r").await;
     assert_eq!(customer.ended().await, Some(0), "{}", customer.drawn());
 }

@@ -27,18 +27,18 @@ async fn a_line_begun_for_a_conversation_that_ended_goes_to_nobody_else() {
     agent.shows("I am Dora.").await;
 
     // The prompt names to whom the next line goes; what was typed goes there, and there only.
-    agent.types("/switch 2\r");
+    agent.types("/switch 2\r").await;
     agent.shows("Now in conversation 2 with").await;
     agent.shows("[2] > ").await;
-    agent.types("/switch 1");
+    agent.types("/switch 1").await;
     agent.shows("/switch 1").await;
     // But not what was typed before the prompt named her.
     agent.types_ahead("And now, Dora?\r").await;
     agent.shows("Now in conversation 1 with").await;
     agent.shows("[1] > ").await;
-    agent.types("Hello Carla.\r");
+    agent.types("Hello Carla.\r").await;
     assert_eq!(carla.hear().await.1, "Hello Carla.");
-    agent.types("Your number is 4711");
+    agent.types("Your number is 4711").await;
     agent.shows("4711").await;
     carla.command(json!({"close": {}})).await;
     carla.kind("closed").await;
@@ -47,13 +47,13 @@ async fn a_line_begun_for_a_conversation_that_ended_goes_to_nobody_else() {
     agent.shows("Now in conversation 2 with a customer; last words: ").await;
     agent.shows("I am Dora.").await;
     agent.shows("[1] > Your number is 4711").await;
-    agent.types(", keep it secret.\r");
+    agent.types(", keep it secret.\r").await;
     agent.shows("nothing was sent").await;
     agent.shows("[2] > ").await;
-    agent.types("Hello Dora.\r");
+    agent.types("Hello Dora.\r").await;
     assert_eq!(dora.hear().await.1, "Hello Dora.", "the first that she hears");
 
-    agent.types("/quit\r");
+    agent.types("/quit\r").await;
     assert_eq!(agent.ended().await, Some(0), "{}", agent.drawn());
     // Nothing else came to either of them.
     for (mut client, heard) in [(carla, "Hello Carla."), (dora, "Hello Dora.")] {
@@ -85,39 +85,39 @@ async fn the_prompt_follows_to_the_next_conversation_as_long_as_nothing_is_typed
     carla.command(json!({"close": {}})).await;
     agent.shows("Now in conversation 2 with").await;
     agent.shows("[2] > ").await;
-    agent.types("Hello Dora.\r");
+    agent.types("Hello Dora.\r").await;
     assert_eq!(dora.hear().await.1, "Hello Dora.");
     agent.shows("[2] > ").await;
     // A line that was taken back belongs to nobody.
-    agent.types("Hello Do");
+    agent.types("Hello Do").await;
     agent.shows("Hello Do").await;
     dora.command(json!({"close": {}})).await;
     agent.shows("Now in conversation 3 with").await;
     agent.shows("[2] > Hello Do").await;
-    agent.types("\u{15}");
+    agent.types("\u{15}").await;
     agent.shows("[3] > ").await;
-    agent.types("Hello Emil.\r");
+    agent.types("Hello Emil.\r").await;
     assert_eq!(emil.hear().await.1, "Hello Emil.");
 
     // The last one ends, by the agent's own word: there is no other, and an agent opens none.
-    agent.types("/close now\r");
+    agent.types("/close now\r").await;
     agent.shows("[3] The conversation is closed.").await;
     agent.shows("No other is open; new customers come by themselves. /history and /export").await;
     agent.shows("[ ] > ").await;
-    agent.types("Are you there?\r");
+    agent.types("Are you there?\r").await;
     agent.shows("This conversation has ended; nothing was sent. No other is open").await;
     agent.shows("[ ] > ").await;
-    agent.types("/accept\r");
+    agent.types("/accept\r").await;
     agent.shows("The conversation is closed. No other is open").await;
-    agent.types("/list\r");
+    agent.types("/list\r").await;
     agent.shows("No conversation is open.\r\n  3 that ended: /list all").await;
-    agent.types("/list all\r");
+    agent.types("/list all\r").await;
     agent.shows("* 3  ").await;
     agent.shows("  closed  general  en  ").await;
-    agent.types("/switch 1\r");
+    agent.types("/switch 1\r").await;
     agent.shows("Now in conversation 1 with a customer, which has ended.").await;
     agent.shows("[ ] > ").await;
-    agent.types("/quit\r");
+    agent.types("/quit\r").await;
     assert_eq!(agent.ended().await, Some(0), "{}", agent.drawn());
     for customer in [&mut carla, &mut dora, &mut emil] {
         assert_eq!(customer.leave().await, Some(0));
@@ -139,15 +139,15 @@ async fn the_list_tells_who_waits_with_what() {
         customers.push(customer);
     }
     // Dora wrote first, but was answered; after the closing Emil is next.
-    agent.types("/switch 2\r");
+    agent.types("/switch 2\r").await;
     agent.shows("[2] > ").await;
-    agent.types("Hello Dora.\r");
+    agent.types("Hello Dora.\r").await;
     assert_eq!(customers[1].hear().await.1, "Hello Dora.");
-    agent.types("/switch 1\r");
+    agent.types("/switch 1\r").await;
     agent.shows("[1] > ").await;
     customers[2].say("Where is my order, and when will it come, and who pays for that?").await;
     agent.shows("and who pays for").await;
-    agent.types("/list\r");
+    agent.types("/list\r").await;
     agent.shows("* 1  ").await;
     agent.shows("  active  general  en  a customer\r\n").await;
     agent.shows("customer: I am carla.").await;
@@ -157,18 +157,18 @@ async fn the_list_tells_who_waits_with_what() {
     agent.shows("  3  ").await;
     agent.shows("  active  general  en  a customer  2 new\r\n").await;
     agent.shows("customer: Where is my order, and when will it come…").await;
-    agent.types("/close now\r");
+    agent.types("/close now\r").await;
     agent.shows("Now in conversation 3 with").await;
     agent.shows("[3] > ").await;
     // What ended stands only in the whole list.
-    agent.types("/list\r");
+    agent.types("/list\r").await;
     agent.shows("* 3  ").await;
     agent.shows("  active  general  en  a customer\r\n").await;
     agent.shows("1 that ended: /list all").await;
-    agent.types("/list all\r");
+    agent.types("/list all\r").await;
     agent.shows("  1  ").await;
     agent.shows("  closed  general  en  ").await;
-    agent.types("/quit\r");
+    agent.types("/quit\r").await;
     assert_eq!(agent.ended().await, Some(0), "{}", agent.drawn());
     for mut customer in customers {
         assert_eq!(customer.leave().await, Some(0));
@@ -185,29 +185,29 @@ async fn a_customer_of_several_conversations_sees_to_which_a_line_goes() {
     let mut customer = Terminal::start(&chat);
     customer.shows("/agree agrees to it").await;
     customer.shows("\r\u{1b}[K> ").await;
-    customer.types("/agree\r");
+    customer.types("/agree\r").await;
     customer.shows("Agent mira is here.").await;
     customer.shows("\r\n> ").await;
-    customer.types("/new general\r");
+    customer.types("/new general\r").await;
     customer.shows("/agree agrees to it").await;
-    customer.types("/agree\r");
+    customer.types("/agree\r").await;
     customer.shows("[2] Agent mira is here.").await;
     customer.shows("[2] > ").await;
-    customer.types("This is the second.\r");
+    customer.types("This is the second.\r").await;
     let (second, said) = mira.hear().await;
     assert_eq!(said, "This is the second.");
     mira.command(json!({"close": {}, "conversation": second})).await;
     customer.shows("[2] The conversation is closed.").await;
     customer.shows("Now in conversation 1 with Agent mira").await;
     customer.shows("[1] > ").await;
-    customer.types("This is the first.\r");
+    customer.types("This is the first.\r").await;
     let (first, said) = mira.hear().await;
     assert_eq!(said, "This is the first.");
     assert_ne!(first, second);
     customer.shows("read: This is the first.").await;
     customer.shows("[1] > ").await;
     // Ctrl-C leaves in order, as /quit does.
-    customer.types("\u{3}");
+    customer.types("\u{3}").await;
     assert_eq!(customer.ended().await, Some(0), "{}", customer.drawn());
     assert_eq!(mira.leave().await, Some(0));
 }
@@ -222,14 +222,14 @@ async fn who_comes_back_finds_numbers_and_what_was_said() {
     carla.open().await;
     carla.say("I am Carla.").await;
     agent.shows("I am Carla.").await;
-    agent.types("Hello Carla.\r");
+    agent.types("Hello Carla.\r").await;
     assert_eq!(carla.hear().await.1, "Hello Carla.");
     agent.shows("✓✓").await;
     let mut dora = Client::customer(&office, &relay.url(), "dora", &[]);
     dora.open().await;
     dora.say("I am Dora.").await;
     agent.shows("I am Dora.").await;
-    agent.types("/quit\r");
+    agent.types("/quit\r").await;
     assert_eq!(agent.ended().await, Some(0), "{}", agent.drawn());
     dora.say("Still there?").await;
 
@@ -239,15 +239,15 @@ async fn who_comes_back_finds_numbers_and_what_was_said() {
     agent.shows("[2] > ").await;
     agent.shows("Still there?").await;
     assert!(!agent.drawn().contains("I am Carla."));
-    agent.types("/switch 1\r");
+    agent.types("/switch 1\r").await;
     agent.shows("Now in conversation 1 with a customer.").await;
     agent.shows("I am Carla.").await;
     agent.shows("Hello Carla.").await;
-    agent.types("/history 1\r");
+    agent.types("/history 1\r").await;
     agent.shows("Hello Carla.").await;
-    agent.types("/list\r");
+    agent.types("/list\r").await;
     agent.shows("* 1").await;
-    agent.types("/quit\r");
+    agent.types("/quit\r").await;
     assert_eq!(agent.ended().await, Some(0), "{}", agent.drawn());
     assert_eq!(carla.leave().await, Some(0));
     assert_eq!(dora.leave().await, Some(0));
@@ -273,32 +273,32 @@ async fn files_are_named_with_where_they_are_and_whole_in_receipts() {
     agent.shows("[1] > ").await;
     let drawn = agent.drawn();
     let number = drawn.rsplit_once("/save ").unwrap().1.split(' ').next().unwrap();
-    agent.types(&format!("/save {number}\r"));
+    agent.types(&format!("/save {number}\r")).await;
     agent.shows(&format!("Saved as {}.", folder.join("bild.png").display())).await;
     assert_eq!(std::fs::read(folder.join("bild.png")).unwrap(), b"a picture");
     agent.shows("[1] > ").await;
-    agent.types("/save 1\r");
+    agent.types("/save 1\r").await;
     agent.shows("That message holds no file. The number stands below each file.").await;
     // A folder takes it under its own name, once.
     let album = office.path("album");
     std::fs::create_dir(&album).unwrap();
     agent.shows("[1] > ").await;
-    agent.types(&format!("/save {number} {}\r", album.display()));
+    agent.types(&format!("/save {number} {}\r", album.display())).await;
     agent.shows(&format!("Saved as {}.", album.join("bild.png").display())).await;
     assert_eq!(std::fs::read(album.join("bild.png")).unwrap(), b"a picture");
     agent.shows("[1] > ").await;
-    agent.types(&format!("/save {number} ../album/\r"));
+    agent.types(&format!("/save {number} ../album/\r")).await;
     agent.shows("../album/bild.png exists already and is not overwritten. Choose another name").await;
     agent.shows("[1] > ").await;
-    agent.types(&format!("/save {number} nowhere/\r"));
+    agent.types(&format!("/save {number} nowhere/\r")).await;
     agent.shows("nowhere does not exist.").await;
-    agent.types("/export ../album\r");
+    agent.types("/export ../album\r").await;
     agent.shows("../album is a folder.").await;
-    agent.types("/file bild.png\r");
+    agent.types("/file bild.png\r").await;
     agent.shows("read: [file] bild.png\r\n").await;
-    agent.types("/help\r");
+    agent.types("/help\r").await;
     agent.shows("\r\n  /accept ").await;
-    agent.types("/quit\r");
+    agent.types("/quit\r").await;
     assert_eq!(agent.ended().await, Some(0), "{}", agent.drawn());
     assert_eq!(carla.leave().await, Some(0));
 }
@@ -322,7 +322,7 @@ async fn who_makes_an_organisation_is_asked_again_what_does_not_serve() {
         for (answer, refused) in answers {
             init.shows(question).await;
             init.shows(": ").await;
-            init.types(&format!("{answer}\r"));
+            init.answers(&format!("{answer}\r"));
             init.shows(refused).await;
         }
     }
@@ -333,7 +333,7 @@ async fn who_makes_an_organisation_is_asked_again_what_does_not_serve() {
         (&*format!("en={notice}"), "Organisation \"Example Shop\" made in"),
     ] {
         init.shows("Privacy notice, as LANG=FILE: ").await;
-        init.types(&format!("{answer}\r"));
+        init.answers(&format!("{answer}\r"));
         init.shows(refused).await;
     }
     assert_eq!(init.ended().await, Some(0), "{}", init.drawn());
@@ -360,17 +360,17 @@ async fn an_agent_who_accepts_by_hand_is_told_what_to_type() {
     dora.open().await;
     agent.shows("[2] It waits for you: /switch 2, then /accept takes it.").await;
     agent.shows("[1] > ").await;
-    agent.types("Hello Carla.\r");
+    agent.types("Hello Carla.\r").await;
     agent.shows("This conversation is not accepted yet. /accept takes it.").await;
     agent.shows("Not sent: Hello Carla.").await;
-    agent.types("/switch 2\r");
+    agent.types("/switch 2\r").await;
     agent.shows("Now in conversation 2 with a customer, which waits: /accept takes it.").await;
     agent.shows("[2] > ").await;
-    agent.types("/accept\r");
+    agent.types("/accept\r").await;
     agent.shows("Accepted.").await;
-    agent.types("Hello Dora.\r");
+    agent.types("Hello Dora.\r").await;
     assert_eq!(dora.hear().await.1, "Hello Dora.");
-    agent.types("/quit\r");
+    agent.types("/quit\r").await;
     assert_eq!(agent.ended().await, Some(0), "{}", agent.drawn());
     assert_eq!(dora.leave().await, Some(0));
 }
