@@ -252,6 +252,11 @@ impl Blobs {
 /// Copies the files of a folder into a new one and flushes them.
 pub fn copy_folder(from: &Path, to: &Path) -> io::Result<u64> {
     std::fs::create_dir(to)?;
+    copy_files(from, to)
+}
+
+/// Copies the files of a folder into another one and flushes them.
+pub fn copy_files(from: &Path, to: &Path) -> io::Result<u64> {
     let mut copied = 0;
     for entry in std::fs::read_dir(from)? {
         let entry = entry?;

@@ -15,14 +15,14 @@ use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
 
 use crate::backup::{self, BLOBS_FOLDER, STORE_FILE, Written};
-use crate::blobs::{Blobs, copy_folder};
+use crate::blobs::{Blobs, copy_files};
 use crate::clock::{DAY_MS, now_ms};
 use crate::config::{Config, ConfigError, RawConfig};
 use crate::control::{self, Answer, Request, Stats};
 use crate::folder;
 use crate::lifecycle::{self, Listeners, RunError};
 use crate::policy::Policy;
-use crate::store::sled::{BackupError, SledStore, restore, verify_backup};
+use crate::store::sled::{BackupError, SledStore, restore};
 use crate::store::{Store, StoreError};
 use crate::tls::Tls;
 
@@ -331,33 +331,29 @@ fn existing_store(config: &Config) -> Result<SledStore, CliError> {
 }
 
 /// Store and attachments, or nothing that a relay would take for a store: what an earlier restore left half done is
-/// begun anew.
+/// begun anew. Nothing is touched before the backup is known to be whole.
 fn restore_backup(config: &Config, from: &Path) -> Result<(), CliError> {
     let data = &config.data;
-    let failed = |source| RunError::Data { path: data.clone(), source };
+    let failed = |source| CliError::from(RunError::Data { path: data.clone(), source });
     let (store, blobs) = (data.join("store"), data.join("blobs"));
-    // Before anything is noted or removed: from a folder that is no backup nothing is restored.
-    let attachments_from = from.join(BLOBS_FOLDER);
-    verify_backup(&from.join(STORE_FILE))?;
-    if !attachments_from.is_dir() {
-        let text = format!("{} is missing: this is not a whole backup", attachments_from.display());
-        return Err(CliError::Failed(text));
-    }
-    folder::make_private(data).map_err(failed)?;
-    for path in [&store, &blobs] {
-        if !path.exists() {
-            continue;
+    let attached = from.join(BLOBS_FOLDER);
+    let unread = |source| CliError::from(BackupError::File { path: attached.clone(), source });
+    std::fs::read_dir(&attached).map_err(unread)?;
+    let make_room = || {
+        folder::make_private(data).map_err(failed)?;
+        for path in [&store, &blobs] {
+            if !folder::remove_unfinished(data, path).map_err(failed)? {
+                return Err(BackupError::NotEmpty(path.clone()).into());
+            }
         }
-        if !folder::is_restoring(data) {
-            return Err(BackupError::NotEmpty(path.clone()).into());
-        }
-        std::fs::remove_dir_all(path).map_err(failed)?;
-    }
-    folder::begin_restoring(data).map_err(failed)?;
-    let (records, store_epoch) = restore(&from.join(STORE_FILE), &store)?;
-    let attachments = copy_folder(&attachments_from, &blobs)
-        .map_err(|error| CliError::Failed(format!("{}: {error}", attachments_from.display())))?;
-    folder::end_restoring(data).map_err(failed)?;
+        folder::begin_restoring(data).map_err(failed)
+    };
+    let mark = |filled: &Path| folder::mark_unfinished(filled).map_err(failed);
+    let (records, store_epoch) = restore(&from.join(STORE_FILE), &store, make_room, mark)?;
+    folder::make_private(&blobs).and_then(|()| folder::mark_unfinished(&blobs)).map_err(failed)?;
+    let attachments = copy_files(&attached, &blobs)
+        .map_err(|error| CliError::Failed(format!("{}: {error}", attached.display())))?;
+    folder::end_restoring(data, [&store, &blobs]).map_err(failed)?;
     print(&json!({
         "restored": data, "records": records, "attachments": attachments, "store_epoch": store_epoch,
     }));

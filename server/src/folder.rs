@@ -59,14 +59,39 @@ pub fn sync(path: &Path) -> io::Result<()> {
     File::open(path)?.sync_all()
 }
 
-/// The mark of a restore that did not end.
-pub fn restoring(data: &Path) -> PathBuf {
+fn restoring(data: &Path) -> PathBuf {
     data.join("restoring")
 }
 
 /// Whether a restore began here and did not end.
 pub fn is_restoring(data: &Path) -> bool {
     restoring(data).exists()
+}
+
+/// Marks a new folder, durably, as what a restore makes. The mark goes where the folder goes, so that one which was put back
+/// by hand is never taken for it.
+///
+/// # Errors
+/// What the system says.
+pub fn mark_unfinished(path: &Path) -> io::Result<()> {
+    File::create(restoring(path))?.sync_all()?;
+    sync(path)
+}
+
+/// Removes what a restore that did not end made at `path`. Answers false if there is something else: it stays.
+///
+/// # Errors
+/// What the system says.
+pub fn remove_unfinished(data: &Path, path: &Path) -> io::Result<bool> {
+    // An empty folder may lack the mark: it was made in the moment of the end.
+    let is_empty = || Ok::<_, io::Error>(std::fs::read_dir(path)?.next().is_none());
+    if !path.exists() {
+        return Ok(true);
+    }
+    if !is_restoring(data) || !(is_restoring(path) || is_empty()?) {
+        return Ok(false);
+    }
+    std::fs::remove_dir_all(path).map(|()| true)
 }
 
 /// Notes durably that a restore begins: until it ended, what is in the folder is no store.
@@ -78,11 +103,15 @@ pub fn begin_restoring(data: &Path) -> io::Result<()> {
     sync(data)
 }
 
-/// The restore is whole.
+/// The restore is whole, with what it `made`.
 ///
 /// # Errors
 /// What the system says.
-pub fn end_restoring(data: &Path) -> io::Result<()> {
+pub fn end_restoring(data: &Path, made: [&Path; 2]) -> io::Result<()> {
+    for path in made {
+        std::fs::remove_file(restoring(path))?;
+        sync(path)?;
+    }
     sync(data)?;
     std::fs::remove_file(restoring(data))?;
     sync(data)

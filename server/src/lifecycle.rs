@@ -118,13 +118,8 @@ impl Listeners {
 /// `Open`: in use, unreadable, of another format, or not wholly restored.
 pub fn open_store(config: &Config) -> Result<SledStore, StoreError> {
     if folder::is_restoring(&config.data) {
-        let mark = folder::restoring(&config.data);
-        let text = format!(
-            "a restore into this data folder was cut short: run `sealdesk-relay restore` again, which removes what it left \
-             there. If you have put another store and its attachments there since, remove {} instead",
-            mark.display()
-        );
-        return Err(StoreError::Open(text));
+        let text = "a restore into this data folder was cut short: run `sealdesk-relay restore` again";
+        return Err(StoreError::Open(text.into()));
     }
     let quota = Quota {
         items: u64::from(config.limits.mailbox_items),

@@ -26,7 +26,7 @@ async fn backup_while_running_restore_and_stats() {
     let again = program.output(&["backup", "--to", copy]).unwrap_err();
     assert!(again.contains("new folder"), "{again}");
     let busy = program.output(&["restore", "--from", copy]).unwrap_err();
-    assert!(busy.contains("holds a store already"), "{busy}");
+    assert!(busy.contains("stop that relay first"), "{busy}");
     assert!(terminate(&mut running));
     assert!(program.output(&["stats"]).unwrap()["devices"].is_null(), "without a running relay");
 
@@ -96,19 +96,6 @@ fn a_backup_or_restore_that_failed_half_way_is_repeated() {
     assert!(terminate(&mut running));
 
     std::fs::rename(&data, program.folder.path().join("lost")).unwrap();
-    // Of a folder that is no backup nothing is begun: what comes back by hand is a store.
-    let nowhere = program.folder.path().join("copi");
-    let wrong = program.output(&["restore", "--from", nowhere.to_str().unwrap()]).unwrap_err();
-    assert!(wrong.contains("copi"), "{wrong}");
-    std::fs::rename(copy.join("blobs"), copy.join("away")).unwrap();
-    let partly = program.output(&["restore", "--from", copy.to_str().unwrap()]).unwrap_err();
-    assert!(partly.contains("not a whole backup"), "{partly}");
-    std::fs::rename(copy.join("away"), copy.join("blobs")).unwrap();
-    std::fs::rename(copy.join("store.backup"), copy.join("away")).unwrap();
-    program.output(&["restore", "--from", copy.to_str().unwrap()]).unwrap_err();
-    std::fs::rename(copy.join("away"), copy.join("store.backup")).unwrap();
-    assert!(!data.join("restoring").exists());
-
     let odd = copy.join("blobs").join("odd");
     std::fs::create_dir(&odd).unwrap();
     program.output(&["restore", "--from", copy.to_str().unwrap()]).unwrap_err();
@@ -116,5 +103,57 @@ fn a_backup_or_restore_that_failed_half_way_is_repeated() {
     assert!(half.contains("restore` again"), "no store without its attachments: {half}");
     std::fs::remove_dir(&odd).unwrap();
     program.output(&["restore", "--from", copy.to_str().unwrap()]).unwrap();
+    drop(program.serve());
+}
+
+/// Whatever goes wrong around a restore, a store that it did not make stays.
+#[test]
+fn a_restore_never_removes_a_store_that_it_did_not_make() {
+    let program = Program::new("");
+    let path = |name: &str| program.folder.path().join(name);
+    let (data, copy, lost) = (path("data"), path("copy"), path("lost"));
+    let restore = || program.output(&["restore", "--from", copy.to_str().unwrap()]);
+    let mut running = program.serve();
+    program.output(&["backup", "--to", copy.to_str().unwrap()]).unwrap();
+    // Marked as if it were what a restore left behind, but in use.
+    let marks = [data.join("restoring"), data.join("store/restoring")];
+    marks.iter().for_each(|mark| std::fs::write(mark, "").unwrap());
+    restore().unwrap_err();
+    assert!(marks.iter().all(|mark| mark.exists()), "a relay has it");
+    marks.iter().for_each(|mark| std::fs::remove_file(mark).unwrap());
+    assert!(terminate(&mut running));
+
+    // Nothing is begun from what is no backup: the old folder, put back, is as it was.
+    std::fs::create_dir(&lost).unwrap();
+    let carry = |from: &std::path::Path, to: &std::path::Path| {
+        for name in ["store", "blobs"] {
+            std::fs::rename(from.join(name), to.join(name)).unwrap();
+        }
+    };
+    carry(&data, &lost);
+    program.output(&["restore", "--from", path("nowhere").to_str().unwrap()]).unwrap_err();
+    std::fs::rename(copy.join("blobs"), path("blobs")).unwrap();
+    let half = restore().unwrap_err();
+    assert!(half.contains("copy/blobs"), "{half}");
+    std::fs::rename(path("blobs"), copy.join("blobs")).unwrap();
+    carry(&lost, &data);
+    assert!(terminate(&mut program.serve()));
+
+    // One that was begun and given up, and the old folder put back.
+    carry(&data, &lost);
+    let odd = copy.join("blobs").join("odd");
+    std::fs::create_dir(&odd).unwrap();
+    restore().unwrap_err();
+    std::fs::remove_dir(&odd).unwrap();
+    std::fs::create_dir(path("given-up")).unwrap();
+    carry(&data, &path("given-up"));
+    carry(&lost, &data);
+    let refused = restore().unwrap_err();
+    assert!(refused.contains("holds a store already"), "{refused}");
+    assert!(data.join("store").exists());
+    // Put away as it says: the restore comes to its end, and leaves no mark.
+    carry(&data, &path("lost"));
+    restore().unwrap();
+    assert!(marks.iter().chain([&data.join("blobs/restoring")]).all(|mark| !mark.exists()));
     drop(program.serve());
 }

@@ -18,7 +18,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::FutureExt;
@@ -176,10 +176,6 @@ pub(super) struct Writer {
     /// Length and age at which the journal turns.
     pub(super) journal_bytes: u64,
     pub(super) journal_age: Duration,
-    /// When the file that is written, and the one that rests, was emptied.
-    pub(super) emptied: [Instant; 2],
-    /// The file that rests is to be emptied: the journal turned because it was old, or that was long ago.
-    pub(super) empties: bool,
     pub(super) watcher: Arc<OnceLock<Watcher>>,
 }
 
@@ -333,15 +329,20 @@ impl Writer {
             // The keeper has time after a failure too: then the resting file holds what sled does not.
             self.health.check()?;
         }
-        if idle && core::mem::take(&mut self.empties) {
-            self.journal.empty_resting().map_err(|error| StoreError::Failed(error.to_string()))?;
-            self.emptied[1] = Instant::now();
+        if idle {
+            self.empty_old()?;
         }
         let old = self.journal.age() > self.journal_age;
         if (idle && (old || length > self.journal_bytes)) || length > self.journal_bytes * MOST_JOURNALS {
             self.turn()?;
-            // One that turns by its length alone keeps what lies behind that.
-            self.empties = old || self.emptied[1].elapsed() > self.journal_age;
+        }
+        Ok(())
+    }
+
+    /// Empties the file that rests, if that was not done for as long as a journal may get old. The keeper is through with it.
+    fn empty_old(&mut self) -> Result<(), StoreError> {
+        if self.journal.resting_age() > self.journal_age {
+            self.journal.empty_resting().map_err(|error| StoreError::Failed(error.to_string()))?;
         }
         Ok(())
     }
@@ -349,8 +350,8 @@ impl Writer {
     /// Puts the written layer to rest and goes on in the other file, once the keeper is through with that one.
     fn turn(&mut self) -> Result<(), StoreError> {
         self.keeper.wait()?;
+        self.empty_old()?;
         self.journal.turn().map_err(|error| StoreError::Failed(error.to_string()))?;
-        self.emptied.swap(0, 1);
         self.keeper.bring_down(self.layers.rest());
         Ok(())
     }

@@ -14,8 +14,8 @@
 //! 3. Behind the last group lie bytes of earlier turns, and what strangers sent is among them. The token, random and new
 //!    for each turn, never leaves this file: nobody can send something that will pass for a group.
 //! 4. What was delivered lies in the file until it is written over. On a quiet relay that would take for ever: a journal that
-//!    is an hour old turns as well, and the file that rests is emptied once its groups are in sled; on a busy one, a file
-//!    that turns and was not emptied for an hour is emptied then. Opening empties both.
+//!    is an hour old turns as well, and a file that rests and was not emptied for that long is, once its groups are in sled,
+//!    whatever it turned for. So nothing stays for longer than two hours. Opening empties both.
 //! 5. Opening reads both files in the order of their numbers. What is in sled already is applied a second time, which
 //!    changes nothing: the files hold the newest writes of all.
 //! 6. The last group may be torn: nobody was told that it is stored. A good group behind a bad one is another matter:
@@ -66,6 +66,9 @@ pub(super) struct Journal {
     /// Where the next group goes.
     at: u64,
     begun: Instant,
+    /// When each file was emptied last.
+    active_emptied: Instant,
+    resting_emptied: Instant,
     buffer: Vec<u8>,
 }
 
@@ -124,7 +127,18 @@ impl Found {
         let (active, resting) = if newest == 0 { (second, first) } else { (first, second) };
         let (token, buffer) = ([0; TOKEN], Vec::new());
         let begun = Instant::now();
-        let mut journal = Journal { active, resting, epoch, number, token, at: 0, begun, buffer };
+        let mut journal = Journal {
+            active,
+            resting,
+            epoch,
+            number,
+            token,
+            at: 0,
+            begun,
+            active_emptied: begun,
+            resting_emptied: begun,
+            buffer,
+        };
         let begun = journal.active.set_len(0).and_then(|()| journal.start());
         let begun =
             begun.and_then(|()| journal.empty_resting()).and_then(|()| File::open(folder)?.sync_all());
@@ -144,9 +158,16 @@ impl Journal {
         if self.at > ALIGN as u64 { self.begun.elapsed() } else { Duration::ZERO }
     }
 
+    /// How long ago the resting file was emptied.
+    pub(super) fn resting_age(&self) -> Duration {
+        self.resting_emptied.elapsed()
+    }
+
     /// Forgets what the resting file holds, which has to be in sled.
-    pub(super) fn empty_resting(&self) -> io::Result<()> {
-        self.resting.set_len(0)
+    pub(super) fn empty_resting(&mut self) -> io::Result<()> {
+        self.resting.set_len(0)?;
+        self.resting_emptied = Instant::now();
+        Ok(())
     }
 
     /// The next turn fails as on a full disk.
@@ -177,6 +198,7 @@ impl Journal {
     /// Goes on in the other file. What that one holds has to be in sled.
     pub(super) fn turn(&mut self) -> io::Result<()> {
         core::mem::swap(&mut self.active, &mut self.resting);
+        core::mem::swap(&mut self.active_emptied, &mut self.resting_emptied);
         self.start()
     }
 

@@ -49,7 +49,7 @@ use super::{
 };
 
 pub use self::open::{JOURNAL_AGE, JOURNAL_BYTES, Options};
-pub use self::transfer::{BackupError, restore, verify as verify_backup};
+pub use self::transfer::{BackupError, restore};
 
 /// See the module's text.
 pub struct SledStore {

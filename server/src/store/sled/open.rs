@@ -192,8 +192,6 @@ impl SledStore {
             next_audit,
             journal_bytes: options.journal_bytes,
             journal_age: options.journal_age,
-            emptied: [Instant::now(); 2],
-            empties: false,
             watcher: Arc::clone(&watcher),
         })
         .map_err(threads)?;

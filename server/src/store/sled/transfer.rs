@@ -105,24 +105,42 @@ pub(super) fn write_backup(tree: &sled::Tree, epoch: u32, to: &Path) -> Result<u
 /// Makes a store at `folder` from the backup file `from`. Answers (records, new store epoch): the epoch is the
 /// restore's time in seconds, so that restoring one backup twice makes two epochs.
 ///
+/// `make_room` runs once the backup is known to be whole and no relay has the store; `prepare` gets the folder of the
+/// filled store before it has its name.
+///
 /// # Errors
 /// The file is damaged, or there is a store at `folder` already; then nothing was changed there.
-pub fn restore(from: &Path, folder: &Path) -> Result<(u64, u64), BackupError> {
+pub fn restore<E: From<BackupError>>(
+    from: &Path,
+    folder: &Path,
+    make_room: impl FnOnce() -> Result<(), E>,
+    prepare: impl FnOnce(&Path) -> Result<(), E>,
+) -> Result<(u64, u64), E> {
     verify(from)?;
-    if folder.exists() {
-        return Err(BackupError::NotEmpty(folder.to_path_buf()));
-    }
     if let Some(parent) = folder.parent() {
         std::fs::create_dir_all(parent).map_err(at(parent))?;
     }
-    let _lock = lock(folder)?;
-    let mut input = open_backup(from)?;
+    let _lock = lock(folder).map_err(BackupError::from)?;
+    make_room()?;
+    if folder.exists() {
+        return Err(BackupError::NotEmpty(folder.to_path_buf()).into());
+    }
     // Filled under another name, so that a restore that was cut short is not taken for a store.
     let unfinished = folder.with_extension("restoring");
+    let restored = fill(from, &unfinished)?;
+    prepare(&unfinished)?;
+    std::fs::rename(&unfinished, folder).map_err(at(folder))?;
+    // From now on an empty folder in its place is a loss, and no new store.
+    note_made(folder).map_err(at(folder))?;
+    Ok(restored)
+}
+
+fn fill(from: &Path, unfinished: &Path) -> Result<(u64, u64), BackupError> {
+    let mut input = open_backup(from)?;
     if unfinished.exists() {
-        std::fs::remove_dir_all(&unfinished).map_err(at(&unfinished))?;
+        std::fs::remove_dir_all(unfinished).map_err(at(unfinished))?;
     }
-    let db = database(&unfinished, CACHE_BYTES)?;
+    let db = database(unfinished, CACHE_BYTES)?;
     let fail = |error| BackupError::Store(super::layers::failed(error));
     let mut batch = sled::Batch::default();
     let mut records = 0;
@@ -150,9 +168,6 @@ pub fn restore(from: &Path, folder: &Path) -> Result<(u64, u64), BackupError> {
     drop(db);
     let data = unfinished.join("db");
     File::open(&data).and_then(|file| file.sync_all()).map_err(at(&data))?;
-    std::fs::rename(&unfinished, folder).map_err(at(folder))?;
-    // From now on an empty folder in its place is a loss, and no new store.
-    note_made(folder).map_err(at(folder))?;
     Ok((records, epoch))
 }
 
@@ -188,11 +203,7 @@ fn next_record(input: &mut Input) -> std::io::Result<Option<(Vec<u8>, Vec<u8>)>>
 }
 
 /// Reads the whole file once and compares its hash.
-/// Whether a file is a whole backup.
-///
-/// # Errors
-/// [`BackupError`]: it is none, or damaged.
-pub fn verify(from: &Path) -> Result<(), BackupError> {
+fn verify(from: &Path) -> Result<(), BackupError> {
     let damaged = || BackupError::Damaged(from.to_path_buf());
     let mut input = open_backup(from)?;
     while next_record(&mut input).map_err(|_| damaged())?.is_some() {}
@@ -221,7 +232,7 @@ mod tests {
         store.put_prekeys(device, None, vec![pair(HOUR)], 5).await.unwrap();
         store.backup(&copy).await.unwrap();
         let restored = folder.path().join("restored");
-        restore(&copy, &restored).unwrap();
+        restore::<BackupError>(&copy, &restored, || Ok(()), |_| Ok(())).unwrap();
         let store = open(&restored, QUOTA);
         let taken = async || store.put_prekeys(device, None, vec![pair(9 * HOUR)], 5).await.unwrap();
         store.sweep(HOUR, 0).await.unwrap();

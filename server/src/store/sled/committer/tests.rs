@@ -23,8 +23,6 @@ fn writer(folder: &Path, flushed: &Path) -> Writer {
         next_audit: 1,
         journal_bytes: 1 << 20,
         journal_age: Duration::ZERO,
-        emptied: [Instant::now(); 2],
-        empties: false,
         watcher: Arc::default(),
     }
 }
@@ -55,7 +53,7 @@ fn what_did_not_reach_sled_stays_in_the_journal() {
         let folder = tempfile::tempdir().unwrap();
         let mut writer = writer(folder.path(), Path::new("/dev/full"));
         commit(&mut writer, put(b"first"));
-        assert!(writer.empties, "the journal turned, and the first layer is on its way");
+        assert!(writer.journal.age().is_zero(), "the journal turned, and the first layer is on its way");
         let health = Arc::clone(&writer.health);
         let (told, outcome) = std::sync::mpsc::channel();
         let second = Request::Run(
@@ -164,23 +162,22 @@ fn a_queue_that_holds_too_much_takes_no_more_until_it_is_worked_off() {
     assert_eq!(committer.waiting.load(Ordering::Relaxed), 0);
 }
 
-/// A busy journal turns by its length before it is old, and what lies behind that length goes too.
+/// A turn by length, or for a backup, leaves the bytes in the file that rests.
 #[test]
-fn a_journal_that_is_never_old_is_emptied_as_well() {
+fn what_rests_for_too_long_is_emptied_whatever_the_journal_turned_for() {
     let folder = tempfile::tempdir().unwrap();
-    let mut writer = writer(folder.path(), &folder.path().join("sled/db"));
-    (writer.journal_bytes, writer.journal_age) = (0, Duration::MAX);
-    let turned = |writer: &mut Writer| {
-        writer.keeper.wait().unwrap();
-        commit(writer, put(b"key"));
-        writer.empties
-    };
-    assert!(!turned(&mut writer), "it was just emptied");
-    writer.journal_age = Duration::from_secs(3_600);
-    let long_ago = Instant::now().checked_sub(Duration::from_secs(3_601)).unwrap();
-    // The one that is written now, and rests after the next turn.
-    writer.emptied[0] = long_ago;
-    assert!(turned(&mut writer));
-    assert!(!turned(&mut writer), "not so the other one");
-    assert!(writer.emptied.iter().all(|at| *at > long_ago), "it was emptied before the other came to rest");
+    let flushed = folder.path().join("flushed");
+    std::fs::write(&flushed, b"").unwrap();
+    let mut writer = writer(folder.path(), &flushed);
+    writer.journal_age = Duration::MAX;
+    commit(&mut writer, put(b"first"));
+    writer.turn().unwrap();
+    writer.keeper.wait().unwrap();
+    let nothing = || Request::Run(0, Box::new(|_| Box::new(drop)));
+    commit(&mut writer, nothing());
+    assert_eq!(held(folder.path()), [b"first"], "not old yet");
+    writer.journal_age = Duration::ZERO;
+    commit(&mut writer, nothing());
+    assert_eq!(held(folder.path()), Vec::<Vec<u8>>::new());
+    assert_eq!(writer.layers.get(b"first").unwrap().as_deref(), Some(&b"stored"[..]), "it is in sled");
 }
