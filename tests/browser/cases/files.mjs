@@ -124,14 +124,20 @@ test('an attachment that is asked for again while it is fetched comes once, and 
   assert.equal(await page.$('.alert'), null, 'nobody is told that it is under way already');
 });
 
-test('a second command for an attachment that is being opened into a file is refused, and spoils nothing of the first', { time: 180_000 }, async (visitor) => {
-  await insideWorker(visitor, ASKING_TWICE);
+/** A chat whose large file only the relay has. */
+async function enterWithFilm(visitor, worker) {
+  await insideWorker(visitor, worker);
   await visitor.enter();
-  const { page } = visitor;
   const bytes = randomBytes(LARGE);
   await attach(visitor, 'film.bin', bytes);
-  await page.reload();
-  await page.waitForSelector(SAVE);
+  await visitor.page.reload();
+  await visitor.page.waitForSelector(SAVE);
+  return bytes;
+}
+
+test('a second command for an attachment that is being opened into a file is refused, and spoils nothing of the first', { time: 180_000 }, async (visitor) => {
+  const { page } = visitor;
+  const bytes = await enterWithFilm(visitor, ASKING_TWICE);
   const saved = await save(visitor);
   assert.ok(saved.bytes.equals(bytes));
   assert.match(await page.textContent('.alert'), /transfer_busy/);
@@ -139,13 +145,8 @@ test('a second command for an attachment that is being opened into a file is ref
 });
 
 test('an attachment that does not get onto a full disk is said, leaves no file, and can be saved again', { time: 180_000 }, async (visitor) => {
-  await insideWorker(visitor, FULL_ONCE);
-  await visitor.enter();
   const { page } = visitor;
-  const bytes = randomBytes(LARGE);
-  await attach(visitor, 'film.bin', bytes);
-  await page.reload();
-  await page.waitForSelector(SAVE);
+  const bytes = await enterWithFilm(visitor, FULL_ONCE);
   await page.click(SAVE);
   await page.waitForSelector('.alert', { timeout: SLOW });
   assert.match(await page.textContent('.alert'), /local_file/);

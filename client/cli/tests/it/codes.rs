@@ -72,7 +72,8 @@ fn the_relay_s_codes() {
 fn the_engine_s_codes() {
     let documented =
         table("Of the engine").into_iter().map(|row| [&row[0], &row[1], &row[3]].map(Clone::clone));
-    let engine = source(&Path::new(SOURCES).join("src/engine/problem.rs"));
+    let files = fs::read_dir(Path::new(SOURCES).join("src/engine/problem")).unwrap();
+    let engine: String = files.map(|file| source(&file.unwrap().path())).collect();
     let mut known = BTreeSet::new();
     for call in inside(&engine, "problem(") {
         let (texts, fault) = (texts(call), call.split_once("Fault::"));
