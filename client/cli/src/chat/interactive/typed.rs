@@ -63,6 +63,23 @@ pub(super) const AGENT_HELP: &str = "  /accept          take the conversation th
   /claim N         claim conversation N of those that wait
   /away, /back     stop or go on taking new conversations";
 
+/// The path that a person means, as in a shell: in quotes as it stands, which is how terminals paste a file that was
+/// dropped on them; else `~/` is the person's home.
+fn named(text: &str) -> PathBuf {
+    let quoted = ['\'', '"'].into_iter().find_map(|quote| {
+        let inner = text.strip_prefix(quote)?.strip_suffix(quote)?;
+        (!inner.is_empty() && !inner.contains(quote)).then_some(inner)
+    });
+    if let Some(quoted) = quoted {
+        return quoted.into();
+    }
+    match (text.strip_prefix('~'), std::env::home_dir()) {
+        (Some(""), Some(home)) => home,
+        (Some(rest), Some(home)) if rest.starts_with('/') => home.join(rest.trim_start_matches('/')),
+        _ => text.into(),
+    }
+}
+
 /// Reads a line; anything is allowed.
 pub(super) fn parse(line: &str) -> Typed {
     let line = line.trim();
@@ -78,7 +95,7 @@ pub(super) fn parse(line: &str) -> Typed {
         if argument.is_empty() {
             Err(Typed::Wrong(format!("{what} what? Write /{word} PATH.")))
         } else {
-            Ok(PathBuf::from(argument))
+            Ok(named(argument))
         }
     };
     let number = |text: &str| {
@@ -95,7 +112,7 @@ pub(super) fn parse(line: &str) -> Typed {
         "save" => {
             let (n, to) = argument.split_once(char::is_whitespace).unwrap_or((argument, ""));
             let to = to.trim();
-            number(n).map(|n| Typed::Save(n, (!to.is_empty()).then(|| to.into())))
+            number(n).map(|n| Typed::Save(n, (!to.is_empty()).then(|| named(to))))
         }
         "close" if argument.is_empty() => Ok(Typed::Close { now: false }),
         "close" if argument == "now" => Ok(Typed::Close { now: true }),
@@ -136,6 +153,22 @@ mod tests {
         assert_eq!(parse("/new billing"), Typed::New(Some("billing".into())));
         assert_eq!(parse("/close now"), Typed::Close { now: true });
         assert_eq!(parse(" \t "), Typed::Empty);
+    }
+
+    #[test]
+    fn paths_are_what_a_shell_would_take() {
+        let home = std::env::home_dir().unwrap();
+        assert_eq!(parse("/save 3 ~/a b.pdf"), Typed::Save(3, Some(home.join("a b.pdf"))));
+        // The slash at the end says that it is a folder.
+        assert_eq!(parse("/save 3 ~/new/"), Typed::Save(3, Some(home.join("new/"))));
+        let Typed::Save(_, Some(folder)) = parse("/save 3 ~/new/") else { panic!("no path") };
+        assert!(folder.as_os_str().as_encoded_bytes().ends_with(b"/"));
+        assert_eq!(parse("/export ~"), Typed::Export(home));
+        assert_eq!(parse("/file '/tmp/a b.pdf'"), Typed::File("/tmp/a b.pdf".into()));
+        assert_eq!(parse("/file \"~/x\""), Typed::File("~/x".into()));
+        for as_it_stands in ["~other/x", "it's", "'", "''", "'a\"", "'a' 'b'", "a~/b"] {
+            assert_eq!(parse(&format!("/file {as_it_stands}")), Typed::File(as_it_stands.into()));
+        }
     }
 
     #[test]
