@@ -8,6 +8,7 @@
 //! Sealing and downloading live in memory: after a crash their command is given again. An upload is a row of the vault.
 
 mod download;
+pub(crate) mod record;
 mod upload;
 
 use std::collections::BTreeSet;
