@@ -15,6 +15,7 @@ mod malicious;
 mod renewals;
 mod routing;
 mod secrecy;
+mod several;
 mod terminal;
 mod tls;
 mod transcripts;

@@ -42,15 +42,37 @@ pub(crate) async fn find_attachment(
     }
 }
 
-/// The newest `count` messages of the peer, oldest first.
+/// The peer's messages that do not count as read, oldest first.
 ///
 /// # Errors
 /// [`Problem`].
-pub(crate) async fn unread(
-    handle: &Handle,
-    conversation: ConversationId,
-    count: u32,
-) -> Result<Vec<Message>, Problem> {
+pub(crate) async fn unread(handle: &Handle, conversation: ConversationId) -> Result<Vec<Message>, Problem> {
+    let number = async || {
+        let views = handle.conversations().await?;
+        Ok(views.into_iter().find(|view| view.id == conversation).map_or(0, |view| view.unread))
+    };
+    counted(number, async |count| newest(handle, conversation, count).await).await
+}
+
+/// Reads the newest, as many as there are: one that came between counting and reading would stand in the place of an
+/// older one.
+async fn counted<T>(
+    number: impl AsyncFn() -> Result<u32, Problem>,
+    read: impl AsyncFn(u32) -> Result<T, Problem>,
+) -> Result<T, Problem> {
+    let mut count = number().await?;
+    loop {
+        let found = read(count).await?;
+        let now = number().await?;
+        if now == count {
+            return Ok(found);
+        }
+        count = now;
+    }
+}
+
+/// The newest `count` messages of the peer, oldest first.
+async fn newest(handle: &Handle, conversation: ConversationId, count: u32) -> Result<Vec<Message>, Problem> {
     let wanted = usize::try_from(count).unwrap_or(usize::MAX);
     let mut found: Vec<Message> = Vec::new();
     let mut before = u64::MAX;
@@ -102,5 +124,24 @@ pub(crate) async fn all(handle: &Handle, conversation: ConversationId) -> Result
         before = first.place;
         page.append(&mut whole);
         whole = page;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_comes_while_the_unread_are_read_hides_none_of_them() {
+        let there = Cell::new(2u32);
+        let number = async || Ok(there.get());
+        // One more comes before the first two readings.
+        let newest = async |count: u32| {
+            there.set((there.get() + 1).min(4));
+            Ok((there.get() - count..there.get()).collect::<Vec<_>>())
+        };
+        assert_eq!(counted(number, newest).await.unwrap(), [0, 1, 2, 3]);
     }
 }

@@ -23,7 +23,7 @@ use std::pin::Pin;
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
-use sealdesk_client::{Event, MessageState, Owner, Problem};
+use sealdesk_client::{Command, Event, MessageState, Owner, Problem};
 use sealdesk_protocol::ids::{ConversationId, Handle, NoticeHash};
 use sealdesk_protocol::wire::WaitingEntry;
 
@@ -61,6 +61,8 @@ struct Shown {
     lost: bool,
     reassignment: bool,
     news: News,
+    /// Counter of the peer's last message that was printed, as long as it does not count as read.
+    unread: Option<u64>,
 }
 
 struct Chat {
@@ -122,6 +124,7 @@ pub(crate) async fn run(session: Session) -> Result<(), Error> {
     chat.greet().await?;
     chat.next();
     loop {
+        chat.mark_read().await;
         tokio::select! {
             biased;
             () = &mut end => {
@@ -177,11 +180,11 @@ impl Chat {
         }
         self.select(latest);
         for view in views {
-            let (id, unread) = (view.id, view.unread);
+            let id = view.id;
             if is_open(&view) {
                 self.view(view)?;
             }
-            let missed = transcript::unread(&self.session.handle, id, unread).await;
+            let missed = transcript::unread(&self.session.handle, id).await;
             let missed = missed.map_err(|p| Error::Problem(p, Exit::Vault))?;
             if latest == Some(id) {
                 let before = missed.first().map_or(u64::MAX, |message| message.place);
@@ -215,6 +218,16 @@ impl Chat {
             shown.news = News::default();
         }
         self.name_in_prompt();
+    }
+
+    /// What was printed of the selected conversation is read; that of others when somebody goes there.
+    async fn mark_read(&mut self) {
+        let Some(conversation) = self.current else { return };
+        let unread = self.shown.get_mut(&conversation).and_then(|shown| shown.unread.take());
+        if let Some(counter) = unread {
+            // A client that has stopped says so by itself.
+            drop(self.session.handle.submit(Command::MarkRead { conversation, counter }).await);
+        }
     }
 
     /// The prompt names a conversation only as long as something can be said in it.

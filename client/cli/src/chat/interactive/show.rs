@@ -1,7 +1,7 @@
 //! Events -> lines on the screen.
 
 use sealdesk_client::{
-    Command, ConversationView, Event, LinkState, Message, MessageState, Owner, Phase, TransferState,
+    ConversationView, Event, LinkState, Message, MessageState, Owner, Phase, TransferState,
 };
 use sealdesk_protocol::ids::ConversationId;
 
@@ -167,16 +167,14 @@ impl Chat {
             return Ok(());
         }
         shown.place = message.place;
+        shown.unread = Some(message.id.counter);
         if self.current != Some(message.conversation) {
             shown.news.add(message.time);
         }
         let number = self.number(message.conversation);
         let tag = self.tag(number);
         let text = format!("{tag}{}", self.shown(message));
-        self.screen.print(&text)?;
-        let read = Command::MarkRead { conversation: message.conversation, counter: message.id.counter };
-        drop(self.session.handle.submit(read).await);
-        Ok(())
+        self.screen.print(&text)
     }
 
     /// Who speaks is said before what was said, in whatever order both came.
@@ -256,7 +254,6 @@ impl Chat {
 
     fn transfer(&mut self, state: &TransferState, done: u64, total: u64) -> Result<(), Error> {
         match state {
-            TransferState::Uploaded(_) => self.screen.say("The file is at the relay.", Style::Faint),
             TransferState::Failed(why) => self.problem(&why.clone()),
             TransferState::Uploading | TransferState::Downloading if total > 4 << 20 => {
                 // One line for each quarter of a large file.

@@ -98,9 +98,9 @@ impl Runner {
         out(&output::line("ready", &ready, None, None))?;
         for view in views {
             self.assigned(&view)?;
-            let (id, unread) = (view.id, view.unread);
+            let id = view.id;
             self.book.put(view);
-            for message in transcript::unread(&self.session.handle, id, unread).await.map_err(problem)? {
+            for message in transcript::unread(&self.session.handle, id).await.map_err(problem)? {
                 self.message(&message).await?;
             }
         }
