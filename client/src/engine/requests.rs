@@ -98,8 +98,12 @@ impl Engine {
                     online.publishing = false;
                     online.publish_at = at;
                 }
-                if !is_passing(error.code) {
-                    cx.problem(None, Problem::from(error.code));
+                // A customer's device serves one conversation, which is told of the same refusal once.
+                let conversation = self.devices.get(&hash).and_then(|d| d.record.conversation);
+                match conversation {
+                    _ if is_passing(error.code) => {}
+                    Some(conversation) => self.tell_once(cx, conversation, error.code),
+                    None => cx.problem(None, Problem::from(error.code)),
                 }
             }
             Request::Fetch { conversation, device } => {

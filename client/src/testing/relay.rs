@@ -74,6 +74,8 @@ pub struct Relay {
     pub mischief: Mischief,
     /// Answer to every envelope, instead of storing it.
     pub refuse_sends: Option<Code>,
+    /// Answer to every upload of prekeys.
+    pub refuse_prekeys: Option<Code>,
     /// Bytes of attachments are refused with this code.
     pub refuse_writes: Option<Code>,
     /// What becomes of each part of an attachment on its way to a reader.
@@ -145,6 +147,7 @@ impl Relay {
             store_epoch: 1,
             mischief: Mischief::default(),
             refuse_sends: None,
+            refuse_prekeys: None,
             refuse_writes: None,
             lie_of_parts: None,
             refuse_statements: None,
@@ -303,7 +306,10 @@ impl Relay {
         let Some(device) = self.devices.get(&connection).copied() else { return };
         match frame {
             ToRelay::Ping(ping) => self.say(connection, Pong { nonce: ping.nonce }),
-            ToRelay::PublishPrekeys(frame) => self.publish(connection, &device, frame, now),
+            ToRelay::PublishPrekeys(frame) => match self.refuse_prekeys {
+                Some(code) => self.refuse(connection, frame.req, code),
+                None => self.publish(connection, &device, frame, now),
+            },
             ToRelay::FetchPrekeys(frame) if self.hold_fetches => self.held_fetches.push((connection, frame)),
             ToRelay::FetchPrekeys(frame) => self.fetch(connection, &frame),
             ToRelay::FetchCertificate(frame) => match self.renewed.clone() {

@@ -1,13 +1,13 @@
 //! None lost, none twice, none unexplained (§9).
 
 use sealdesk_client::testing::{Crash, Mischief, World};
-use sealdesk_client::{Command, LinkState, MessageState, Phase};
+use sealdesk_client::{Command, Event, LinkState, MessageState, Phase};
 use sealdesk_protocol::crypto::identity::{DeviceSecret, SignedBytes};
 use sealdesk_protocol::crypto::labels;
 use sealdesk_protocol::ids::ConversationId;
 use sealdesk_protocol::testing::rng;
 use sealdesk_protocol::wire::envelope::Envelope;
-use sealdesk_protocol::wire::{Code, Deliver, Item, Position, StatementItem};
+use sealdesk_protocol::wire::{Code, Deliver, Fault, Item, Position, StatementItem};
 
 const MINUTE: u64 = 60_000;
 const DAY: u64 = 24 * 60 * MINUTE;
@@ -175,6 +175,30 @@ fn a_receipt_that_was_due_before_a_crash_follows_after_it() {
     assert_eq!(world.clients[agent].crash, None, "it died with the message in its vault");
     assert_eq!(world.texts(agent, &id).len(), 1);
     assert_eq!(world.texts(customer, &id), [(true, "hello".into(), MessageState::Delivered)]);
+}
+
+#[test]
+fn a_relay_that_lost_a_conversation_is_told_of_once_there() {
+    let (mut world, _, customer, id) = World::talking(4);
+    world.clients[customer].take_events();
+    world.relay.refuse_prekeys = Some(Code::UnknownConversation);
+    world.relay.refuse_sends = Some(Code::UnknownConversation);
+    world.relay.restore();
+    world.disconnect_all();
+    world.pass(5_000);
+    world.say(customer, id, "is anybody there?");
+    world.pass(600_000);
+    assert!(world.relay.counts["PublishPrekeys"] > 2, "{:?}", world.relay.counts);
+    let told: Vec<_> = world.clients[customer]
+        .take_events()
+        .into_iter()
+        .filter_map(|event| match event {
+            Event::Problem { conversation, problem } => Some((conversation, problem.code, problem.fault)),
+            _ => None,
+        })
+        .collect();
+    let lost = (Some(id), "unknown_conversation", Fault::Relay);
+    assert_eq!(told, [(None, "relay_restored", Fault::Relay), lost]);
 }
 
 #[test]

@@ -91,7 +91,7 @@ codes! {
     /// The recipient's mailbox holds its maximum of bytes.
     MailboxBytes, "mailbox_bytes", Peer, "The recipient has not fetched messages for long; yours is kept here and retried.";
     /// No such conversation.
-    UnknownConversation, "unknown_conversation", You, "The conversation does not exist on this relay, or its time to live has passed; start a new one.";
+    UnknownConversation, "unknown_conversation", Relay, "The relay does not hold this conversation any more: its time to live has passed, or the relay lost it; start a new one.";
     /// The device was never listed in the conversation.
     NotListed, "not_listed", You, "Only devices listed in a conversation's roster may do this.";
     /// The epoch statement does not follow the current one.
@@ -101,7 +101,7 @@ codes! {
     /// The conversation is closed.
     Closed, "closed", Peer, "The conversation was closed; start a new one.";
     /// No valid consent receipt.
-    ConsentMissing, "consent_missing", You, "Agree to the privacy notice first.";
+    ConsentMissing, "consent_missing", You, "Load the page, or the relay's org.json, again and agree to its privacy notice: the relay serves another organisation, or this device's clock is ahead.";
     /// The consent receipt names a notice that is no longer current.
     ConsentOutdated, "consent_outdated", Organisation, "The privacy notice has changed; reload, read the new one and agree again.";
     /// Topic or language not offered by the organisation.
