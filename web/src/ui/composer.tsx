@@ -87,7 +87,8 @@ export function Composer({ store, conversation }: { store: Store; conversation: 
           <textarea
             ref={area}
             rows={1}
-            dir="auto"
+            // Empty, it has the page's direction: "auto" would put placeholder and caret of an Arabic page at the wrong end.
+            dir={text === '' ? undefined : 'auto'}
             value={text}
             placeholder={t('write')}
             aria-label={t('write')}

@@ -66,10 +66,11 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
     }
     tools::require_node(workspace)?;
     let folder = Folder::open(&options.data)?;
+    let (page_listener, ports) = ports(&folder, options)?;
+    // Not before it is sure that the new one can start.
     if options.fresh {
         folder.wipe()?;
     }
-    let (page_listener, ports) = ports(&folder, options)?;
 
     eprintln!("=== building relay and command line");
     workspace.cargo().args(["build", "-p", "sealdesk-relay", "-p", "sealdesk-cli"]).run()?;
@@ -115,10 +116,23 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
 
 /// The page's listener, already bound, and both ports.
 fn ports(folder: &Folder, options: &Options) -> Result<(TcpListener, Ports)> {
-    let last = folder.ports()?.unwrap_or(PORTS);
-    let page = bind(options.port.unwrap_or(last.page), "--port")?;
+    let last = match folder.ports() {
+        // What is wiped need not be whole.
+        Err(_) if options.fresh => None,
+        last => last?,
+    };
+    let last = last.unwrap_or(PORTS);
+    let wanted =
+        Ports { page: options.port.unwrap_or(last.page), relay: options.relay_port.unwrap_or(last.relay) };
+    if wanted.page == wanted.relay && wanted.page != 0 {
+        return Err(Error::Input {
+            what: format!("page and relay cannot both have port {}", wanted.page),
+            hint: "choose another for one of them with --port N or --relay-port N".to_owned(),
+        });
+    }
+    let page = bind(wanted.page, "--port")?;
     // The relay binds its own port later; this one only finds out whether it can.
-    let relay = bind(options.relay_port.unwrap_or(last.relay), "--relay-port")?;
+    let relay = bind(wanted.relay, "--relay-port")?;
     let number = |listener: &TcpListener| {
         listener
             .local_addr()
@@ -204,7 +218,7 @@ impl Watch<'_> {
     async fn ended(&mut self) -> Result<()> {
         tokio::select! {
             () = self.stop.requested() => Ok(()),
-            _ = self.relay.wait() => Err(relay::broken("the relay ended", self.folder)),
+            ended = self.relay.wait() => Err(relay::ended(ended.ok(), self.folder)),
         }
     }
 }
@@ -239,6 +253,36 @@ impl Stop {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn options(data: &std::path::Path, fresh: bool, port: Option<u16>, relay_port: Option<u16>) -> Options {
+        Options { headless: true, fresh, data: data.to_owned(), port, relay_port, accept_seconds: 60 }
+    }
+
+    #[test]
+    fn the_ports_of_the_last_start_are_kept_even_where_all_else_is_wiped() {
+        let data = tempfile::tempdir().expect("folder");
+        let folder = Folder::open(data.path()).expect("new");
+        let (_page, first) =
+            ports(&folder, &options(data.path(), false, Some(0), Some(0))).expect("free ones");
+        drop(_page);
+        folder.remember(first).expect("written");
+        for fresh in [false, true] {
+            let (_, again) = ports(&folder, &options(data.path(), fresh, None, None)).expect("free again");
+            assert_eq!(again, first);
+        }
+        std::fs::write(folder.join("demo.json"), "{").expect("written");
+        assert!(ports(&folder, &options(data.path(), false, Some(0), Some(0))).is_err());
+        ports(&folder, &options(data.path(), true, Some(0), Some(0))).expect("--fresh is what the hint says");
+    }
+
+    #[test]
+    fn one_port_does_not_serve_for_both() {
+        let data = tempfile::tempdir().expect("folder");
+        let folder = Folder::open(data.path()).expect("new");
+        let error =
+            ports(&folder, &options(data.path(), false, Some(7499), Some(7499))).expect_err("the same");
+        assert!(error.to_string().contains("both"), "{error}");
+    }
 
     #[test]
     fn a_taken_port_is_a_clear_error_that_names_the_flag() {

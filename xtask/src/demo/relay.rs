@@ -1,8 +1,9 @@
 //! The demo's relay: its configuration, its process, and how to end a process of ours.
 
 use std::fs::{self, File};
+use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
-use std::process::Stdio;
+use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -79,6 +80,18 @@ pub(crate) fn broken(what: &str, folder: &Folder) -> Error {
     let last: Vec<&str> = text.lines().rev().take(5).collect();
     let last: Vec<&str> = last.into_iter().rev().collect();
     Error::Broken { what: format!("{what}: {}", last.join("\n  ")), log }
+}
+
+/// It ended although nobody here told it to.
+pub(crate) fn ended(status: Option<ExitStatus>, folder: &Folder) -> Error {
+    match status.and_then(|status| status.signal()) {
+        // Its log has nothing to say of that.
+        Some(signal) => Error::Input {
+            what: format!("the relay was ended from outside, by signal {signal}"),
+            hint: "start the demo again: it goes on with the same data".to_owned(),
+        },
+        None => broken("the relay ended", folder),
+    }
 }
 
 /// SIGTERM, time to finish, SIGKILL.

@@ -18,17 +18,34 @@ const MAX_SETTINGS: usize = 200 * 1024;
 /// Longest name of a relay, bytes.
 pub(super) const MAX_RELAY_NAME: usize = 64;
 pub(super) const DEMO_URL: &str = "ws://127.0.0.1:7443/";
-const DEMO_NOTICES: [(&str, &str); 2] = [
+/// In the languages of the customer page.
+const DEMO_NOTICES: [(&str, &str); 4] = [
     (
         "en",
         "This is a demonstration. What you write is encrypted end to end and read by the agent whose name you see. \
          It is kept on both devices until it is deleted there, and encrypted on the relay for at most 30 days.",
     ),
     (
+        "de",
+        "Dies ist eine Vorführung. Was Sie schreiben, ist Ende zu Ende verschlüsselt und wird von der Person gelesen, deren \
+         Namen Sie sehen. Es bleibt auf beiden Geräten, bis es dort gelöscht wird, und verschlüsselt höchstens 30 Tage auf \
+         dem Relay.",
+    ),
+    (
         "ar",
         "هذا عرض توضيحي. ما تكتبه مشفّر من الطرف إلى الطرف ويقرؤه الموظف الذي يظهر اسمه لك. \
          يُحفظ على الجهازين حتى يُحذف منهما، ومشفّرًا في الخادم لمدة أقصاها 30 يومًا.",
     ),
+    (
+        "zh",
+        "这是演示。您写的内容经过端到端加密，只由您看到姓名的客服人员阅读。\
+         内容保存在双方设备上，直到在那里删除；加密后的内容在中继服务器上最多保存 30 天。",
+    ),
+];
+/// Names by language, beside the id.
+const DEMO_TOPICS: [(&str, [(&str, &str); 4]); 2] = [
+    ("general", [("en", "General"), ("de", "Allgemeines"), ("ar", "عام"), ("zh", "一般问题")]),
+    ("billing", [("en", "Billing"), ("de", "Rechnungen"), ("ar", "الفواتير"), ("zh", "账单")]),
 ];
 
 /// Nothing but the organisation.
@@ -116,10 +133,10 @@ pub(super) fn fill_demo(settings: &mut Settings) -> Result<(), Error> {
     }
     if settings.topics.is_empty() {
         let team = settings.teams[0].id.clone();
-        for (id, en, ar) in [("general", "General", "عام"), ("billing", "Billing", "الفواتير")] {
-            let names =
-                BTreeMap::from([("en".to_string(), en.to_string()), ("ar".to_string(), ar.to_string())]);
-            settings.topics.push(Topic { id: handle(id)?, team: team.clone(), names });
+        for (id, names) in DEMO_TOPICS {
+            let names = names.map(|(language, name)| (language.to_owned(), name.to_owned()));
+            let topic = Topic { id: handle(id)?, team: team.clone(), names: BTreeMap::from(names) };
+            settings.topics.push(topic);
         }
     }
     if settings.notices.is_empty() {

@@ -305,12 +305,12 @@ fn an_older_issuers_key_does_not_sign() {
 #[test]
 fn settings_change_and_stay_sound() {
     let desk = Desk::with_organisation();
-    std::fs::write(desk.path("notice.txt"), "Wir speichern nichts.").unwrap();
-    desk.run("org set --dir admin --team billing=Billing --topic billing=billing:Invoices --topic-name billing:de=Rechnungen --notice de=notice.txt --assignment claim --relay-url wss://relay.example/ --passphrase-file admin.pass").good();
+    std::fs::write(desk.path("notice.txt"), "Rien n'est conservé.").unwrap();
+    desk.run("org set --dir admin --team billing=Billing --topic billing=billing:Invoices --topic-name billing:fr=Factures --notice fr=notice.txt --assignment claim --relay-url wss://relay.example/ --passphrase-file admin.pass").good();
     let shown = json(&desk.run("org show --dir admin --json").good().out);
     assert_eq!((&shown["settings_version"], &shown["assignment"]), (&2.into(), &"claim".into()));
-    assert_eq!(shown["topics"][1]["names"]["de"], "Rechnungen");
-    assert_eq!(shown["notices"].as_array().unwrap().len(), 3);
+    assert_eq!(shown["topics"][1]["names"]["fr"], "Factures");
+    assert_eq!(shown["notices"].as_array().unwrap().len(), 5);
     assert!(
         desk.run("org set --dir admin --assignment claim --passphrase-file admin.pass")
             .good()

@@ -150,15 +150,15 @@ fn an_outdated_notice_is_no_consent() {
         let line = format!("{{\"open\":{{\"topic\":\"general\",\"language\":{more}}},\"id\":1}}\n");
         lines(&desk.run_with(CUSTOMER, line.as_bytes()).out)
     };
-    let refused = open("\"de\"");
+    let refused = open("\"fr\"");
     let why = &refused.iter().find(|l| l["id"] == 1).unwrap()["error"];
     assert_eq!(why["code"], "no_notice");
     assert!(
-        why["text"].as_str().unwrap().contains("'de'") && why["hint"].as_str().unwrap().contains("en, ar"),
+        why["text"].as_str().unwrap().contains("'fr'") && why["hint"].as_str().unwrap().contains("en, de, ar, zh"),
         "{why}"
     );
-    let named = open(&format!("\"de\",\"notice\":\"{current}\""));
-    assert_eq!(find(&named, "state")["language"], "de");
+    let named = open(&format!("\"fr\",\"notice\":\"{current}\""));
+    assert_eq!(find(&named, "state")["language"], "fr");
     find(&open("\"AR-eg\""), "done");
 }
 

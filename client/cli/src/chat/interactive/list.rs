@@ -139,9 +139,10 @@ impl Chat {
             let news = if news == 0 { String::new() } else { format!("  {news} new") };
             let who = if matches!(view.phase, Phase::Queued) { String::new() } else { who(view) };
             lines.push(format!(
-                "{mark} {}  {}  {}  {}  {}  {who}{news}{}",
+                "{mark} {}  {} {}  {}  {}  {}  {who}{news}{}",
                 at + 1,
-                time::full(view.updated),
+                time::date(view.updated),
+                time::clock(view.updated),
                 state(view),
                 line(view.topic.as_str()),
                 line(&view.language),

@@ -259,7 +259,9 @@ impl Chat {
                 // One line for each quarter of a large file.
                 let quarter = |n: u64| n.saturating_mul(4) / total.max(1);
                 if done > 0 && quarter(done) != quarter(done.saturating_sub(32 * 1024)) {
-                    self.screen.say(&format!("{} %", done.saturating_mul(100) / total.max(1)), Style::Faint)
+                    let what = if *state == TransferState::Uploading { "sent" } else { "fetched" };
+                    let percent = done.saturating_mul(100) / total.max(1);
+                    self.screen.say(&format!("{percent} % of the file {what}"), Style::Faint)
                 } else {
                     Ok(())
                 }
