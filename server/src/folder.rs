@@ -103,16 +103,59 @@ pub fn begin_restoring(data: &Path) -> io::Result<()> {
     sync(data)
 }
 
-/// The restore is whole, with what it `made`.
+/// The restore is whole, with what it `made`. From the moment when the folder's own mark is gone that counts, and before it
+/// the restore can be repeated.
 ///
 /// # Errors
 /// What the system says.
 pub fn end_restoring(data: &Path, made: [&Path; 2]) -> io::Result<()> {
     for path in made {
-        std::fs::remove_file(restoring(path))?;
         sync(path)?;
     }
     sync(data)?;
     std::fs::remove_file(restoring(data))?;
-    sync(data)
+    sync(data)?;
+    forget_restoring(made)
+}
+
+/// Takes the marks off what a restore `made` that has ended.
+///
+/// # Errors
+/// What the system says.
+pub fn forget_restoring(made: [&Path; 2]) -> io::Result<()> {
+    for path in made {
+        match std::fs::remove_file(restoring(path)) {
+            Ok(()) => sync(path)?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_restore_that_is_cut_short_at_its_end_is_repeated_or_whole() {
+        let dir = tempfile::tempdir().unwrap();
+        let data = dir.path();
+        let (store, blobs) = (data.join("store"), data.join("blobs"));
+        begin_restoring(data).unwrap();
+        for made in [&store, &blobs] {
+            std::fs::create_dir(made).unwrap();
+            mark_unfinished(made).unwrap();
+        }
+        // It comes no further than to the first of the two.
+        std::fs::remove_file(restoring(&store)).unwrap();
+        std::fs::create_dir(restoring(&store)).unwrap();
+        end_restoring(data, [&store, &blobs]).unwrap_err();
+        assert!(!is_restoring(data), "the relay takes it");
+        std::fs::remove_dir(restoring(&store)).unwrap();
+        assert!(!remove_unfinished(data, &blobs).unwrap(), "and no other restore removes it");
+        forget_restoring([&store, &blobs]).unwrap();
+        assert!(!is_restoring(&blobs));
+        forget_restoring([&store, &blobs]).unwrap();
+    }
 }

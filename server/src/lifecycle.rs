@@ -121,13 +121,16 @@ pub fn open_store(config: &Config) -> Result<SledStore, StoreError> {
         let text = "a restore into this data folder was cut short: run `sealdesk-relay restore` again";
         return Err(StoreError::Open(text.into()));
     }
+    let folder = config.data.join("store");
+    // A restore that ended may have been killed before it took its marks off.
+    folder::forget_restoring([&folder, &config.data.join("blobs")])
+        .map_err(|error| StoreError::Open(format!("{}: {error}", config.data.display())))?;
     let quota = Quota {
         items: u64::from(config.limits.mailbox_items),
         bytes: u64::from(config.limits.mailbox_mib) << 20,
         share_items: u64::from(config.limits.mailbox_share_items),
         share_bytes: u64::from(config.limits.mailbox_share_mib) << 20,
     };
-    let folder = config.data.join("store");
     SledStore::open(&Options {
         folder,
         cache_bytes: u64::from(config.store.cache_mib) << 20,

@@ -154,7 +154,8 @@ fn an_outdated_notice_is_no_consent() {
     let why = &refused.iter().find(|l| l["id"] == 1).unwrap()["error"];
     assert_eq!(why["code"], "no_notice");
     assert!(
-        why["text"].as_str().unwrap().contains("'fr'") && why["hint"].as_str().unwrap().contains("en, de, ar, zh"),
+        why["text"].as_str().unwrap().contains("'fr'")
+            && why["hint"].as_str().unwrap().contains("en, de, ar, zh"),
         "{why}"
     );
     let named = open(&format!("\"fr\",\"notice\":\"{current}\""));
