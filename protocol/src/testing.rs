@@ -181,6 +181,25 @@ impl TestOrg {
         )
     }
 
+    /// The root key changes from version 1 to 2, and another issuer signs from now on.
+    ///
+    /// # Panics
+    /// When the issuer's certificate before does not decode.
+    #[expect(clippy::expect_used, reason = "test data")]
+    pub fn rotate(&mut self, seed: u64) {
+        let next = SigningSecret::generate(&mut rng(seed));
+        let version =
+            |version, key: &SigningSecret| RootVersion { version, key: key.verify_key(), since: self.now };
+        let first = version(1, &self.root).sign(&self.root, None);
+        let second = version(2, &next).sign(&next, Some(&self.root));
+        self.pins =
+            Pins { version: 2, issued: self.now, roots: alloc::vec![first, second], log: None }.sign(&next);
+        self.root = next;
+        self.next_issuer(seed + 1);
+        let certificate: IssuerCertificate = self.issuer_certificate.peek(4096).expect("own certificate");
+        self.issuer_certificate = IssuerCertificate { root_version: 2, ..certificate }.sign(&self.root);
+    }
+
     /// Puts a revocation list with the given number into org.json.
     pub fn revoke(&mut self, number: u64, issued: u64, revoked: Vec<Revoked>) {
         let list = RevocationList { root: self.root_hash(), number, issued, revoked }.sign(&self.issuer);

@@ -178,12 +178,27 @@ impl Engine {
                 self.meta.revocations = Some(signed.clone());
                 self.mark(Key::Meta);
                 self.check_certificates(cx);
+                self.judge_refused_list(cx);
             }
             Ok(None) => {}
             Err(error) => {
-                self.list_refused = true;
+                self.refused_list = Some(signed.clone());
                 cx.problem(None, problem::revocations(error));
             }
+        }
+    }
+
+    /// Another org.json or list is in force: the one that was refused may count now, or have been overtaken.
+    pub(super) fn judge_refused_list(&mut self, cx: &mut Cx<'_>) {
+        let Some(signed) = self.refused_list.take() else { return };
+        match self.revocations.successor(&signed, self.org.pins(), cx.now.wall_ms) {
+            Ok(newer) => {
+                cx.resolved(None, "revocations_refused");
+                if newer.is_some() {
+                    self.take_revocations(cx, &signed);
+                }
+            }
+            Err(_) => self.refused_list = Some(signed),
         }
     }
 }

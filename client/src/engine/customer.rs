@@ -191,7 +191,7 @@ impl Engine {
         let Some(c) = self.conversations.get_mut(&id) else { return };
         match result {
             Ok((statement, certificate)) => {
-                if let Some(code) = c.waits.told.take() {
+                if let Some(code) = c.waits.misnamed.take() {
                     cx.resolved(Some(id), code);
                 }
                 c.record.unaccepted = false;
@@ -209,8 +209,7 @@ impl Engine {
             Err(problem) => {
                 c.waits.assigning = false;
                 c.waits.assignment_at = cx.now.mono_ms + ASK_AGAIN;
-                if c.waits.told != Some(problem.code) {
-                    c.waits.told = Some(problem.code);
+                if c.waits.misnamed.replace(problem.code) != Some(problem.code) {
                     cx.problem(Some(id), problem);
                 }
             }

@@ -131,7 +131,7 @@ impl Engine {
             deleted: Vec::new(),
             retries: BTreeSet::new(),
             retrying: false,
-            list_refused: false,
+            refused_list: None,
             network: true,
             next_connection: 1,
             told: (now.mono_ms, BTreeMap::new()),

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use sealdesk_protocol::conversation::MessageId;
-use sealdesk_protocol::crypto::certificate::{Revocations, VerifiedCertificate};
+use sealdesk_protocol::crypto::certificate::{Revocations, SignedRevocations, VerifiedCertificate};
 use sealdesk_protocol::crypto::identity::DevicePublic;
 use sealdesk_protocol::crypto::prekeys::PrekeySecret;
 use sealdesk_protocol::ids::{BlobId, ConversationId, DeviceKeyHash, PrekeyId, SessionId};
@@ -39,8 +39,9 @@ pub struct Engine {
     /// Conversations in which something that waited is tried again.
     pub(super) retries: BTreeSet<ConversationId>,
     pub(super) retrying: bool,
-    /// People were told that the relay's list of revoked certificates is refused; a newer org.json takes it back.
-    pub(super) list_refused: bool,
+    /// The relay's list of revoked certificates that was refused, of which people were told. Judged anew when there is
+    /// another org.json or list.
+    pub(super) refused_list: Option<SignedRevocations>,
     /// What the driver says of the network.
     pub(crate) network: bool,
     pub(crate) next_connection: u32,
@@ -126,8 +127,10 @@ pub(crate) struct Waits {
     pub(crate) recent: VecDeque<MessageRecord>,
     /// Own contents that were given up since the start: the relay that said that they do not arrive may have lied.
     pub(crate) given_up: BTreeMap<u64, OwnContent>,
-    /// Told once: why nothing is sent.
+    /// Told once: why the relay does not take what is sent.
     pub(crate) told: Option<&'static str>,
+    /// Told once: why the named agent is none here. It holds until one is named who is, whatever else is told.
+    pub(crate) misnamed: Option<&'static str>,
     /// Why the peer is not trusted at the moment.
     pub(crate) distrust: Option<&'static str>,
 }

@@ -107,9 +107,8 @@ impl Engine {
         let newer = self.org != org;
         self.org = org;
         self.mark(Key::Meta);
-        if newer && core::mem::take(&mut self.list_refused) {
-            // Whatever the relay sends next is judged under the newer one.
-            cx.resolved(None, "revocations_refused");
+        if newer {
+            self.judge_refused_list(cx);
         }
         for hash in self.device_names() {
             self.revive_refused(&hash, cx.now.mono_ms);

@@ -333,3 +333,27 @@ fn a_conversation_that_the_relay_never_opens_ends_and_says_so() {
     world.pass(700_000);
     assert_eq!(world.phase(customer, &id), Some(Phase::Active));
 }
+
+/// What the relay says meanwhile takes neither the warning nor its end away, and lets nothing be told twice.
+#[test]
+fn that_the_named_agent_counts_now_is_said_whatever_the_relay_refused_meanwhile() {
+    let (mut world, agent, customer, id) = before_assignment(77);
+    let device = world.clients[agent].engine.agent_public().unwrap();
+    let mut other = TestOrg::new(99, world.org.now);
+    let foreign = other.agent_chain("mira", "Mira", device);
+    world.up = true;
+    for _ in 0..2 {
+        world.relay.substitute_chain = Some(foreign.clone());
+        world.relay.refuse_requests = None;
+        world.pass(400_000);
+        world.relay.refuse_requests = Some(Code::RateLimited);
+        world.pass(400_000);
+    }
+    assert_eq!(world.problems(customer), ["certificate_refused", "rate_limited"]);
+    assert!(world.resolved(customer).is_empty());
+    world.relay.refuse_requests = None;
+    world.relay.substitute_chain = None;
+    world.pass(4_000_000);
+    assert_eq!(world.resolved(customer), [(Some(id), "certificate_refused")]);
+    assert_eq!(world.phase(customer, &id), Some(Phase::Active));
+}

@@ -135,33 +135,64 @@ fn a_device_is_heard_again_when_its_certificate_is_renewed() {
 
 /// The relay has the organisation's newer keys first.
 #[test]
-fn a_refused_list_is_told_and_so_is_that_it_is_refused_no_longer() {
+fn a_refused_list_is_told_and_so_is_that_it_counts_now() {
     let (mut world, _, customer, id) = World::talking(119);
     let own = world.clients[customer].engine.own_device(&id).unwrap();
-    let now = world.org.now;
     let older = world.org.verified();
-    // The list of an issuer under the next root.
-    let mut later = world.org.issuer_certificate.peek::<IssuerCertificate>(4096).unwrap();
-    later.root_version = 2;
-    world.org.revoke(1, now, Vec::new());
-    let mut list = world.org.revocations.clone().unwrap();
-    list.issuer = later.sign(&world.org.root);
+    world.org.settings.version += 1;
+    let changed = world.org.verified();
+    world.org.rotate(7);
+    let newer = world.org.verified();
+    let (_, given_up) = world.org.next_issuer(9);
+    let now = world.org.now;
+    world.org.revoke(1, now, vec![Revoked::Issuer(certificate_id(&given_up))]);
+    let list = world.org.revocations.clone().unwrap();
     for _ in 0..2 {
         world.relay.push(&own, sealdesk_protocol::wire::Revocations { list: list.clone() });
         world.pass(1_000);
     }
     assert_eq!(world.problems(customer), ["revocations_refused"; 2]);
-    assert!(world.resolved(customer).is_empty());
-    let newer = world.org.verified();
-    let mut update = |org: sealdesk_protocol::org::VerifiedOrg| {
-        world.clients[customer].command(Command::UpdateOrg { org: Box::new(org) });
+    let update = |world: &mut World, org: &sealdesk_protocol::org::VerifiedOrg| {
+        let id = world.clients[customer].command(Command::UpdateOrg { org: Box::new(org.clone()) });
         world.pass(1_000);
-        world.resolved(customer)
+        let failed = world.clients[customer].events.iter().find_map(|event| match event {
+            Event::Failed { id: of, problem } if *of == id => Some(problem.text.clone()),
+            _ => None,
+        });
+        (world.resolved(customer), failed)
     };
-    assert!(update(older).is_empty(), "the same one once more takes nothing back");
-    for _ in 0..2 {
-        assert_eq!(update(newer.clone()), [(None, "revocations_refused")], "once");
-    }
+    let nothing = (Vec::new(), None);
+    assert_eq!(update(&mut world, &older), nothing, "the same one once more takes nothing back");
+    assert_eq!(update(&mut world, &changed), nothing, "nor does another under which the list does not count");
+    let resolved = vec![(None, "revocations_refused")];
+    assert_eq!(update(&mut world, &newer), (resolved.clone(), None));
+    // It was kept, and is in force: an issuer that it revokes signs no org.json any more.
+    let refused = "org.json's issuer certificate is refused: the certificate was revoked.".to_owned();
+    assert_eq!(update(&mut world, &newer), (resolved, Some(refused)));
+}
+
+/// The issuer's certificate is newer than this device's clock thinks possible.
+#[test]
+fn a_list_that_is_taken_in_the_end_is_refused_no_longer() {
+    let (mut world, _, customer, id) = World::talking(120);
+    let own = world.clients[customer].engine.own_device(&id).unwrap();
+    world.org.next_issuer(7);
+    let early: IssuerCertificate = world.org.issuer_certificate.peek(4096).unwrap();
+    let not_before = world.now().wall_ms + 60 * 60_000;
+    world.org.issuer_certificate = IssuerCertificate { not_before, ..early }.sign(&world.org.root);
+    world.org.revoke(1, not_before, Vec::new());
+    let list = world.org.revocations.clone().unwrap();
+    let push = |world: &mut World| {
+        world.relay.push(&own, sealdesk_protocol::wire::Revocations { list: list.clone() });
+        world.pass(1_000);
+    };
+    push(&mut world);
+    assert_eq!(world.problems(customer), ["revocations_refused"]);
+    assert!(world.resolved(customer).is_empty());
+    world.pass(2 * 60 * 60_000);
+    push(&mut world);
+    assert_eq!(world.problems(customer), ["revocations_refused"]);
+    assert_eq!(world.resolved(customer), [(None, "revocations_refused")]);
 }
 
 /// The key of an issuer that was renewed long ago, in a thief's hands, with the relay on his side.
