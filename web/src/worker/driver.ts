@@ -309,6 +309,7 @@ export class Driver {
         case 'event':
           this.#finish(output.event);
           if (output.event.type === 'problem') this.#renewal.heard(output.event.problem.code);
+          if (output.event.type === 'resolved') this.#renewal.cleared(output.event.code);
           if ('id' in output.event && (output.event.id === UNASKED || output.event.id === REFRESH)) break;
           events.push(output.event);
           break;

@@ -13,6 +13,9 @@ const FIRST = 5000;
 /** What comes when the relay's org.json is newer than ours. */
 const OUTDATED = ['consent_outdated', 'unknown_topic', 'revocations_refused', 'certificate_foreign'];
 
+/** Those of them of which is said when they hold no longer: until then the one that was taken over was not the awaited one. */
+const CLEARED = ['revocations_refused', 'certificate_foreign'];
+
 export class Renewal {
   #inForce: Organisation;
   #offer: (organisation: Organisation) => void;
@@ -24,6 +27,8 @@ export class Renewal {
   #next = 0;
   /** 0: nothing says that ours is the older one. */
   #pause = 0;
+  /** What says so, as long as it holds. */
+  #standing = new Set<string>();
   /** Why the last one was not taken over: told once. */
   #refusal = '';
 
@@ -59,15 +64,22 @@ export class Renewal {
       this.#offered = organisation;
       this.#offer(organisation);
     } catch (error) {
-      this.refused(asProblem(error));
+      // Another one, which could be read, is on its way meanwhile.
+      if (!this.#offered) this.refused(asProblem(error));
     }
   }
 
   /** A problem was told: the relay's may be newer. */
   heard(code: string): void {
+    if (CLEARED.includes(code)) this.#standing.add(code);
     if (this.#pause > 0 || !OUTDATED.includes(code)) return;
     this.#pause = FIRST;
     void this.ask();
+  }
+
+  /** What was {@link heard} holds no longer. */
+  cleared(code: string): void {
+    this.#standing.delete(code);
   }
 
   /** Answers whether that is news: another one is in force, or one that was refused has gone. */
@@ -78,7 +90,7 @@ export class Renewal {
     this.#inForce = offered;
     this.#offered = null;
     this.#refusal = '';
-    if (other) this.#pause = 0;
+    if (other && this.#standing.size === 0) this.#pause = 0;
     this.#later();
     return news;
   }
