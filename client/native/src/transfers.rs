@@ -2,8 +2,8 @@
 //! saved.
 //!
 //! ```text
-//! HOME/spool/BLOB     ciphertext; written once, read again after a restart
-//! DIR/.*.part         a file being saved, beside its target; gets its name when whole, never over an existing file
+//! HOME/spool/BLOB       ciphertext; written once, read again after a restart
+//! DIR/.sealdesk-*.part  a file being saved, beside its target; gets its name when whole, never over an existing file
 //! ```
 //!
 //! Writes are answered when they are durable: all that wait are written, each file is synced once, then all are answered.
@@ -71,7 +71,7 @@ impl Target {
         // Of no other save to the same path, now or before a crash.
         let mut random = [0; 8];
         getrandom::fill(&mut random).map_err(|error| FileError::at(path)(io::Error::other(error)))?;
-        let temporary = path.with_file_name(format!(".{:016x}.part", u64::from_ne_bytes(random)));
+        let temporary = path.with_file_name(format!(".sealdesk-{:016x}.part", u64::from_ne_bytes(random)));
         let file = private_file::open_new(&temporary, Access::Owner).map_err(private_file::making(path))?;
         Ok(Self { file, temporary, path: path.into() })
     }
