@@ -1,9 +1,14 @@
-//! Backups: a folder with the store's records and the attachments. It is filled under another name beside it, and gets its
-//! own when it is whole and durable.
+//! Backups: a folder that is filled under another name beside it, and gets its own when it is whole and durable.
+//!
+//! ```text
+//! <backup>/store.backup       the store's records, with their hash
+//! <backup>/blobs/<name>       the attachments
+//! <backup>/attachments.list   name and bytes of each, one a line, then `end`: whether a copy of the backup has them all
+//! ```
 
-use std::fs::DirBuilder;
-use std::io;
-use std::os::unix::fs::DirBuilderExt;
+use std::fs::{DirBuilder, File};
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -12,11 +17,17 @@ use serde::{Deserialize, Serialize};
 use crate::blobs::Blobs;
 use crate::folder;
 use crate::store::Store;
+use crate::store::sled::BackupError;
 
 /// The file with the store's records in a backup folder.
 pub const STORE_FILE: &str = "store.backup";
 /// The folder with the attachments in a backup folder.
 pub const BLOBS_FOLDER: &str = "blobs";
+
+/// The file that lists the attachments in a backup folder.
+pub const LIST_FILE: &str = "attachments.list";
+/// Its last line.
+const END: &str = "end";
 
 /// A backup that was written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -54,8 +65,52 @@ pub async fn write(store: &dyn Store, blobs: &Blobs, to: &Path) -> Result<Writte
     let records = store.backup(&partial.0.join(STORE_FILE)).await.map_err(|error| error.to_string())?;
     let attachments = blobs.backup(partial.0.join(BLOBS_FOLDER)).await;
     let attachments = attachments.map_err(|error| explain(to, &error))?;
+    write_list(&partial.0).map_err(|error| explain(to, &error))?;
     partial.become_whole(to).map_err(|error| explain(to, &error))?;
     Ok(Written { records, attachments })
+}
+
+fn write_list(backup: &Path) -> io::Result<()> {
+    let mut lines = Vec::new();
+    for entry in std::fs::read_dir(backup.join(BLOBS_FOLDER))? {
+        let entry = entry?;
+        lines.push(format!("{} {}\n", entry.file_name().display(), entry.metadata()?.len()));
+    }
+    lines.sort();
+    let mut file = File::options().write(true).create_new(true).mode(0o600).open(backup.join(LIST_FILE))?;
+    file.write_all(lines.concat().as_bytes())?;
+    file.write_all(END.as_bytes())?;
+    file.sync_all()
+}
+
+/// Whether a backup has all the attachments that it was written with.
+///
+/// # Errors
+/// [`BackupError::File`], [`BackupError::Damaged`] for the list, [`BackupError::Attachments`].
+pub fn check_attachments(backup: &Path) -> Result<(), BackupError> {
+    let (list, folder) = (backup.join(LIST_FILE), backup.join(BLOBS_FOLDER));
+    let unread = |path: &Path| {
+        let path = path.to_path_buf();
+        move |source| BackupError::File { path, source }
+    };
+    std::fs::read_dir(&folder).map_err(unread(&folder))?;
+    let text = std::fs::read_to_string(&list).map_err(unread(&list))?;
+    let damaged = || BackupError::Damaged(list.clone());
+    let mut lacking = Vec::new();
+    for line in text.strip_suffix(END).ok_or_else(damaged)?.lines() {
+        let (name, bytes) = line.split_once(' ').ok_or_else(damaged)?;
+        let bytes: u64 = bytes.parse().map_err(|_| damaged())?;
+        let whole = |found: std::fs::Metadata| found.is_file() && found.len() == bytes;
+        if !std::fs::metadata(folder.join(name)).is_ok_and(whole) {
+            lacking.push(name);
+        }
+    }
+    match lacking.first() {
+        None => Ok(()),
+        Some(first) => {
+            Err(BackupError::Attachments { folder, lacking: lacking.len(), first: (*first).to_owned() })
+        }
+    }
 }
 
 /// A backup that is being written, under a name that no other has: what still writes into one that was given up writes into

@@ -337,8 +337,7 @@ fn restore_backup(config: &Config, from: &Path) -> Result<(), CliError> {
     let failed = |source| CliError::from(RunError::Data { path: data.clone(), source });
     let (store, blobs) = (data.join("store"), data.join("blobs"));
     let attached = from.join(BLOBS_FOLDER);
-    let unread = |source| CliError::from(BackupError::File { path: attached.clone(), source });
-    std::fs::read_dir(&attached).map_err(unread)?;
+    backup::check_attachments(from)?;
     let make_room = || {
         folder::make_private(data).map_err(failed)?;
         for path in [&store, &blobs] {

@@ -56,8 +56,11 @@ impl Terminal {
         let name = ptsname(&master, Vec::new()).unwrap();
         let path = PathBuf::from(name.to_str().unwrap());
         let slave = || Stdio::from(open(&path));
-        let mut command = Command::new(program("client-under-test"));
+        // A session of its own, whose terminal this is: passphrases are asked for at /dev/tty.
+        let mut command = Command::new("setsid");
         command
+            .arg("--ctty")
+            .arg(program("client-under-test"))
             .args(arguments)
             .current_dir(folder)
             .kill_on_drop(true)

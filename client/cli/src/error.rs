@@ -75,9 +75,6 @@ pub enum Error {
         /// The flag that names its file.
         flag: &'static str,
     },
-    /// Passphrases differ when typed twice.
-    #[error("the two passphrases differ")]
-    PassphraseTwice,
     /// The passphrase does not open a key.
     #[error("the passphrase does not open {0}")]
     PassphraseWrong(PathBuf),
@@ -184,7 +181,6 @@ impl Error {
             | Self::RootKeyAway(_)
             | Self::NoOrganisation(_) => Exit::File,
             Self::PassphraseNeeded { .. }
-            | Self::PassphraseTwice
             | Self::PassphraseWrong(_)
             | Self::PassphraseBad(_)
             | Self::Vault(
@@ -253,7 +249,6 @@ impl Error {
             Self::Malformed { .. } => "Check that it is the right file, whole, and not of a later version.".into(),
             Self::Busy { .. } => "Let the other command come to its end (it may be asking for a passphrase), then run this one again.".into(),
             Self::PassphraseNeeded { flag, .. } => format!("Run it in a terminal, or give {flag} FILE."),
-            Self::PassphraseTwice => "Start again and type the same passphrase twice.".into(),
             Self::PassphraseWrong(_) => "Try again; without its passphrase a key cannot be opened by anybody.".into(),
             Self::PassphraseBad(_) => "Choose a longer one: several unrelated words are good.".into(),
             Self::Vault(error) => error.hint().into(),

@@ -32,11 +32,15 @@ mod revocation;
 pub mod terminal;
 pub mod time;
 
+use std::io;
 use std::process::ExitCode;
 
 use args::{Cli, Command, CustomerCommand};
 use clap::Parser;
 use error::Error;
+
+/// What a shell says of a program that SIGPIPE ended.
+const PIPE: u8 = 141;
 
 /// Runs the program.
 pub fn main() -> ExitCode {
@@ -45,6 +49,8 @@ pub fn main() -> ExitCode {
     logs();
     match run(&cli.command) {
         Ok(()) => ExitCode::SUCCESS,
+        // Whoever read it, `head` for example, has enough.
+        Err(Error::Terminal(gone)) if gone.kind() == io::ErrorKind::BrokenPipe => ExitCode::from(PIPE),
         Err(error) => {
             // Paths, names and a relay's words may stand in it.
             eprintln!("error: {} ({})", display::line(&error.to_string()), fault(&error));

@@ -28,17 +28,29 @@ pub fn passphrase(file: Option<&Path>, what: &str) -> Result<Passphrase, Error> 
     }
 }
 
-/// As [`passphrase`], for a new one: asked twice. `flag` names its file.
+/// As [`passphrase`], for a new one: asked twice, and again for what does not serve. `flag` names its file.
 ///
 /// # Errors
-/// As [`passphrase`], and [`Error::PassphraseTwice`].
+/// As [`passphrase`].
 pub fn new_passphrase(file: Option<&Path>, what: &str, flag: &'static str) -> Result<Passphrase, Error> {
     if let Some(path) = file {
         return from_file(path);
     }
-    let first = ask_hidden(&format!("New passphrase of {what}: "), what, flag)?;
-    let second = ask_hidden("The same again: ", what, flag)?;
-    if first == second { Ok(first) } else { Err(Error::PassphraseTwice) }
+    loop {
+        let first = match ask_hidden(&format!("New passphrase of {what}: "), what, flag) {
+            Err(Error::PassphraseBad(why)) => {
+                eprintln!("{why}.");
+                continue;
+            }
+            other => other?,
+        };
+        // Whether it serves was said of the first.
+        match ask_hidden("The same again: ", what, flag) {
+            Ok(second) if second == first => return Ok(first),
+            Ok(_) | Err(Error::PassphraseBad(_)) => eprintln!("The two are not the same."),
+            Err(error) => return Err(error),
+        }
+    }
 }
 
 fn from_file(path: &Path) -> Result<Passphrase, Error> {

@@ -31,6 +31,11 @@ impl Engine {
         self.agent_device().and_then(|d| d.certificate.as_ref())
     }
 
+    /// Whether an agent's device is revoked, by the newest list that came here from anywhere.
+    pub fn is_revoked(&self) -> bool {
+        self.agent_public().is_some_and(|device| self.revocations.revokes_device(&device.hash()))
+    }
+
     /// This vault's device in a conversation.
     pub fn own_device(&self, id: &ConversationId) -> Option<DeviceKeyHash> {
         self.conversations.get(id).map(|c| c.record.device)

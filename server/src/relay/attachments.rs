@@ -5,6 +5,8 @@
 //! little may be announced before an agent accepts. A close ends what is not whole: its message could not follow any more
 //! (§8.6).
 
+use std::io;
+
 use sealdesk_protocol::ids::{BlobId, ConversationId};
 use sealdesk_protocol::wire::{
     BlobBytes, BlobCreate, BlobRead, BlobStatus, BlobWrite, Code, MAX_BLOB_CHUNK, ToClient,
@@ -201,7 +203,16 @@ impl Session {
         }
         let length = usize::try_from(frame.length).unwrap_or(usize::MAX).min(MAX_BLOB_CHUNK);
         let read = relay.blobs.read(frame.blob, frame.offset, length).await;
-        let bytes = read.map_err(|cause| self.disk_code(&BlobError::Disk(cause)))?;
+        let bytes = match read {
+            Err(cause) if cause.kind() == io::ErrorKind::NotFound => {
+                tracing::error!(
+                    blob = %frame.blob,
+                    "an attachment's file is gone from blobs/: put it back from a backup, or have it sent again"
+                );
+                return Err(Code::UnknownBlob);
+            }
+            read => read.map_err(|cause| self.disk_code(&BlobError::Disk(cause)))?,
+        };
         let (req, blob, offset) = (frame.req, frame.blob, frame.offset);
         Ok(BlobBytes { req, blob, offset, total: known.length, bytes }.into())
     }

@@ -107,6 +107,9 @@ async fn written_in_order_resumed_and_read_with_the_capability() {
         "what the disk holds does not open it"
     );
     assert_eq!(relay.metric("blob_bytes").await, 2 * chunk as u64 + 100);
+    std::fs::remove_file(relay.raw.data.join("blobs").join(blob.id.to_string())).unwrap();
+    let lost = blob.read(&mut agent, blob.token, 0).await;
+    assert_eq!(lost, Err(Code::UnknownBlob), "lost for good: nobody waits for it");
 }
 
 #[tokio::test]

@@ -106,6 +106,49 @@ fn a_backup_or_restore_that_failed_half_way_is_repeated() {
     drop(program.serve());
 }
 
+/// A copy of a backup that lost something on its way is no backup.
+#[test]
+fn a_backup_is_restored_with_all_that_it_was_written_with() {
+    let program = Program::new("");
+    let path = |name: &str| program.folder.path().join(name);
+    let (data, copy) = (path("data"), path("copy"));
+    let restore = || program.output(&["restore", "--from", copy.to_str().unwrap()]);
+    let mut running = program.serve();
+    let names = ["11".repeat(16), "22".repeat(16)];
+    names.iter().for_each(|name| std::fs::write(data.join("blobs").join(name), b"sealed").unwrap());
+    let written = program.output(&["backup", "--to", copy.to_str().unwrap()]).unwrap();
+    assert_eq!(written["attachments"], 2);
+    assert!(terminate(&mut running));
+    std::fs::rename(&data, path("lost")).unwrap();
+
+    let last = copy.join("blobs").join(&names[1]);
+    std::fs::write(&last, b"seal").unwrap();
+    let refused = restore().unwrap_err();
+    assert!(refused.contains("1 of the backup's attachments") && refused.contains(&names[1]), "{refused}");
+    std::fs::write(&last, b"sealed").unwrap();
+    std::fs::rename(copy.join("blobs"), path("away")).unwrap();
+    std::fs::create_dir(copy.join("blobs")).unwrap();
+    let refused = restore().unwrap_err();
+    assert!(
+        refused.contains("2 of the backup's attachments") && refused.contains("copy the whole"),
+        "{refused}"
+    );
+    std::fs::remove_dir(copy.join("blobs")).unwrap();
+    std::fs::rename(path("away"), copy.join("blobs")).unwrap();
+    for name in ["attachments.list", "store.backup"] {
+        let file = copy.join(name);
+        let whole = std::fs::read(&file).unwrap();
+        for damaged in [&whole[..whole.len() - 1], &[&whole[..], b"x"].concat()] {
+            std::fs::write(&file, damaged).unwrap();
+            let refused = restore().unwrap_err();
+            assert!(refused.contains(name) && refused.contains("altered, cut short"), "{refused}");
+        }
+        std::fs::write(&file, whole).unwrap();
+    }
+    assert!(!data.exists(), "nothing was begun");
+    assert_eq!(restore().unwrap()["attachments"], 2);
+}
+
 /// Whatever goes wrong around a restore, a store that it did not make stays.
 #[test]
 fn a_restore_never_removes_a_store_that_it_did_not_make() {

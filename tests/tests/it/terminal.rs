@@ -64,7 +64,8 @@ async fn who_makes_an_organisation_is_asked_again_what_does_not_serve() {
     private(pass.as_ref(), "correct horse battery");
     std::fs::write(&notice, "We process what you write.").unwrap();
     std::fs::write(&empty, "\n").unwrap();
-    let mut init = Terminal::start(&["org", "init", "--dir", &admin, "--passphrase-file", &pass]);
+    let issuer = ["--issuer-passphrase-file", &pass];
+    let mut init = Terminal::start(&[&["org", "init", "--dir", &admin][..], &issuer].concat());
     for (question, answers) in [
         ("Name of the organisation", vec![("", "An answer is needed"), ("Example Shop", "")]),
         ("Name of the relay", vec![(&*"x".repeat(65), "1 to 64 bytes"), ("relay.example", "")]),
@@ -83,11 +84,24 @@ async fn who_makes_an_organisation_is_asked_again_what_does_not_serve() {
         ("en", "LANG=FILE"),
         (&*format!("en={}", path("none.txt")), "none.txt does not exist"),
         (&*format!("en={empty}"), "there is no text in that file"),
-        (&*format!("en={notice}"), "Organisation \"Example Shop\" made in"),
+        (&*format!("en={notice}"), ""),
     ] {
         init.shows("Privacy notice, as LANG=FILE: ").await;
         init.answers(&format!("{answer}\r"));
         init.shows(refused).await;
+    }
+    // All that was answered before is not asked again because of a passphrase.
+    init.shows("New passphrase of the root key: ").await;
+    init.answers("short\r");
+    init.shows("at least").await;
+    for (again, said) in
+        [("another horse", "The two are not the same."), ("correct horse battery", "made in")]
+    {
+        init.shows("New passphrase of the root key: ").await;
+        init.answers("correct horse battery\r");
+        init.shows("The same again: ").await;
+        init.answers(&format!("{again}\r"));
+        init.shows(said).await;
     }
     assert_eq!(init.ended().await, Some(0), "{}", init.drawn());
     let shown = succeed(&["org", "show", "--json", "--dir", &admin]).await;
@@ -123,6 +137,9 @@ async fn an_agent_who_accepts_by_hand_is_told_what_to_type() {
     agent.shows("Accepted.").await;
     agent.types("Hello Dora.\r").await;
     assert_eq!(dora.hear().await.1, "Hello Dora.");
+    // Not said once more, as if it had taken Carla.
+    agent.types("/accept\r").await;
+    agent.shows("This conversation is accepted already. Conversation 1 waits: /switch 1").await;
     agent.types("/quit\r").await;
     assert_eq!(agent.ended().await, Some(0), "{}", agent.drawn());
     assert_eq!(dora.leave().await, Some(0));

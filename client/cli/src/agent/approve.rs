@@ -52,7 +52,7 @@ pub(super) fn run(args: &AgentApprove) -> Result<(), Error> {
     private_file::replace(&args.out, &files::text(&file), Access::Public)?;
     terminal::out(&format!(
         "Certificate for {} ({}), device {}, good until {}, written to {}.\n\
-         The agent installs it with `sealdesk agent install --certificate FILE`, or puts it into the home as `certificate`.",
+         The agent puts it into the home under the name `certificate`, or runs `sealdesk agent install --home HOME --certificate FILE`.",
         line(&body.display_name),
         body.agent,
         body.device_number,

@@ -35,6 +35,10 @@ pub(super) fn run(args: &AgentList) -> Result<(), Error> {
 
 /// `valid`, `expired` or `revoked`, as clients would judge it now.
 fn state(device: &Device, org: &VerifiedOrg, now: u64) -> &'static str {
+    // For good, whatever else its certificate lacks by now.
+    if org.revocations().revokes_device(&device.body.device.hash()) {
+        return "revoked";
+    }
     match device.chain.verify(org.pins(), org.revocations(), now) {
         Ok(_) => "valid",
         Err(CertificateError::Expired) => "expired",
@@ -93,12 +97,16 @@ fn as_text(record: &AgentRecord, org: &VerifiedOrg, now: u64) -> String {
     }
     for device in record.devices(org) {
         let hash = device.body.device.hash().to_string();
+        let state = state(&device, org, now);
+        let until = if state == "revoked" {
+            String::new()
+        } else {
+            format!("  until {}", time::date(device.body.not_after))
+        };
         out += &format!(
-            "\n  device {}  {}  {}  until {}{}",
+            "\n  device {}  {}  {state}{until}{}",
             device.body.device_number,
             &hash[..16],
-            state(&device, org, now),
-            time::date(device.body.not_after),
             if is_endorsed(&device, org) { "  endorsed" } else { "" }
         );
     }

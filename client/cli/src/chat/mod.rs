@@ -104,6 +104,9 @@ async fn agent_session(args: &AgentChat) -> Result<Session, Error> {
     let org = home::org(&folder, &open.root, args.org.as_deref(), When::Now)?;
     let mut desk = home::desk(open, org, Owner::Agent)?;
     agent::pick_up(&mut desk)?;
+    if desk.engine().is_revoked() {
+        return Err(Error::DeviceRevoked("this device".into()));
+    }
     if desk.engine().certificate().is_none() {
         return Err(Error::usage(
             "this home has no certificate that is valid now",

@@ -85,9 +85,9 @@ pub(super) fn run(args: &OrgRenewIssuer) -> Result<(), Error> {
          Give org.json to the relay and to whoever serves the customer page.{}",
         settings.version,
         if args.revoke_old {
-            "\nThe old issuer and all its certificates are revoked: approve the agents anew."
+            "\nThe old issuer and all its certificates are revoked: `sealdesk agent approve --renew AGENT` for every agent, now."
         } else {
-            ""
+            "\nBefore the old issuer's certificate ends: `sealdesk agent approve --renew AGENT` for every agent."
         }
     ))
 }

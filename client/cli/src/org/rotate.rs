@@ -83,7 +83,10 @@ pub(super) fn run(args: &OrgRotateRoot) -> Result<(), Error> {
         if handed_out.is_empty() {
             String::new()
         } else {
-            format!("\nEach agent installs its new certificate:\n  {}", handed_out.join("\n  "))
+            format!(
+                "\nEach agent puts org.json into the home, and then the new certificate under the name `certificate`:\n  {}",
+                handed_out.join("\n  ")
+            )
         }
     ))
 }

@@ -1,5 +1,7 @@
 //! Administration with the real program: stdout, stderr, exit codes, files.
 
+use std::process::Stdio;
+
 use crate::desk::{Desk, edit};
 use serde_json::Value;
 
@@ -357,4 +359,14 @@ fn wrong_usage_is_said_with_exit_code_2() {
     desk.run(revoke).refused(3, "no administrator's folder");
     let desk = Desk::with_organisation();
     desk.run(revoke).refused(2, "was invited");
+}
+
+#[test]
+fn a_reader_who_has_enough_is_no_fault() {
+    let desk = Desk::with_organisation();
+    let mut command = desk.command("org show --dir admin");
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    drop(child.stdout.take());
+    let ended = child.wait_with_output().unwrap();
+    assert_eq!((ended.status.code(), String::from_utf8(ended.stderr).unwrap()), (Some(141), String::new()));
 }

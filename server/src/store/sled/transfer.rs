@@ -5,7 +5,7 @@
 //! what was not receipted, and its one-time prekey pairs are voided: some may have been handed out since (§9.6).
 
 use std::fs::File;
-use std::io::{BufReader, BufWriter, Read, Write};
+use std::io::{BufRead, BufReader, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -38,8 +38,21 @@ pub enum BackupError {
         source: std::io::Error,
     },
     /// Not a whole, unaltered backup. At fault: whoever supplied the file.
-    #[error("{0} is not a whole backup of this program's format: take another one")]
+    #[error("{0} is altered, cut short, or of another format: take another backup")]
     Damaged(PathBuf),
+    /// Attachments that the backup was written with are not there. At fault: whoever copied it.
+    #[error(
+        "{lacking} of the backup's attachments are missing in {folder}, or cut short, {first} among them: copy the whole \
+         backup again, or take another one"
+    )]
+    Attachments {
+        /// Where they should be.
+        folder: PathBuf,
+        /// How many.
+        lacking: usize,
+        /// The first of them.
+        first: String,
+    },
     /// There is a store already. At fault: the operator.
     #[error("{0} holds a store already: move it away first, so that nothing is overwritten")]
     NotEmpty(PathBuf),
@@ -209,7 +222,8 @@ fn verify(from: &Path) -> Result<(), BackupError> {
     while next_record(&mut input).map_err(|_| damaged())?.is_some() {}
     let mut stored = [0; 32];
     input.reader.inner.read_exact(&mut stored).map_err(|_| damaged())?;
-    if input.reader.hash.finalize().as_slice() == stored { Ok(()) } else { Err(damaged()) }
+    let ends = input.reader.inner.fill_buf().map_err(at(from))?.is_empty();
+    if ends && input.reader.hash.finalize().as_slice() == stored { Ok(()) } else { Err(damaged()) }
 }
 
 #[cfg(test)]

@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use sealdesk_client::{Command, Message, Owner, Problem};
+use sealdesk_client::{Command, ConversationView, Message, Owner, Phase, Problem};
 use sealdesk_native::Handle;
 use sealdesk_native::private_file::{self, Access, FileError};
 use sealdesk_protocol::conversation::Kind;
 use sealdesk_protocol::conversation::content::Text;
 use sealdesk_protocol::ids::{ConversationId, Handle as Id};
 
+use super::list::awaits;
 use super::prompt::Begun;
 use super::typed::{self, Typed};
 use super::{Chat, Finished, Flow, Style};
@@ -51,7 +52,7 @@ impl Chat {
             Typed::File(path) => self.send_file(&path).await,
             Typed::Save(place, to) => self.save(place, to).await,
             Typed::Close { now } => self.close(now).await?,
-            Typed::Accept => self.simple(|conversation| Command::Accept { conversation }, "Accepted.").await,
+            Typed::Accept => self.accept().await,
             Typed::Reassign => {
                 self.simple(
                     |conversation| Command::AllowReassignment { conversation },
@@ -138,6 +139,21 @@ impl Chat {
             Finished { result: answer.await.map(|_| said.to_string()), text: None }
         }));
         Ok(())
+    }
+
+    async fn accept(&mut self) -> Result<(), Problem> {
+        let manual = self.session.availability.manual;
+        let waits = |id: &ConversationId| self.book.get(id).is_some_and(|view| awaits(view, manual));
+        let here = self.here()?;
+        let accepted = |view: &ConversationView| view.phase == Phase::Active;
+        if self.session.owner == Owner::Agent && self.book.get(&here).is_some_and(accepted) {
+            let hint = match self.numbers.iter().position(waits) {
+                Some(at) => format!("Conversation {0} waits: /switch {0}, then /accept.", at + 1),
+                None => "No other waits for you.".into(),
+            };
+            return Err(refused("accepted", "This conversation is accepted already.", hint));
+        }
+        self.simple(|conversation| Command::Accept { conversation }, "Accepted.").await
     }
 
     fn verify(&mut self) -> Result<Result<(), Problem>, Error> {

@@ -65,7 +65,8 @@ impl Chat {
             _ => "",
         };
         self.select(Some(id));
-        self.screen.say(&format!("Now in conversation {n} with {who}{stands}."), Style::Faint)?;
+        let now = sentence(format!("Now in conversation {n} with {who}{stands}"));
+        self.screen.say(&now, Style::Faint)?;
         self.recall(id, u64::MAX, RECALLED).await
     }
 
@@ -112,8 +113,12 @@ impl Chat {
         let who = self.book.get(&id).map_or_else(String::new, who);
         self.select(Some(id));
         let number = self.number(id);
-        let last = last.map_or_else(|| ".".into(), |last| format!("; last words: {}", said(&last)));
-        self.screen.say(&format!("Now in conversation {number} with {who}{last}"), Style::Name)
+        let now = format!("Now in conversation {number} with {who}");
+        let now = match last {
+            Some(last) => format!("{now}; last words: {}", said(&last)),
+            None => sentence(now),
+        };
+        self.screen.say(&now, Style::Name)
     }
 
     async fn last_words(&self, id: ConversationId) -> Result<Option<Message>, Problem> {
@@ -161,6 +166,11 @@ impl Chat {
         }
         self.screen.print(&lines.join("\n")).map(Ok)
     }
+}
+
+/// With a full stop, unless a name like "Mira K." brings it.
+fn sentence(text: String) -> String {
+    if text.ends_with('.') { text } else { text + "." }
 }
 
 pub(super) fn who(view: &ConversationView) -> String {
