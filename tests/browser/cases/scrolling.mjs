@@ -99,3 +99,22 @@ test('going up leaves the end: by wheel, by key, by another program', {}, async 
   await page.evaluate(() => document.querySelector('.message').scrollIntoView());
   await staysAbove(visitor, 600);
 });
+
+test('a message that waits without a network stands at the end with its caption', {}, async (visitor) => {
+  visitor.expect(/WebSocket connection to|ERR_INTERNET_DISCONNECTED/);
+  await longChat(visitor);
+  const { page } = visitor;
+  await visitor.write('Short');
+  await visitor.see('You said: Short');
+  await visitor.state('Short', 'read');
+  await visitor.context.setOffline(true);
+  await page.waitForSelector('.banner.link');
+  // It comes, and the caption of the one before goes: the transcript is as high as it was while this one was saved.
+  await visitor.write('Without a network');
+  await visitor.state('Without a network', 'waiting');
+  await visitor.settle();
+  const [caption, log] = await page.evaluate(() =>
+    ['.message.mine:last-child .below-bubble', '.log'].map((name) => document.querySelector(name).getBoundingClientRect().bottom),
+  );
+  assert.ok(caption <= log, `the caption ends at ${caption}, the log at ${log}`);
+});

@@ -57,6 +57,7 @@ export function Messages({ store, state: page, conversation, name, typing }: Pro
   // Where the view rests: as it was placed here, or scrolled to.
   const rest = useRef(0);
   const before = useRef({ first: 0, height: 0 });
+  const sizes = useRef<ResizeObserver | null>(null);
   const [below, setBelow] = useState(false);
   const messages = useMemo(() => page.messages.filter(shown), [page.messages]);
   const changed = useMemo(() => changes(page.messages), [page.messages]);
@@ -82,6 +83,13 @@ export function Messages({ store, state: page, conversation, name, typing }: Pro
     }
     rest.current = element.scrollTop;
     before.current = { first, height: element.scrollHeight };
+    // Rows get their real height only once they are drawn, later in this frame. That goes by unseen when what came is as
+    // high as what went, unless the observer is told to look anew.
+    const rows = element.firstElementChild;
+    if (rows) {
+      sizes.current?.unobserve(rows);
+      sizes.current?.observe(rows);
+    }
   }, [messages, pending.length, uploads.length, typing]);
 
   useEffect(() => {
@@ -91,13 +99,14 @@ export function Messages({ store, state: page, conversation, name, typing }: Pro
       if (atEnd.current) element.scrollTop = element.scrollHeight;
       rest.current = element.scrollTop;
     };
-    const sizes = new ResizeObserver(follow);
-    sizes.observe(element);
-    if (element.firstElementChild) sizes.observe(element.firstElementChild);
+    const observer = new ResizeObserver(follow);
+    observer.observe(element);
+    if (element.firstElementChild) observer.observe(element.firstElementChild);
+    sizes.current = observer;
     // A window that was another size for less than a frame cuts the top off, and nothing has another size afterwards.
     addEventListener('resize', follow);
     return () => {
-      sizes.disconnect();
+      observer.disconnect();
       removeEventListener('resize', follow);
     };
   }, []);
