@@ -128,6 +128,11 @@ test('a message below the screen counts as read once it is scrolled to', { agent
   agent.tell({ send: { text: 'below the screen' }, conversation, id: 'below' });
   const below = await agent.hear((line) => line.id === 'below' && line.done);
   await page.waitForSelector('.below');
+  const [edge, shadow] = await page.$eval('.below', (button) => {
+    const { borderTopStyle, boxShadow } = getComputedStyle(button);
+    return [borderTopStyle, boxShadow];
+  });
+  assert.ok(edge === 'solid' && shadow !== 'none', 'it stands out from the text below it');
   await agent.hear((line) => line.receipt?.state === 'delivered' && line.receipt.message === below.done.message);
   await page.mouse.wheel(0, 5000);
   await agent.hear((line) => line.receipt?.state === 'read' && line.receipt.message === below.done.message);

@@ -54,12 +54,15 @@ test('dark and light: as the system says, or as chosen here', { browser: { color
   const { page } = visitor;
   const brightness = () =>
     page.$eval('.talk', (element) => getComputedStyle(element).backgroundColor.match(/\d+/g).slice(0, 3).reduce((sum, part) => sum + Number(part), 0));
+  const shadow = () => page.$eval('.chat', (element) => getComputedStyle(element).boxShadow);
   assert.ok((await brightness()) < 150);
+  const dark = await shadow();
   await visitor.write('In the dark');
   await visitor.see('You said: In the dark');
   await visitor.checkAccess();
   await page.click('.segment:nth-child(2)');
   assert.ok((await brightness()) > 700);
+  assert.ok(dark !== 'none' && dark !== (await shadow()), 'a shadow in either scheme');
   await visitor.checkAccess();
   await page.reload();
   await visitor.see('You said: In the dark');
