@@ -25,6 +25,9 @@ export const meaning = ({ code }: { code: string }): string => likewise[code] ??
 /** The two sides do not see the same: no other notice, no button and no reload takes such a problem out of sight. */
 export const isAlarm = (problem: Problem): boolean => meaning(problem) === 'alarm';
 
+/** What is to be sent would be refused again, however often it is tried. */
+export const isFinal = ({ code }: Problem): boolean => code === 'blob_too_large' || code === 'file_empty';
+
 /** An org.json beside the page was not taken over; this ends with one that is. */
 export const isOfRefusedOrganisation = ({ code }: Problem): boolean => code === 'wrong_root' || code.startsWith('org_');
 

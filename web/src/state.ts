@@ -92,6 +92,9 @@ export const refusedReader = ({ readers }: Conversation): Reader | undefined =>
 
 export const isOpen = ({ phase }: Conversation): boolean => phase !== 'closed' && phase !== 'lost';
 
+/** What is written leaves now. */
+export const isOnline = ({ network, links }: State, { id }: Conversation): boolean => network && links[id]?.state === 'online';
+
 /** Open ones before ended ones, then the newest first. */
 export const inOrder = (conversations: readonly Conversation[]): Conversation[] =>
   [...conversations].sort((a, b) => Number(isOpen(b)) - Number(isOpen(a)) || b.opened - a.opened);

@@ -2,10 +2,10 @@
 
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
-import { writeFile } from 'node:fs/promises';
+import { truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Team } from '../lib/agents.mjs';
-import { SAVE, SLOW, attach, save } from '../lib/attachments.mjs';
+import { SAVE, SLOW, attach, choose, delivered, save } from '../lib/attachments.mjs';
 import { test } from '../lib/cases.mjs';
 import { onDisk } from '../lib/private-files.mjs';
 import { scratch } from '../lib/scratch.mjs';
@@ -16,6 +16,12 @@ const PNG = Buffer.from(
   'iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==',
   'base64',
 );
+
+/** Of the relay's configuration, which the demo does not change, bytes. */
+const ALLOWED = 100 * 1024 * 1024;
+
+/** The buttons of a message that failed. */
+const offered = (page) => page.$$eval('.message[data-state=failed] button', (found) => found.map((one) => one.textContent));
 
 test('attachment: up, and back down from the relay, byte for byte', {}, async (visitor) => {
   await visitor.enter();
@@ -61,7 +67,37 @@ test('names of files are harmless, and empty files are refused with a reason', {
   await page.setInputFiles('input[type=file]', { name: 'empty.txt', mimeType: 'text/plain', buffer: Buffer.alloc(0) });
   await page.waitForSelector('.failed');
   assert.match(await page.textContent('.failed'), /This file is empty/);
-  assert.deepEqual(await page.$$eval('.failed button', (found) => found.map((one) => one.textContent)), ['Discard'], 'it would be empty again');
+  assert.deepEqual(await offered(page), ['Discard'], 'it would be empty again');
+});
+
+test('a file that is larger than allowed is refused with a reason, and not offered again', { time: 300_000 }, async (visitor) => {
+  await visitor.enter();
+  const { page } = visitor;
+  const path = join(await scratch(), 'too large.bin');
+  await writeFile(path, '');
+  await truncate(path, ALLOWED + 1);
+  await page.setInputFiles('input[type=file]', path);
+  await page.waitForSelector('.failed', { timeout: 240_000 });
+  assert.match(await page.textContent('.failed'), /larger than allowed.*blob_too_large/);
+  assert.deepEqual(await offered(page), ['Discard'], 'it would be as large again');
+  await visitor.checkAccess();
+  await page.click('.failed button');
+  await page.waitForSelector('.message:has(.file)', { state: 'detached' });
+});
+
+test('a file that waits for a network says so, and is sent with it', {}, async (visitor) => {
+  visitor.expect(/WebSocket connection to|ERR_INTERNET_DISCONNECTED/);
+  await visitor.enter();
+  const { page } = visitor;
+  await visitor.context.setOffline(true);
+  await page.waitForSelector('.banner.link');
+  await choose(visitor, 'invoice.bin', randomBytes(100_123));
+  await page.waitForSelector('.message[data-state=waiting] .file');
+  assert.equal(await page.textContent('.file-size'), 'Waiting to be sent');
+  await visitor.checkAccess();
+  await visitor.context.setOffline(false);
+  await delivered(visitor, 'invoice.bin');
+  assert.equal(await page.textContent('.file-size'), '100 kB');
 });
 
 test('files can be dropped on the chat and pasted into the field', {}, async (visitor) => {

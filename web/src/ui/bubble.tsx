@@ -4,6 +4,7 @@ import { clock, dateAndTime, pieces, plain } from '../display';
 import { t } from '../i18n';
 import type { Key } from '../i18n';
 import { claimsPicture } from '../raster';
+import { isFinal } from '../meaning';
 import type { Pending, Transfer } from '../state';
 import type { Store } from '../store';
 import type { Message, MessageState, Upload } from '../worker/protocol';
@@ -116,6 +117,7 @@ interface PendingProps {
 
 export function PendingBubble({ store, pending, transfer, ended }: PendingProps) {
   const { file, problem, text, time } = pending;
+  const final = problem !== null && isFinal(problem);
   return (
     <div class="message mine begins ends" data-state={problem ? 'failed' : 'saving'}>
       <p class="vh">{t('you')}:</p>
@@ -125,7 +127,7 @@ export function PendingBubble({ store, pending, transfer, ended }: PendingProps)
             body={{ kind: 'file', transfer: pending.transfer, name: file.name, mediaType: file.type, length: file.size }}
             blob={file}
             transfer={problem ? undefined : transfer}
-            fetch={() => Promise.resolve(file)}
+            fetch={final ? undefined : () => Promise.resolve(file)}
           />
         ) : (
           <Text text={text} />
@@ -141,7 +143,7 @@ export function PendingBubble({ store, pending, transfer, ended }: PendingProps)
       {problem && (
         <div class="failed" role="alert">
           <ProblemText problem={problem} />
-          {!ended && problem.code !== 'file_empty' && (
+          {!ended && !final && (
             <button type="button" class="quiet" onClick={() => store.retry(pending)}>{t('retry')}</button>
           )}
           <button type="button" class="quiet" onClick={() => store.discard(pending)}>{t('discard')}</button>
@@ -152,12 +154,12 @@ export function PendingBubble({ store, pending, transfer, ended }: PendingProps)
 }
 
 /** A file of ours that the relay does not have yet: safe here, on its way. */
-export function UploadBubble({ upload, file, transfer }: { upload: Upload; file: Blob | undefined; transfer: Transfer | undefined }) {
+export function UploadBubble({ upload, file, transfer, waits }: { upload: Upload; file: Blob | undefined; transfer: Transfer | undefined; waits: boolean }) {
   return (
     <div class="message mine begins ends" data-state="waiting">
       <p class="vh">{t('you')}:</p>
       <div class="bubble">
-        <FileCard body={upload} blob={file} transfer={transfer} fetch={file && (() => Promise.resolve(file))} />
+        <FileCard body={upload} blob={file} transfer={transfer} waits={waits} fetch={file && (() => Promise.resolve(file))} />
         <p class="meta">
           <Time time={upload.time} />
           <StateMark state="waiting" />

@@ -22,17 +22,19 @@ interface Props {
   body: FileBody;
   blob: Blob | undefined;
   transfer: Transfer | undefined;
-  /** None: nobody has the bytes but the vault's spool. */
+  /** There is no connection by which it could leave. */
+  waits?: boolean;
+  /** None: nobody has the bytes but the vault's spool, or nobody is to be offered them. */
   fetch: (() => Promise<Blob | null>) | undefined;
   /** The browser was told to save it. */
   onSaved?: () => void;
 }
 
-export function FileCard({ body, blob, transfer, fetch, onSaved }: Props) {
+export function FileCard({ body, blob, transfer, waits = false, fetch, onSaved }: Props) {
   const name = safeName(body.name);
   const [shown, failed] = usePicture(claimsPicture(body.mediaType, body.length) ? blob : undefined);
   const offersPicture = claimsPicture(body.mediaType, body.length) && !shown && !failed;
-  const stage = transfer && running[transfer.state];
+  const stage = waits && transfer?.state !== 'sealing' ? 'waiting' : transfer && running[transfer.state];
   const words = size(body.length);
   return (
     <div class="file">

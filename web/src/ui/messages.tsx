@@ -3,7 +3,7 @@
 import { useEffect, useLayoutEffect, useMemo, useRef, useState } from 'preact/hooks';
 import { dayName, dayOf } from '../display';
 import { t } from '../i18n';
-import { isOpen } from '../state';
+import { isOnline, isOpen } from '../state';
 import type { Pending, State } from '../state';
 import type { Store } from '../store';
 import type { Conversation, Hex, Message, MessageState } from '../worker/protocol';
@@ -159,7 +159,13 @@ export function Messages({ store, state: page, conversation, name, typing }: Pro
             );
           })}
           {uploads.map((one) => (
-            <UploadBubble key={`u${one.transfer}`} upload={one} file={page.files[one.transfer]} transfer={page.transfers[one.transfer]} />
+            <UploadBubble
+              key={`u${one.transfer}`}
+              upload={one}
+              file={page.files[one.transfer]}
+              transfer={page.transfers[one.transfer]}
+              waits={!isOnline(page, conversation)}
+            />
           ))}
           {pending.map((one: Pending) => (
             <PendingBubble key={`p${one.id}`} store={store} pending={one} transfer={page.transfers[one.transfer]} ended={!isOpen(conversation)} />
