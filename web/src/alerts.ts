@@ -27,3 +27,22 @@ export function withAlert(alerts: readonly Alert[], added: Alert): Alert[] {
   const gone = [...same, ...rivals.slice(0, Math.max(0, rivals.length + 1 - MOST))];
   return [...alerts.filter((one) => !gone.includes(one)), added];
 }
+
+/** What stands on the screen for all alerts that mean the same, of the page and of chats. */
+export interface Shown {
+  problem: Problem;
+  /** The newest first. */
+  ids: readonly [number, ...number[]];
+}
+
+/** One of each meaning, the newest, in the place of the newest. */
+export function shownOnce(alerts: readonly Alert[]): Shown[] {
+  const shown = new Map<string, Shown>();
+  for (const { id, problem } of alerts) {
+    const key = meaning(problem);
+    const older = shown.get(key)?.ids ?? [];
+    shown.delete(key);
+    shown.set(key, { problem, ids: [id, ...older] });
+  }
+  return [...shown.values()];
+}

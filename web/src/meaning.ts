@@ -1,6 +1,6 @@
 // What problems come to for the person on this side, by code: several codes of the core mean the same to them.
 
-import type { Problem } from './worker/protocol';
+import type { Fault, Problem } from './worker/protocol';
 
 const likewise: Record<string, string> = {
   certificate_foreign: 'unverified',
@@ -21,6 +21,11 @@ const likewise: Record<string, string> = {
 };
 
 export const meaning = ({ code }: { code: string }): string => likewise[code] ?? code;
+
+/** The relay cannot know whose fault this is, and names the device; the page always sends a consent, and forgets no chat. */
+const ofTheRelay = new Set(['consent_missing', 'unknown_conversation']);
+
+export const cause = ({ code, fault }: Problem): Fault => (ofTheRelay.has(code) ? 'relay' : fault);
 
 /** The two sides do not see the same: no other notice, no button and no reload takes such a problem out of sight. */
 export const isAlarm = (problem: Problem): boolean => meaning(problem) === 'alarm';

@@ -1,6 +1,7 @@
 // What the page knows: one state, changed by the worker's messages and by people, watched by the root component.
 
 import { withAlert } from './alerts';
+import type { Shown } from './alerts';
 import { plain, shorten } from './display';
 import { isAlarm, isOfRefusedOrganisation, isUnverified, meaning } from './meaning';
 import { readNotes } from './notes';
@@ -348,8 +349,8 @@ export class Store {
     this.set(withoutAllClear(this.state, conversation));
   }
 
-  dismiss(id: number): void {
-    this.set({ alerts: this.state.alerts.filter((one) => one.id !== id) });
+  dismiss({ ids }: Shown): void {
+    this.set({ alerts: this.state.alerts.filter((one) => !ids.includes(one.id)) });
   }
 }
 

@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { load } from './bundle.mjs';
 
-const { withAlert } = await load('alerts.ts');
+const { shownOnce, withAlert } = await load('alerts.ts');
 
 const HERE = 'aa';
 const standing = (...problems) =>
@@ -34,4 +34,11 @@ test('one chat takes no place of another', () => {
   const elsewhere = OF_THE_RELAY.map(([code, fault]) => [code, fault, 'bb']);
   assert.ok(standing(['unavailable', 'relay'], ...elsewhere).includes('unavailable'));
   assert.equal(standing(['certificate_revoked', 'organisation'], ['certificate_revoked', 'organisation', 'bb']).length, 2);
+});
+
+test('what a chat and the page say alike is shown once, and goes as one', () => {
+  const alerts = [['certificate_expired', 'organisation'], ['away', 'network'], ['certificate_revoked', 'organisation', null]]
+    .map(([code, fault, conversation = HERE], id) => ({ id, conversation, problem: { code, fault, text: '', hint: '' } }))
+    .reduce(withAlert, []);
+  assert.deepEqual(shownOnce(alerts).map(({ problem, ids }) => [problem.code, ids]), [['away', [1]], ['certificate_revoked', [2, 0]]]);
 });

@@ -92,6 +92,24 @@ test('a change of keys: the page takes over what the old keys signed and nothing
   assert.equal(await page.$('.alert'), null);
 });
 
+test('a page of another organisation than the chat service: said in the page\'s language, once, and org.json is asked for again', { agents: true, browser: { locale: 'de' } }, async (visitor, demo) => {
+  const team = await Team.found(demo, 'ours', 'Ours');
+  const { page } = visitor;
+  const others = await team.foreign('demo');
+  const server = await webServer(visitor, others);
+  await visitor.context.route('**/config.json', (route) => route.fulfill({ json: { root: JSON.parse(others).root, demo: false } }));
+  await visitor.visit();
+  await page.click('.consent button[type=submit]');
+  await page.waitForSelector('.alert code:text-is("consent_missing")');
+  const words = /Zustimmung zum Datenschutzhinweis nicht angenommen\..*Laden Sie die Seite neu.*Ursache: der Chat-Dienst/;
+  assert.match(await page.textContent('.alert'), words);
+  await visitor.checkAccess();
+  // Once the company's server has what the chat service has, that is said as well; what was said before stands once.
+  server.give(await team.org());
+  await page.waitForSelector('.alert code:text-is("wrong_root")');
+  assert.deepEqual((await codes(page)).sort(), ['consent_missing', 'wrong_root']);
+});
+
 test('a tab that gets the chat back does not come with an older organisation than the other tab knew', { agents: true }, async (visitor, demo) => {
   const team = await Team.found(demo, 'tabs', 'Tabs');
   const { page: first } = visitor;

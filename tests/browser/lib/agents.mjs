@@ -68,11 +68,11 @@ export class Team {
     return readFile(this.#file('admin/org.json'), 'utf8');
   }
 
-  /** org.json of another organisation. */
-  async foreign() {
-    const dir = this.#file('others');
+  /** org.json of another organisation, of which this demo's relay knows nothing. */
+  async foreign(relayName = 'relay.example') {
+    const dir = this.#file(`others-at-${relayName}`);
     const pass = ['--passphrase-file', this.#file('admin.pass')];
-    const relay = ['--relay-name', 'relay.example', '--relay-url', this.#demo.relay];
+    const relay = ['--relay-name', relayName, '--relay-url', this.#demo.relay];
     await call(sealdesk, ['org', 'init', '--demo', '--dir', dir, '--name', 'Others', ...relay, ...pass]);
     return readFile(join(dir, 'org.json'), 'utf8');
   }

@@ -172,6 +172,8 @@ export const texts: Texts = {
   h_unknown_conversation: 'Beginnen Sie einen neuen Chat.',
   p_consent_outdated: 'Der Datenschutzhinweis hat sich geändert.',
   h_consent_outdated: 'Es wurde nichts gesendet. Beginnen Sie einen neuen Chat; er zeigt den neuen Hinweis.',
+  p_consent_missing: 'Der Chat-Dienst hat Ihre Zustimmung zum Datenschutzhinweis nicht angenommen.',
+  h_consent_missing: 'Es wurde nichts gesendet. Laden Sie die Seite neu und beginnen Sie einen neuen Chat. Bleibt es so, melden Sie es der Organisation.',
   p_mailbox_full: 'Die Gegenseite hat ihre Nachrichten lange nicht abgeholt.',
   h_mailbox_full: 'Ihre bleibt hier und wird von selbst erneut gesendet.',
   p_no_prekeys: 'Die Gegenseite war noch nicht online.',

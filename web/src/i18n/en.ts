@@ -173,6 +173,8 @@ export const en = {
   h_unknown_conversation: 'Start a new chat.',
   p_consent_outdated: 'The privacy notice has changed.',
   h_consent_outdated: 'Nothing was sent. Start a new chat, which shows the new notice.',
+  p_consent_missing: 'The chat service did not accept your consent to the privacy notice.',
+  h_consent_missing: 'Nothing was sent. Reload the page and start a new chat. If this continues, tell the organisation.',
   p_mailbox_full: 'The other side has not fetched its messages for a long time.',
   h_mailbox_full: 'Yours is kept here and sent again by itself.',
   p_no_prekeys: 'The other side has not been online yet.',

@@ -172,6 +172,8 @@ export const texts: Texts = {
   h_unknown_conversation: '请开始新的聊天。',
   p_consent_outdated: '隐私声明已更改。',
   h_consent_outdated: '没有发送任何内容。请开始新的聊天，其中会显示新的声明。',
+  p_consent_missing: '聊天服务没有接受您对隐私声明的同意。',
+  h_consent_missing: '没有发送任何内容。请重新加载页面并开始新的聊天。如果仍然如此，请告知该组织。',
   p_mailbox_full: '对方很久没有接收消息了。',
   h_mailbox_full: '您的消息保存在这里，会自动重新发送。',
   p_no_prekeys: '对方尚未上线。',

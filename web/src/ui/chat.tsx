@@ -1,6 +1,7 @@
 // The chat: header, state of the connection, transcript, composer, and the panel beside or over it.
 
 import { useEffect, useRef, useState } from 'preact/hooks';
+import { shownOnce } from '../alerts';
 import { plain } from '../display';
 import { t } from '../i18n';
 import { isUnverified } from '../meaning';
@@ -45,9 +46,11 @@ export function Chat({ store, state, org, conversation }: Props) {
   const opener = useRef<HTMLButtonElement>(null);
   const lapsed = ended ? undefined : refusedReader(conversation);
   // What stands as a banner is not said twice.
-  const alerts = state.alerts
-    .filter((one) => one.conversation === null || one.conversation === conversation.id)
-    .filter((one) => !(lapsed && one.conversation && isUnverified(one.problem)));
+  const alerts = shownOnce(
+    state.alerts
+      .filter((one) => one.conversation === null || one.conversation === conversation.id)
+      .filter((one) => !(lapsed && one.conversation && isUnverified(one.problem))),
+  );
   const alarm = state.alarms[conversation.id];
 
   /** The focus goes back to where the panel was opened, once that can be reached again. */
@@ -106,7 +109,7 @@ export function Chat({ store, state, org, conversation }: Props) {
           <div class="notices" role="group" aria-label={t('wrong')} tabIndex={0}>
             {alarm && <AlertBox problem={alarm} />}
             {alerts.map((alert) => (
-              <AlertBox key={alert.id} problem={alert.problem} onDismiss={() => store.dismiss(alert.id)} />
+              <AlertBox key={alert.ids[0]} problem={alert.problem} onDismiss={() => store.dismiss(alert)} />
             ))}
           </div>
         )}

@@ -2,6 +2,7 @@
 // them here, above the new one.
 
 import { useLayoutEffect, useRef, useState } from 'preact/hooks';
+import { shownOnce } from '../alerts';
 import { plain } from '../display';
 import { pick, spoken, t } from '../i18n';
 import type { State } from '../state';
@@ -35,8 +36,8 @@ export function Consent({ store, state, org }: { store: Store; state: State; org
       <h1 ref={title} tabIndex={-1}>{t('consentTitle', { org: name })}</h1>
       <p class="lead">{t('consentLead', { readers: t('readers') })}</p>
 
-      {state.alerts.map((alert) => (
-        <AlertBox key={alert.id} problem={alert.problem} onDismiss={() => store.dismiss(alert.id)} />
+      {shownOnce(state.alerts).map((alert) => (
+        <AlertBox key={alert.ids[0]} problem={alert.problem} onDismiss={() => store.dismiss(alert)} />
       ))}
 
       {returning && <Chats store={store} conversations={state.conversations} org={org} />}

@@ -3,7 +3,7 @@
 
 import { find, t } from '../i18n';
 import type { Key } from '../i18n';
-import { meaning } from '../meaning';
+import { cause, meaning } from '../meaning';
 import type { Fault, Problem } from '../worker/protocol';
 import { Icon } from './icons';
 
@@ -24,7 +24,7 @@ export function ProblemText({ problem }: { problem: Problem }) {
     <div class="problem-text">
       <p class="problem-what" dir="auto">{what(problem)}</p>
       <p dir="auto">{hint(problem)}</p>
-      <p class="problem-fault">{t(faults[problem.fault])} · <code>{problem.code}</code></p>
+      <p class="problem-fault">{t(faults[cause(problem)])} · <code>{problem.code}</code></p>
     </div>
   );
 }

@@ -1,5 +1,5 @@
 // org.json is asked for again: every hour, before another chat, when the device's clock was set, and when the relay's is
-// newer than ours. Then it is asked for in growing pauses until another one is there: the relay may have it long before
+// not ours. Then it is asked for in growing pauses until another one is there: the relay may have it long before
 // the web server.
 
 import { asProblem } from './core';
@@ -10,8 +10,8 @@ const EVERY = 60 * 60_000;
 /** The first pause while the relay's is newer, ms; then twice as long each time, up to {@link EVERY}. */
 const FIRST = 5000;
 
-/** What comes when the relay's org.json is newer than ours. */
-const OUTDATED = ['consent_outdated', 'unknown_topic', 'revocations_refused', 'certificate_foreign'];
+/** What comes when the relay's org.json is newer than ours, or of another organisation. */
+const OUTDATED = ['consent_outdated', 'consent_missing', 'unknown_topic', 'revocations_refused', 'certificate_foreign'];
 
 /** Those of them of which is said when they hold no longer: until then the one that was taken over was not the awaited one. */
 const CLEARED = ['revocations_refused', 'certificate_foreign'];
