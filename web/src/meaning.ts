@@ -22,10 +22,11 @@ const likewise: Record<string, string> = {
 
 export const meaning = ({ code }: { code: string }): string => likewise[code] ?? code;
 
-/** The relay cannot know whose fault this is, and names the device; the page always sends a consent, and forgets no chat. */
-const ofTheRelay = new Set(['consent_missing', 'unknown_conversation']);
+/** The relay cannot know whose fault a missing consent is, and names the device; the page always sends one. */
+export const cause = ({ code, fault }: Problem): Fault => (code === 'consent_missing' ? 'relay' : fault);
 
-export const cause = ({ code, fault }: Problem): Fault => (ofTheRelay.has(code) ? 'relay' : fault);
+/** Worth knowing, and nothing is wrong or to be done. */
+export const isNews = ({ code }: Problem): boolean => code === 'relay_restored';
 
 /** The two sides do not see the same: no other notice, no button and no reload takes such a problem out of sight. */
 export const isAlarm = (problem: Problem): boolean => meaning(problem) === 'alarm';

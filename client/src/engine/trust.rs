@@ -228,13 +228,14 @@ impl Engine {
                 Some(Correspondent(*device))
             }
             Err(problem) => {
-                let never = c.is_closed() && self.revocations.revokes_device(device);
+                let gone = self.revocations.revokes_device(device);
+                let never = gone && c.is_closed();
                 if c.waits.distrust != Some(problem.code) {
                     c.waits.distrust = Some(problem.code);
                     c.waits.changed = true;
                     if !quiet {
                         let accepted = c.record.governance.as_ref().is_some_and(Governance::is_accepted);
-                        cx.problem(Some(*id), if accepted { say::of_peer(problem) } else { problem });
+                        cx.problem(Some(*id), if accepted { say::of_peer(problem, gone) } else { problem });
                     }
                 }
                 if never {

@@ -133,6 +133,30 @@ fn a_device_is_heard_again_when_its_certificate_is_renewed() {
     assert_eq!(world.resolved(customer), [(Some(id), "certificate_expired")], "told that it holds no longer");
 }
 
+/// One under a revoked issuer may be certified anew, and then what waits is sent.
+#[test]
+fn only_a_device_that_is_revoked_itself_is_gone_for_good() {
+    for gone in [true, false] {
+        let (mut world, agent, customer, id) = World::talking(121);
+        let now = world.org.now;
+        let device = world.clients[agent].engine.agent_public().unwrap().hash();
+        let (_, issuer) = world.org.next_issuer(7);
+        let revoked = if gone { Revoked::Device(device) } else { Revoked::Issuer(certificate_id(&issuer)) };
+        world.org.revoke(1, now, vec![revoked]);
+        let own = world.clients[customer].engine.own_device(&id).unwrap();
+        let list = world.org.revocations.clone().unwrap();
+        world.relay.push(&own, sealdesk_protocol::wire::Revocations { list });
+        world.pass(1_000);
+        let reader = world.clients[customer].engine.conversation(&id).unwrap().readers.remove(1);
+        assert_eq!((reader.refused, reader.gone), (Some("certificate_revoked"), gone));
+        let hint = world.clients[customer].events.iter().find_map(|event| match event {
+            Event::Problem { problem, .. } => Some(problem.hint.clone()),
+            _ => None,
+        });
+        assert_eq!(hint.unwrap().starts_with("Start a new conversation"), gone);
+    }
+}
+
 /// The relay has the organisation's newer keys first.
 #[test]
 fn a_refused_list_is_told_and_so_is_that_it_counts_now() {

@@ -195,7 +195,9 @@ test('a revoked agent stands under no shield, and nothing takes the banner away'
   const stands = async () => {
     await page.waitForSelector('.alert.lapsed[role=alert]');
     assert.match(await page.textContent('.alert.lapsed'), /^Otto Berg is not verified by Demo Shop any more\./);
-    assert.equal(await page.$('.alert.lapsed button'), null);
+    assert.deepEqual(await page.$$eval('.alert.lapsed button', (all) => all.map((one) => one.textContent)), ['Start a new chat']);
+    const listed = await page.$$eval('.panel [aria-labelledby=readers-now] .reader', (all) => all.length);
+    assert.equal(listed, await page.$('.panel') ? 1 : 0, 'who is cut off can read nothing more');
     assert.equal(await page.textContent('.status'), 'Not verified any more');
     assert.equal(await page.$('.head .icon-shield'), null);
     assert.equal(await page.$('.readers .tag'), null);

@@ -233,6 +233,30 @@ async fn an_agent_who_is_revoked_while_chatting_learns_who_did_it_when_something
 }
 
 #[tokio::test]
+async fn a_customer_whose_agent_was_cut_off_is_not_left_typing_into_nothing() {
+    let office = Office::with_agents(&["mira"]).await;
+    fs::copy(office.org_json(), office.path("served.json")).unwrap();
+    let relay = Relay::start(&office, |raw| raw.org = office.path("served.json")).await;
+    let _mira = Client::agent(&office, &relay.url(), "mira", &[]);
+    let (org, home, url) = (office.text("served.json"), office.text("carla"), relay.url());
+    let chat = ["customer", "chat", "--relay", &url, "--org", &org, "--home", &home, "--topic", "general"];
+    let mut customer = Terminal::start(&chat);
+    customer.shows("/agree agrees to it").await;
+    customer.types("/agree\r").await;
+    customer.shows("Agent mira is here.").await;
+
+    let (admin, pass) = (office.text("admin"), office.text("admin.pass"));
+    succeed(&["agent", "revoke", "--dir", &admin, "--agent", "mira", "--passphrase-file", &pass]).await;
+    put(&office, "admin/org.json", "served.json");
+    customer.shows("the certificate was revoked. Start a new").await;
+    customer.types("Are you there?\r").await;
+    customer.shows("The agent's device was revoked").await;
+    customer.shows("/new opens another").await;
+    customer.types("/quit\r").await;
+    assert_eq!(customer.ended().await, Some(0), "{}", customer.drawn());
+}
+
+#[tokio::test]
 async fn a_person_is_told_when_the_relay_has_another_address() {
     let office = Office::with_agents(&["mira"]).await;
     let relay = Relay::start(&office, |_| {}).await;

@@ -142,6 +142,7 @@ fn reader(reader: &Reader) -> Fields {
         .with("name", or_null(reader.name.as_deref()))
         .with("newDevice", reader.new_device)
         .with("refused", reader.refused.is_some())
+        .with("gone", reader.gone)
         .with("current", reader.current)
         .with("me", reader.me)
 }

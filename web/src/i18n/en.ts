@@ -28,6 +28,7 @@ export const en = {
   lapsed: 'Not verified any more',
   lapsedWhat: '{name} is not verified by {org} any more.',
   lapsedHint: 'Nothing is sent to this device, and nothing from it is shown. What you write waits here until it is verified again. If it stays like this, ask {org} another way, or end this chat and start a new one.',
+  lapsedForGood: 'Nothing is sent to this device, and nothing from it is shown. In this chat that does not change any more. Start a new one, and {org} names somebody else.',
   renewedKeys: '{org} has new keys or settings, signed with keys that were known before. The warning about them no longer holds.',
   renewedPeer: '{name} is verified by {org}. What you wrote meanwhile is being sent.',
 

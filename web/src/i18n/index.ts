@@ -16,6 +16,8 @@ const rightToLeft = new Set(['ar', 'fa', 'he', 'ur']);
 let texts: Texts = en;
 /** BCP 47 tag for dates, numbers and the `lang` attribute. */
 let tag = 'en';
+/** Names of another direction stand apart in the sentence: one that begins with a Latin name still runs from right to left. */
+let isolate = (value: string): string => value;
 
 const primary = (language: string) => language.toLowerCase().split('-')[0] ?? '';
 
@@ -35,6 +37,7 @@ export async function chooseLanguage(languages: readonly string[]): Promise<void
   const root = document.documentElement;
   root.lang = tag;
   root.dir = rightToLeft.has(primary(tag)) ? 'rtl' : 'ltr';
+  if (root.dir === 'rtl') isolate = (value) => `\u2068${value}\u2069`;
   document.title = texts.title;
 }
 
@@ -45,7 +48,7 @@ export const spoken = () => navigator.languages[0] ?? tag;
 
 export function t(key: Key, values?: Record<string, string>): string {
   const text = texts[key];
-  return values ? text.replace(/\{(\w+)\}/g, (whole, name: string) => values[name] ?? whole) : text;
+  return values ? text.replace(/\{(\w+)\}/g, (whole, name: string) => (name in values ? isolate(values[name] ?? '') : whole)) : text;
 }
 
 /** The text of a key that is made at run time, if there is one. */

@@ -88,7 +88,9 @@ export function Chat({ store, state, org, conversation }: Props) {
           onChats={() => store.show(null)}
           onPanel={() => setPanel(!panel)}
         />
-        {lapsed && <Lapsed name={plain(lapsed.name ?? '') || t('someone')} org={plain(org.name)} />}
+        {lapsed && (
+          <Lapsed name={plain(lapsed.name ?? '') || t('someone')} org={plain(org.name)} gone={lapsed.gone} onNew={() => store.show(null)} />
+        )}
         <Banner store={store} state={state} conversation={conversation} ended={ended} />
         <Boundary key={conversation.id} instead={<div class="log-frame"><p class="unshown" role="alert">{t('unshownMessages')}</p></div>}>
           <Messages store={store} state={state} conversation={conversation} name={name} typing={state.typing && !ended} />
@@ -135,12 +137,13 @@ export function Chat({ store, state, org, conversation }: Props) {
 }
 
 /** Stands as long as whoever can read now is not verified: nobody can take it away, and nothing pushes it away. */
-const Lapsed = ({ name, org }: { name: string; org: string }) => (
+const Lapsed = ({ name, org, gone, onNew }: { name: string; org: string; gone: boolean; onNew: () => void }) => (
   <div class="alert lapsed" role="alert" tabIndex={0}>
     <Icon name="warning" />
     <div class="problem-text">
-      <p class="problem-what" dir="auto">{t('lapsedWhat', { name, org })}</p>
-      <p dir="auto">{t('lapsedHint', { org })}</p>
+      <p class="problem-what">{t('lapsedWhat', { name, org })}</p>
+      <p>{t(gone ? 'lapsedForGood' : 'lapsedHint', { org })}</p>
+      {gone && <button type="button" class="quiet" onClick={onNew}>{t('startNew')}</button>}
     </div>
   </div>
 );
@@ -149,7 +152,7 @@ const Lapsed = ({ name, org }: { name: string; org: string }) => (
 const AllClear = ({ icon, text, onDismiss }: { icon: IconName; text: string; onDismiss: () => void }) => (
   <div class="alert clear">
     <Icon name={icon} />
-    <p class="problem-text" dir="auto">{text}</p>
+    <p class="problem-text">{text}</p>
     <button type="button" class="quiet-icon" aria-label={t('dismiss')} onClick={onDismiss}>
       <Icon name="close" />
     </button>

@@ -54,7 +54,7 @@ export function Header({ conversation, org, elsewhere, panel, opener, onChats, o
         <p class={lapsed ? 'status lapsed' : 'status'} role="status">
           {verified && <Icon name="shield" />}
           {lapsed && <Icon name="warning" />}
-          <span dir="auto">{lapsed ? t('lapsed') : status(conversation, orgName)}</span>
+          <span>{lapsed ? t('lapsed') : status(conversation, orgName)}</span>
         </p>
       </div>
       <button type="button" class="pill" aria-expanded={panel} aria-controls="panel" ref={opener} onClick={onPanel}>

@@ -22,7 +22,7 @@ interface Props {
   onClose: () => void;
 }
 
-const myself: Reader = { role: 'customer', device: '', agent: null, name: null, newDevice: false, refused: false, current: true, me: true };
+const myself: Reader = { role: 'customer', device: '', agent: null, name: null, newDevice: false, refused: false, gone: false, current: true, me: true };
 
 export function Panel({ store, conversation, org, over, onClose }: Props) {
   const closer = useRef<HTMLButtonElement>(null);
@@ -30,10 +30,11 @@ export function Panel({ store, conversation, org, over, onClose }: Props) {
   useLayoutEffect(() => {
     if (over) closer.current?.focus();
   }, [over]);
-  const listed = conversation.readers.filter((reader) => reader.current);
+  // Whoever is cut off for good reads what was there before, and nothing more.
+  const listed = conversation.readers.filter((reader) => reader.current && !reader.gone);
   // Before anybody is named there is no list yet, but whoever writes can read.
   const now = listed.some((reader) => reader.me) ? listed : [myself, ...listed];
-  const before = conversation.readers.filter((reader) => !reader.current);
+  const before = conversation.readers.filter((reader) => !reader.current || reader.gone);
   const name = plain(agentName(conversation) ?? '');
   const ended = !isOpen(conversation);
 
@@ -72,7 +73,7 @@ export function Panel({ store, conversation, org, over, onClose }: Props) {
         {conversation.safetyNumber ? (
           <>
             <SafetyNumber digits={conversation.safetyNumber} />
-            <p class="muted" dir="auto">{t('safetyHow', { name })}</p>
+            <p class="muted">{t('safetyHow', { name })}</p>
           </>
         ) : (
           <p class="muted">{t('safetyLater')}</p>
@@ -91,7 +92,7 @@ export function Panel({ store, conversation, org, over, onClose }: Props) {
 
 function ReaderRow({ reader, ended }: { reader: Reader; ended: boolean }) {
   const name = plain(reader.name ?? '');
-  const answers = reader.current && !ended;
+  const answers = reader.current && !reader.refused && !ended;
   return (
     <li class="reader">
       <div class={reader.me ? 'face small me' : 'face small'} aria-hidden="true">

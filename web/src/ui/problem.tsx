@@ -3,7 +3,7 @@
 
 import { find, t } from '../i18n';
 import type { Key } from '../i18n';
-import { cause, meaning } from '../meaning';
+import { cause, isNews, meaning } from '../meaning';
 import type { Fault, Problem } from '../worker/protocol';
 import { Icon } from './icons';
 
@@ -15,15 +15,18 @@ const faults: Record<Fault, Key> = {
   network: 'faultNetwork',
 };
 
-const said = (part: 'p' | 'h', problem: Problem) => find(`${part}_${meaning(problem)}`);
-const what = (problem: Problem): string => said('p', problem) ?? (problem.text || t('wrong'));
-const hint = (problem: Problem): string => said('h', problem) ?? problem.hint;
+/** The page's words, or else the core's, which are English. */
+function Words({ part, own, problem, shown }: { part: 'p' | 'h'; own: string; problem: Problem; shown?: string }) {
+  const said = find(`${part}_${meaning(problem)}`);
+  if (said !== undefined || own === '') return <p class={shown}>{said ?? (part === 'p' ? t('wrong') : '')}</p>;
+  return <p class={shown} lang="en" dir="ltr">{own}</p>;
+}
 
 export function ProblemText({ problem }: { problem: Problem }) {
   return (
     <div class="problem-text">
-      <p class="problem-what" dir="auto">{what(problem)}</p>
-      <p dir="auto">{hint(problem)}</p>
+      <Words part="p" own={problem.text} problem={problem} shown="problem-what" />
+      <Words part="h" own={problem.hint} problem={problem} />
       <p class="problem-fault">{t(faults[cause(problem)])} · <code>{problem.code}</code></p>
     </div>
   );
@@ -31,9 +34,10 @@ export function ProblemText({ problem }: { problem: Problem }) {
 
 /** Without `onDismiss` it stands for good. */
 export function AlertBox({ problem, onDismiss }: { problem: Problem; onDismiss?: () => void }) {
+  const news = isNews(problem);
   return (
-    <div class="alert" role="alert">
-      <Icon name="warning" />
+    <div class={news ? 'alert clear' : 'alert'} role={news ? 'status' : 'alert'}>
+      <Icon name={news ? 'check' : 'warning'} />
       <ProblemText problem={problem} />
       {onDismiss && (
         <button type="button" class="quiet-icon" aria-label={t('dismiss')} onClick={onDismiss}>

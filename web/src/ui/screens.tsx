@@ -24,7 +24,7 @@ export const Refused = ({ problem }: { problem: Problem }) => (
     {problem.text !== '' && (
       <details class="small">
         <summary>{t('details')}</summary>
-        <p dir="auto">{problem.text}</p>
+        <p lang="en" dir="ltr">{problem.text}</p>
       </details>
     )}
     <button type="button" class="primary" onClick={() => location.reload()}>{t('reload')}</button>

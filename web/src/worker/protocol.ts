@@ -42,6 +42,8 @@ export interface Reader {
   newDevice: boolean;
   /** Its certificate does not count now: nothing is sent to it, and nothing of it is shown. */
   refused: boolean;
+  /** Its device is revoked: that does not change any more. */
+  gone: boolean;
   current: boolean;
   me: boolean;
 }

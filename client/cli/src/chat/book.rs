@@ -134,6 +134,7 @@ pub(crate) mod tests {
             roles: vec![],
             new_device: false,
             refused: None,
+            gone: false,
             current: true,
             me: role == me,
         };

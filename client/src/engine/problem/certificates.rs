@@ -19,18 +19,18 @@ pub(crate) fn certificate(error: CertificateError) -> Problem {
     problem(
         code,
         Fault::Organisation,
-        format!("Nothing was sent to the agent that the relay named: {error}."),
+        format!("Nothing is sent to this agent: {error}."),
         "Tell the organisation; the text waits on this device until a valid agent is named.",
     )
 }
 
-/// What to do when it is the peer of a conversation that runs: nobody else will be named for it.
-pub(crate) fn of_peer(problem: Problem) -> Problem {
-    let hint = match problem.code {
-        "certificate_revoked" => "Start a new conversation: in this one nothing is sent any more.",
-        _ => {
-            "The text waits on this device until the certificate counts again; tell the organisation if this stays."
-        }
+/// What to do when it is the peer of a conversation that runs: nobody else will be named for it. `gone`: the device is
+/// revoked, not only its certificate or issuer, so that it does not come back.
+pub(crate) fn of_peer(problem: Problem, gone: bool) -> Problem {
+    let hint = if gone {
+        "Start a new conversation: in this one nothing is sent any more."
+    } else {
+        "The text waits on this device until the certificate counts again; tell the organisation if this stays."
     };
     Problem { hint: hint.into(), ..problem }
 }

@@ -99,7 +99,16 @@ impl Chat {
     fn open_here(&self) -> Result<ConversationId, Problem> {
         let id = self.here()?;
         if self.addressed() == Some(id) {
-            return Ok(id);
+            let gone =
+                |view: &ConversationView| view.readers.iter().any(|reader| reader.current && reader.gone);
+            return match self.session.owner {
+                Owner::Customer if self.book.get(&id).is_some_and(gone) => Err(refused(
+                    "certificate_revoked",
+                    "The agent's device was revoked: in this conversation nothing is sent any more.",
+                    "/new opens another, which somebody else gets.",
+                )),
+                _ => Ok(id),
+            };
         }
         let text = match self.book.get(&id) {
             Some(view) if is_open(view) => "This conversation is being closed; nothing was sent.",
