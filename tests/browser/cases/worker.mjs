@@ -98,6 +98,22 @@ test('an alarm stands: no lesser notice, no button and no reload takes it away',
   assert.equal(await page.$('.alert'), null);
 });
 
+test('what the chat and the page say alike stands once, in the chat and before it, and goes by one click', {}, async (visitor) => {
+  await insideWorker(visitor, OBEDIENT);
+  await visitor.enter();
+  const { page } = visitor;
+  await tellWorker(page, { problems: ['unknown_conversation'], problemsOfPage: ['unknown_conversation', 'clock'] });
+  await page.waitForSelector('.alert code:text-is("clock")');
+  const codes = () => page.$$eval('.alert code', (found) => found.map((one) => one.textContent));
+  assert.deepEqual(await codes(), ['unknown_conversation', 'clock']);
+  assert.match(await page.textContent('.alert'), /Cause: the chat service/, 'the device forgot no chat');
+  await page.click('.back');
+  await page.waitForSelector('.consent .alert');
+  assert.deepEqual(await codes(), ['unknown_conversation', 'clock']);
+  await page.click('.alert button');
+  assert.deepEqual(await codes(), ['clock']);
+});
+
 for (const code of ['bad_receipt', 'statement_refused']) {
   test(`an alarm stands as well: ${code}`, {}, async (visitor) => {
     await insideWorker(visitor, OBEDIENT);

@@ -52,9 +52,9 @@ export const OBEDIENT = `{
     if ('unreadable' in data) unreadable = data.unreadable;
     // An id that is none: what only an error of the page can ask for.
     if (data.wrong) self.onmessage({ data: { type: 'page', conversation: 'none', before: 1 } });
-    for (const code of data.problems ?? []) {
-      post({ type: 'events', events: [{ type: 'problem', conversation, problem: { code, fault: 'relay', text: '', hint: '' } }] });
-    }
+    const tell = (of, code) => post({ type: 'events', events: [{ type: 'problem', conversation: of, problem: { code, fault: 'you', text: '', hint: '' } }] });
+    for (const code of data.problems ?? []) tell(conversation, code);
+    for (const code of data.problemsOfPage ?? []) tell(null, code);
     channel.postMessage('done');
   };
 }`;
