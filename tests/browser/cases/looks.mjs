@@ -134,3 +134,36 @@ test('by keyboard alone: agree, write, look who can read, end the chat', { brows
   await page.keyboard.press('Enter');
   await page.waitForSelector('.ended');
 });
+
+for (const locale of ['en', 'de', 'ar', 'zh-CN']) {
+  test(`the note above the messages leads to who can read: ${locale}`, { browser: { locale, viewport: PHONE } }, async (visitor) => {
+    await visitor.visit();
+    await visitor.agree();
+    const { page } = visitor;
+    const words = await page.textContent('.pill');
+    const button = page.getByRole('button', { name: words, exact: true }).and(page.locator('.intro button'));
+    await button.focus();
+    // A quotation mark that a line ends with is not of this line.
+    const lines = await page.$eval('.quoted', (quoted) => {
+      const tops = [quoted.firstChild, quoted.lastChild].map((mark) => {
+        const range = document.createRange();
+        range.selectNodeContents(mark);
+        return range.getBoundingClientRect().top;
+      });
+      return tops[1] - tops[0];
+    });
+    assert.ok(Math.abs(lines) < 4, `the quotation marks stand ${lines} px apart`);
+    await visitor.checkAccess();
+    await page.keyboard.press('Enter');
+    await page.waitForSelector('.panel.over');
+    assert.equal(await page.textContent('.panel h2'), words);
+    await page.keyboard.press('Escape');
+    await page.waitForFunction(() => document.activeElement?.matches('.intro button'));
+    // Beside the chat it is open already.
+    await page.setViewportSize({ width: 1280, height: 800 });
+    await page.waitForSelector('.panel:not(.over)');
+    await button.click();
+    await page.waitForFunction(() => document.activeElement?.matches('.panel'));
+    assert.ok((await page.textContent('.intro')).includes(words));
+  });
+}

@@ -51,6 +51,12 @@ export function t(key: Key, values?: Record<string, string>): string {
   return values ? text.replace(/\{(\w+)\}/g, (whole, name: string) => (name in values ? isolate(values[name] ?? '') : whole)) : text;
 }
 
+/** What stands before and after `{place}`, for a text with more than words in that place. */
+export function around(key: Key, place: string): [string, string] {
+  const [before = '', after = ''] = texts[key].split(`{${place}}`);
+  return [before, after];
+}
+
 /** The text of a key that is made at run time, if there is one. */
 export const find = (key: string): string | undefined => (texts as Record<string, string>)[key];
 

@@ -44,6 +44,8 @@ export function Chat({ store, state, org, conversation }: Props) {
   const ended = !isOpen(conversation);
   const over = panel && !wide;
   const opener = useRef<HTMLButtonElement>(null);
+  /** Whence else the panel was opened. */
+  const from = useRef<HTMLElement | null>(null);
   const lapsed = ended ? undefined : refusedReader(conversation);
   // What stands as a banner is not said twice.
   const alerts = shownOnce(
@@ -53,10 +55,19 @@ export function Chat({ store, state, org, conversation }: Props) {
   );
   const alarm = state.alarms[conversation.id];
 
+  /** Beside the chat it may be open already; then the focus says where it is. */
+  const openPanel = (button: HTMLElement) => {
+    from.current = button;
+    setPanel(true);
+    if (wide) requestAnimationFrame(() => document.getElementById('panel')?.focus());
+  };
+
   /** The focus goes back to where the panel was opened, once that can be reached again. */
   const closePanel = () => {
     setPanel(false);
-    requestAnimationFrame(() => opener.current?.focus());
+    const back = from.current?.isConnected ? from.current : opener.current;
+    from.current = null;
+    requestAnimationFrame(() => back?.focus());
   };
 
   return (
@@ -84,16 +95,19 @@ export function Chat({ store, state, org, conversation }: Props) {
           org={org}
           elsewhere={unread(state.conversations.filter((one) => one.id !== conversation.id))}
           panel={panel}
-          opener={opener}
           onChats={() => store.show(null)}
-          onPanel={() => setPanel(!panel)}
+          opener={opener}
+          onPanel={() => {
+            from.current = null;
+            setPanel(!panel);
+          }}
         />
         {lapsed && (
           <Lapsed name={plain(lapsed.name ?? '') || t('someone')} org={plain(org.name)} gone={lapsed.gone} onNew={() => store.show(null)} />
         )}
         <Banner store={store} state={state} conversation={conversation} ended={ended} />
         <Boundary key={conversation.id} instead={<div class="log-frame"><p class="unshown" role="alert">{t('unshownMessages')}</p></div>}>
-          <Messages store={store} state={state} conversation={conversation} name={name} typing={state.typing && !ended} />
+          <Messages store={store} state={state} conversation={conversation} name={name} typing={state.typing && !ended} onReaders={openPanel} />
         </Boundary>
         <div class="clear-notices" role="status">
           {'' in state.allClear && (

@@ -2,7 +2,7 @@
 
 import { useEffect, useLayoutEffect, useMemo, useRef, useState } from 'preact/hooks';
 import { dayName, dayOf } from '../display';
-import { t } from '../i18n';
+import { around, t } from '../i18n';
 import { isOnline, isOpen } from '../state';
 import type { Pending, State } from '../state';
 import type { Store } from '../store';
@@ -43,15 +43,19 @@ const shown = ({ body }: Message) => !['edit', 'delete', 'hidden', 'reaction'].i
 const together = (a: Message | undefined, b: Message | undefined) =>
   a !== undefined && b !== undefined && a.device === b.device && Math.abs(b.time - a.time) < TOGETHER && dayOf(a.time) === dayOf(b.time);
 
+/** `from`: where the focus goes back to. */
+type OpenReaders = (from: HTMLElement) => void;
+
 interface Props {
   store: Store;
   state: State;
   conversation: Conversation;
   name: string;
   typing: boolean;
+  onReaders: OpenReaders;
 }
 
-export function Messages({ store, state: page, conversation, name, typing }: Props) {
+export function Messages({ store, state: page, conversation, name, typing, onReaders }: Props) {
   const box = useRef<HTMLDivElement>(null);
   const atEnd = useRef(true);
   // Where the view rests: as it was placed here, or scrolled to.
@@ -135,7 +139,7 @@ export function Messages({ store, state: page, conversation, name, typing }: Pro
           {page.more && (
             <button type="button" class="quiet older" onClick={() => store.earlier()}>{t('older')}</button>
           )}
-          {!page.more && <Intro />}
+          {!page.more && <Intro onReaders={onReaders} />}
           {page.unreadable && <AlertBox problem={page.unreadable} />}
           {messages.map((message, index) => {
             const previous = messages[index - 1];
@@ -212,12 +216,25 @@ function Row({ day, ...bubble }: RowProps) {
   );
 }
 
-const Intro = () => (
-  <div class="intro">
-    <Icon name="lock" />
-    <p>{t('intro', { readers: t('readers') })}</p>
-  </div>
-);
+/** Where the way to "who can read" is an icon alone, its name is met first here: it leads there as well. */
+function Intro({ onReaders }: { onReaders: OpenReaders }) {
+  const [before, after] = around('intro', 'readers');
+  return (
+    <div class="intro">
+      <Icon name="lock" />
+      <p>
+        {before.slice(0, -1)}
+        {/* A quotation mark is not left behind at the end of a line. */}
+        <span class="quoted">
+          {before.slice(-1)}
+          <button type="button" class="inline" onClick={(event) => onReaders(event.currentTarget)}>{t('readers')}</button>
+          {after.slice(0, 1)}
+        </span>
+        {after.slice(1)}
+      </p>
+    </div>
+  );
+}
 
 /** Tells the peer what was read, when its last message is really in sight: as it comes, or once it is scrolled to. */
 function useReadMarks(store: Store, conversation: Hex, messages: readonly Message[], atEnd: { current: boolean }): () => void {

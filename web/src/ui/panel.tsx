@@ -41,6 +41,7 @@ export function Panel({ store, conversation, org, over, onClose }: Props) {
   return (
     <div
       id="panel"
+      tabIndex={-1}
       class={over ? 'panel over' : 'panel'}
       aria-label={t('readers')}
       {...(over ? { role: 'dialog', 'aria-modal': 'true' } : { role: 'complementary' })}
