@@ -167,3 +167,28 @@ for (const locale of ['en', 'de', 'ar', 'zh-CN']) {
     assert.ok((await page.textContent('.intro')).includes(words));
   });
 }
+
+test('the way to agree is in sight where a notice is short, in a small window and in long words', { browser: { locale: 'de' } }, async (visitor) => {
+  await visitor.visit();
+  const { page } = visitor;
+  await page.waitForSelector('.consent');
+  const [end, height] = await page.$eval('.consent button[type=submit]', (button) => [button.getBoundingClientRect().bottom, innerHeight]);
+  assert.ok(end < height - 24, `the button ends at ${end} of ${height}`);
+});
+
+test('in forced colours every button has an edge', { browser: { forcedColors: 'active' } }, async (visitor) => {
+  await visitor.visit();
+  const { page } = visitor;
+  const edgeless = () =>
+    page.$$eval('button:not(.inline)', (found) => found.filter((one) => getComputedStyle(one).borderTopWidth === '0px').map((one) => one.className));
+  await page.waitForSelector('.consent');
+  assert.deepEqual(await edgeless(), []);
+  await visitor.agree();
+  await page.waitForSelector('.status .icon-shield');
+  await page.setInputFiles('input[type=file]', { name: 'a.txt', mimeType: 'text/plain', buffer: Buffer.from('a') });
+  await page.waitForSelector('.file-button');
+  assert.deepEqual(await edgeless(), []);
+  await page.click('.back');
+  await page.waitForSelector('.chats .row');
+  assert.deepEqual(await edgeless(), []);
+});

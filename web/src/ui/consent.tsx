@@ -32,8 +32,10 @@ export function Consent({ store, state, org }: { store: Store; state: State; org
 
   return (
     <main class="consent">
-      <div class="badge" aria-hidden="true"><Icon name="lock" /></div>
-      <h1 ref={title} tabIndex={-1}>{t('consentTitle', { org: name })}</h1>
+      <div class="consent-head">
+        <div class="badge" aria-hidden="true"><Icon name="lock" /></div>
+        <h1 ref={title} tabIndex={-1}>{t('consentTitle', { org: name })}</h1>
+      </div>
       <p class="lead">{t('consentLead', { readers: t('readers') })}</p>
 
       {shownOnce(state.alerts).map((alert) => (
