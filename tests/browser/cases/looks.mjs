@@ -40,11 +40,17 @@ test('Arabic: the page runs from right to left, on a phone, in the dark', { brow
   await page.waitForSelector('.panel', { state: 'detached' });
 });
 
-for (const [locale, words] of [['de', 'Ich stimme zu, Chat beginnen'], ['zh-CN', '我同意，开始聊天'], ['fi', 'I agree, start the chat']]) {
+for (const [locale, words, lang] of [
+  ['de', 'Ich stimme zu, Chat beginnen', 'de'],
+  ['zh-CN', '我同意，开始聊天', 'zh-CN'],
+  ['zh-TW', '我同意，开始聊天', 'zh-Hans'],
+  ['fi', 'I agree, start the chat', 'en'],
+]) {
   test(`language ${locale}`, { browser: { locale } }, async (visitor) => {
     await visitor.visit();
     await visitor.page.waitForSelector('.consent');
     assert.equal(await visitor.page.textContent('.consent button[type=submit]'), words);
+    assert.equal(await visitor.page.getAttribute('html', 'lang'), lang, 'of the texts that are shown');
     await visitor.checkAccess();
   });
 }

@@ -14,12 +14,19 @@ const others: Record<string, () => Promise<{ texts: Texts }>> = {
 const rightToLeft = new Set(['ar', 'fa', 'he', 'ur']);
 
 let texts: Texts = en;
-/** BCP 47 tag for dates, numbers and the `lang` attribute. */
+/** BCP 47 tag of the person's language, as far as there are texts for it. */
 let tag = 'en';
 /** Names of another direction stand apart in the sentence: one that begins with a Latin name still runs from right to left. */
 let isolate = (value: string): string => value;
+/** BCP 47 tag of the texts, for dates, numbers and the `lang` attribute. */
+let written = 'en';
 
 const primary = (language: string) => language.toLowerCase().split('-')[0] ?? '';
+
+/** The Chinese texts are simplified, also for who reads traditional characters. */
+function writtenAs(language: string): string {
+  return primary(language) === 'zh' && new Intl.Locale(language).maximize().script !== 'Hans' ? 'zh-Hans' : language;
+}
 
 export async function chooseLanguage(languages: readonly string[]): Promise<void> {
   for (const language of languages) {
@@ -29,19 +36,20 @@ export async function chooseLanguage(languages: readonly string[]): Promise<void
     try {
       texts = load ? (await load()).texts : en;
       tag = language;
+      written = writtenAs(language);
     } catch {
       // The part did not load: English stays.
     }
     break;
   }
   const root = document.documentElement;
-  root.lang = tag;
+  root.lang = written;
   root.dir = rightToLeft.has(primary(tag)) ? 'rtl' : 'ltr';
   if (root.dir === 'rtl') isolate = (value) => `\u2068${value}\u2069`;
   document.title = texts.title;
 }
 
-export const language = () => tag;
+export const language = () => written;
 
 /** What the person reads best, also where the page does not speak it: whoever answers may. */
 export const spoken = () => navigator.languages[0] ?? tag;
