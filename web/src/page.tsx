@@ -17,7 +17,8 @@ async function main(): Promise<void> {
   worker.onmessage = (event) => store.receive(event.data);
   worker.onerror = (event) => {
     event.preventDefault();
-    store.broken(event.message ?? '');
+    // A script that runs says what went wrong; one that did not come says nothing.
+    store.broken(event.message);
   };
   addEventListener('online', () => store.network(true));
   addEventListener('offline', () => store.network(false));

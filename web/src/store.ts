@@ -194,9 +194,12 @@ export class Store {
     return { ...state, pending: [...state.pending, failed] };
   }
 
-  /** The worker stopped with an error of its own. */
-  broken(text: string): void {
-    this.set({ stage: 'refused', refusal: { code: 'browser', fault: 'you', text, hint: '' } });
+  /** The worker stopped with an error of its own, or its script never came. */
+  broken(text: string | undefined): void {
+    const refusal: Problem = text
+      ? { code: 'browser', fault: 'you', text, hint: '' }
+      : { code: 'part_missing', fault: 'network', text: '', hint: '' };
+    this.set({ stage: 'refused', refusal });
   }
 
   // What people do.

@@ -27,7 +27,7 @@ test('typing shows on both sides; who can read and the safety number are the sam
   await nora.start();
   await page.waitForSelector('.status .icon-shield');
   assert.equal(await page.textContent('.who h1'), 'Nora Lind');
-  assert.match(await page.textContent('.status'), /^Named by Demo Shop/);
+  assert.match(await page.textContent('.status'), /^Assigned by Demo Shop/);
   const conversation = await nora.accept();
   await nora.hear((line) => line.message?.text === 'Is somebody there?');
   await visitor.state('Is somebody there?', 'delivered', 'read');
@@ -70,7 +70,7 @@ test('typing shows on both sides; who can read and the safety number are the sam
   const readers = await page.$$eval('.readers .reader', (found) => found.map((one) => one.textContent));
   assert.equal(readers.length, 2);
   assert.ok(readers.some((text) => text.startsWith('You, on this device')));
-  assert.ok(readers.some((text) => /Nora Lindverified@nora · answers you/.test(text)), readers.join(' / '));
+  assert.ok(readers.some((text) => /Nora Lindverified@nora · is answering you/.test(text)), readers.join(' / '));
 });
 
 test('nobody accepts: the customer is asked before a further person can read, and says who', { agents: true, time: 180_000 }, async (visitor, demo) => {
@@ -194,14 +194,14 @@ test('a revoked agent stands under no shield, and nothing takes the banner away'
   await team.revoke('otto');
   const stands = async () => {
     await page.waitForSelector('.alert.lapsed[role=alert]');
-    assert.match(await page.textContent('.alert.lapsed'), /^Otto Berg is not verified by Demo Shop any more\./);
+    assert.match(await page.textContent('.alert.lapsed'), /^Otto Berg is no longer verified by Demo Shop\./);
     assert.deepEqual(await page.$$eval('.alert.lapsed button', (all) => all.map((one) => one.textContent)), ['Start a new chat']);
     const listed = await page.$$eval('.panel [aria-labelledby=readers-now] .reader', (all) => all.length);
     assert.equal(listed, await page.$('.panel') ? 1 : 0, 'who is cut off can read nothing more');
-    assert.equal(await page.textContent('.status'), 'Not verified any more');
+    assert.equal(await page.textContent('.status'), 'No longer verified');
     assert.equal(await page.$('.head .icon-shield'), null);
     assert.equal(await page.$('.readers .tag'), null);
-    assert.equal(await page.textContent('.readers .caution'), 'Not verified any more: nothing is sent to this device');
+    assert.equal(await page.textContent('.readers .caution'), 'No longer verified: nothing is sent to this device');
     assert.equal(await page.$('.alert code:text-is("certificate_revoked")'), null, 'it is not said twice');
   };
   await stands();

@@ -2,6 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { test } from '../lib/cases.mjs';
+import { insideWorker } from '../lib/worker.mjs';
 
 const LOST = /WebSocket connection to|ERR_INTERNET_DISCONNECTED/;
 
@@ -27,7 +28,7 @@ test('another organisation than the page was built for: refused, with the reason
   await visitor.page.waitForSelector('.refusal');
   const text = await visitor.page.textContent('.refusal');
   assert.match(text, /belong to different organisations/);
-  assert.equal(await visitor.page.textContent('.screen h1'), 'The chat does not run');
+  assert.equal(await visitor.page.textContent('.screen h1'), 'The chat is not running');
   assert.match(text, /Cause: the organisation · wrong_root/);
   assert.equal(await visitor.page.$('textarea'), null, 'nothing can be written');
   await visitor.checkAccess();
@@ -45,6 +46,27 @@ test('an altered org.json is refused, with the reason', {}, async (visitor) => {
   await visitor.page.waitForSelector('.refusal');
   assert.match(await visitor.page.textContent('.refusal'), /org_signature|org_malformed/);
 });
+
+test('a browser without WebAssembly is named as the cause', {}, async (visitor) => {
+  await insideWorker(visitor, 'delete self.WebAssembly;');
+  await visitor.visit();
+  await visitor.page.waitForSelector('.refusal');
+  assert.match(await visitor.page.textContent('.refusal'), /This browser cannot run.*Cause: this device · browser/);
+});
+
+for (const [part, files] of [['module', '**/core-*.wasm'], ['worker', '**/worker-*.js']]) {
+  test(`the ${part} does not come: said, with the network as the cause`, {}, async (visitor) => {
+    visitor.expect(/ERR_FAILED/);
+    await visitor.context.route(files, (route) => route.abort());
+    await visitor.visit();
+    await visitor.page.waitForSelector('.refusal');
+    assert.match(await visitor.page.textContent('.refusal'), /could not be loaded.*Cause: the network · part_missing/);
+    await visitor.checkAccess();
+    await visitor.context.unroute(files);
+    await visitor.page.click('.screen .primary');
+    await visitor.page.waitForSelector('.consent');
+  });
+}
 
 test('no org.json at all: a clear error that names what to do', {}, async (visitor) => {
   visitor.expect(/404/);

@@ -48,7 +48,7 @@ test('a change of keys: the page takes over what the old keys signed and nothing
   // One that the old keys did not sign is refused, and what was there stays in force.
   server.give(await team.foreign());
   await page.waitForSelector('.alert code:text-is("wrong_root")');
-  await page.waitForSelector('.alert .problem-what:text("different organisations. This org.json was not taken over.")');
+  await page.waitForSelector('.alert .problem-what:text("different organisations. This org.json was not accepted.")');
   await visitor.checkAccess();
   await visitor.write('Under the old keys');
   await visitor.state('Under the old keys', 'waiting', 'sent');
@@ -58,7 +58,7 @@ test('a change of keys: the page takes over what the old keys signed and nothing
   await page.waitForSelector('.alert.clear:has-text("Demo Shop has new keys or settings")');
   await page.waitForSelector('.alert.lapsed');
   assert.deepEqual(await codes(page), [], 'what was told of the older one is taken back');
-  assert.equal(await head(), 'Not verified any more');
+  assert.equal(await head(), 'No longer verified');
   assert.equal(await page.$('.head .icon-shield'), null);
   assert.equal(await page.$('.readers .tag'), null);
   await visitor.write('In between');

@@ -63,7 +63,7 @@ test('a transcript that cannot be drawn leaves who can read, the other chats, en
   const { page } = visitor;
   await reloadWithout(visitor, 'uploads');
   await page.waitForSelector('.unshown');
-  assert.match(await page.textContent('.unshown'), /cannot be shown\. Load the page again/);
+  assert.match(await page.textContent('.unshown'), /cannot be shown\. Reload the page/);
   await page.waitForSelector('.readers');
   await visitor.checkAccess();
   await page.click('.back');

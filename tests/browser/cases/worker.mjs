@@ -170,7 +170,7 @@ test('an error of the page itself stays on the screen', {}, async (visitor) => {
   await visitor.write('Lost');
   await page.waitForSelector('.refusal');
   await idle(page);
-  assert.match(await page.textContent('.refusal'), /an error of its own/, 'neither "in another tab" nor a new start');
+  assert.match(await page.textContent('.refusal'), /Something went wrong on this page/, 'neither "in another tab" nor a new start');
 });
 
 test('an error while the vault is driven is not covered by "in another tab", and begins nothing anew', {}, async (visitor) => {
@@ -182,7 +182,7 @@ test('an error while the vault is driven is not covered by "in another tab", and
   // The lock is given back when the worker ends what it drove; a new start would ask for it again.
   await until(async () => (await page.evaluate(() => navigator.locks.query())).held.length === 0);
   await idle(page);
-  assert.match((await page.textContent('.screen')) ?? '', /an error of its own/);
+  assert.match((await page.textContent('.screen')) ?? '', /Something went wrong on this page/);
 });
 
 test('a vault that does not open is never passed over for a new one', {}, async (visitor) => {

@@ -143,6 +143,8 @@ export const texts: Texts = {
   h_org_malformed: '请重新加载页面。如果仍然如此，请告知该组织 org.json 已损坏。',
   p_org_missing: '无法加载该组织的信息。',
   h_org_missing: '请检查网络连接并重新加载页面。',
+  p_part_missing: '页面的一部分无法加载。',
+  h_part_missing: '请检查网络连接并重新加载页面。如果仍然如此，请告知该组织。',
   p_vault_corrupt: '保存在本设备上的聊天已损坏。',
   h_vault_corrupt: '请在浏览器中清除此网站的数据，然后开始新的聊天。',
   p_vault_write: '本设备无法保存聊天。',

@@ -50,7 +50,13 @@ export function rowsOf(records: Row[]): Rows {
 }
 
 export async function loadCore(): Promise<void> {
-  await init({ module_or_path: new URL(WASM_FILE, import.meta.url) });
+  // Some browsers take it away from whoever asks for more protection.
+  if (!('WebAssembly' in globalThis)) throw refuse('browser', 'you', 'This browser has no WebAssembly.');
+  try {
+    await init({ module_or_path: new URL(WASM_FILE, import.meta.url) });
+  } catch (error) {
+    throw refuse('part_missing', 'network', `${WASM_FILE}: ${String(error)}`);
+  }
 }
 
 /** An error that is shown as it is. */
