@@ -20,6 +20,9 @@ async function main(): Promise<void> {
     // A script that runs says what went wrong; one that did not come says nothing.
     store.broken(event.message);
   };
+  const look = () => store.seen(document.visibilityState === 'visible');
+  look();
+  document.addEventListener('visibilitychange', look);
   addEventListener('online', () => store.network(true));
   addEventListener('offline', () => store.network(false));
   await language;

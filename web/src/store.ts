@@ -216,6 +216,10 @@ export class Store {
     this.#post({ type: 'online', online });
   }
 
+  seen(seen: boolean): void {
+    this.#post({ type: 'seen', seen });
+  }
+
   /** Does not wait for the end of the pause between two tries. */
   connectNow(): void {
     this.#post({ type: 'online', online: true });

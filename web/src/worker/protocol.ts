@@ -146,6 +146,8 @@ export type CoreEvent =
 export type ToWorker =
   /** Another tab holds the chat: take it over. */
   | { type: 'takeOver' }
+  /** Whether somebody sees this tab. */
+  | { type: 'seen'; seen: boolean }
   | { type: 'online'; online: boolean }
   /** Another chat is about to begin: org.json is asked for. */
   | { type: 'refresh' }

@@ -13,7 +13,7 @@ import { Disk } from './disk';
 import { Driver } from './driver';
 import { Files } from './files';
 import { IndexedDbVault } from './indexeddb';
-import { TabLock } from './lock';
+import { Sight, TabLock } from './lock';
 import { MemoryVault } from './memory';
 import { readConfig, readOrganisation } from './organisation';
 import { handedOver, unread } from './problems';
@@ -26,6 +26,7 @@ const page = self as unknown as {
 };
 const post = (message: ToPage): void => page.postMessage(message);
 
+const sight = new Sight();
 let driver: Driver | null = null;
 let takeOver: () => void = () => undefined;
 /** Where there is no vault yet: what makes one. */
@@ -34,7 +35,8 @@ let agree: ((consent: ToWorker) => void) | null = null;
 let broken = false;
 
 page.onmessage = ({ data }) => {
-  if (driver) void driver.handle(data).catch(fail);
+  if (data.type === 'seen') sight.seen = data.seen;
+  else if (driver) void driver.handle(data).catch(fail);
   else if (data.type === 'open' && agree) agree(data);
   else if (data.type === 'takeOver') takeOver();
   // Sent before the page knew that another tab has the chat.
@@ -113,7 +115,7 @@ async function main(): Promise<void> {
     await drive(vault, organisation, config, first);
     return;
   }
-  const lock = new TabLock(`sealdesk-${config.root}`);
+  const lock = new TabLock(`sealdesk-${config.root}`, sight);
   const lost = () => driver?.stop();
   let held = await lock.take(lost);
   while (!broken) {
