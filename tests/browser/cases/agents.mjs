@@ -90,7 +90,7 @@ test('nobody accepts: the customer is asked before a further person can read, an
   assert.equal(await page.$(asked), null, 'once is automatic');
   // He lets the time pass.
   await page.waitForSelector(asked, { timeout: 60_000 });
-  assert.match(await page.textContent('.hint.ask'), /Every further person who is asked can read what you wrote/);
+  assert.match(await page.textContent('.hint.ask'), /Anyone else who is asked will be able to read what you wrote/);
   await visitor.checkAccess();
   await cem.start();
   // Whatever the relay would have made of his coming is here before that.

@@ -102,14 +102,14 @@ test('what the chat and the page say alike stands once, in the chat and before i
   await insideWorker(visitor, OBEDIENT);
   await visitor.enter();
   const { page } = visitor;
-  await tellWorker(page, { problems: ['unknown_conversation'], problemsOfPage: ['unknown_conversation', 'clock'] });
+  await tellWorker(page, { problems: ['consent_missing'], problemsOfPage: ['consent_missing', 'clock'] });
   await page.waitForSelector('.alert code:text-is("clock")');
   const codes = () => page.$$eval('.alert code', (found) => found.map((one) => one.textContent));
-  assert.deepEqual(await codes(), ['unknown_conversation', 'clock']);
-  assert.match(await page.textContent('.alert'), /Cause: the chat service/, 'the device forgot no chat');
+  assert.deepEqual(await codes(), ['consent_missing', 'clock']);
+  assert.match(await page.textContent('.alert'), /Cause: the chat service/, 'the page always sends a consent');
   await page.click('.back');
   await page.waitForSelector('.consent .alert');
-  assert.deepEqual(await codes(), ['unknown_conversation', 'clock']);
+  assert.deepEqual(await codes(), ['consent_missing', 'clock']);
   await page.click('.alert button');
   assert.deepEqual(await codes(), ['clock']);
 });

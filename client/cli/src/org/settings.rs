@@ -27,9 +27,8 @@ const DEMO_NOTICES: [(&str, &str); 4] = [
     ),
     (
         "de",
-        "Dies ist eine Vorführung. Was Sie schreiben, ist Ende zu Ende verschlüsselt und wird von der Person gelesen, deren \
-         Namen Sie sehen. Es bleibt auf beiden Geräten, bis es dort gelöscht wird, und verschlüsselt höchstens 30 Tage auf \
-         dem Relay.",
+        "Dies ist eine Vorführung. Was Sie schreiben, ist Ende zu Ende verschlüsselt; es liest die Person, deren Namen Sie \
+         sehen. Es bleibt auf beiden Geräten, bis es dort gelöscht wird, und verschlüsselt höchstens 30 Tage im Relay.",
     ),
     (
         "ar",
