@@ -24,14 +24,17 @@ test('Arabic: the page runs from right to left, on a phone, in the dark', { brow
   // All lines of a long name in another script stand where the line below begins.
   const name = 'a rather long name of an invoice 4821 of November 2026 final.pdf';
   await page.setInputFiles('input[type=file]', { name, mimeType: 'application/pdf', buffer: Buffer.alloc(2000, 1) });
-  await page.waitForSelector('.file-name');
-  const [lines, below] = await page.$eval('.file-name', (named) =>
-    [named, named.nextElementSibling].map((element) => {
+  // A row has no lines before it was drawn for the first time.
+  const drawn = await page.waitForFunction(() => {
+    const named = document.querySelector('.file-name');
+    const [lines, below] = [named, named?.nextElementSibling].map((element) => {
       const range = document.createRange();
-      range.selectNodeContents(element);
+      if (element) range.selectNodeContents(element);
       return [...range.getClientRects()].map(({ right }) => right);
-    }),
-  );
+    });
+    return lines.length > 0 && below.length > 0 && [lines, below];
+  });
+  const [lines, below] = await drawn.jsonValue();
   assert.ok(lines.length > 1 && lines.every((right) => Math.abs(right - Math.max(...below)) < 2), `${lines} and ${below}`);
   await page.click('.pill');
   await page.waitForSelector('.panel.over');
