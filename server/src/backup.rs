@@ -3,7 +3,7 @@
 //! ```text
 //! <backup>/store.backup       the store's records, with their hash
 //! <backup>/blobs/<name>       the attachments
-//! <backup>/attachments.list   name and bytes of each, one a line, then `end`: whether a copy of the backup has them all
+//! <backup>/attachments.list   name and bytes of each, then `end`, one a line: whether a copy of the backup has them all
 //! ```
 
 use std::fs::{DirBuilder, File};
@@ -27,7 +27,7 @@ pub const BLOBS_FOLDER: &str = "blobs";
 /// The file that lists the attachments in a backup folder.
 pub const LIST_FILE: &str = "attachments.list";
 /// Its last line.
-const END: &str = "end";
+const END: &str = "end\n";
 
 /// A backup that was written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -98,7 +98,7 @@ pub fn check_attachments(backup: &Path) -> Result<(), BackupError> {
     let damaged = || BackupError::Damaged(list.clone());
     let mut lacking = Vec::new();
     for line in text.strip_suffix(END).ok_or_else(damaged)?.lines() {
-        let (name, bytes) = line.split_once(' ').ok_or_else(damaged)?;
+        let (name, bytes) = line.rsplit_once(' ').ok_or_else(damaged)?;
         let bytes: u64 = bytes.parse().map_err(|_| damaged())?;
         let whole = |found: std::fs::Metadata| found.is_file() && found.len() == bytes;
         if !std::fs::metadata(folder.join(name)).is_ok_and(whole) {

@@ -35,11 +35,12 @@ export interface Shown {
   ids: readonly [number, ...number[]];
 }
 
-/** One of each meaning, the newest, in the place of the newest. */
+/** One of each meaning, the newest, in the place of the newest: of the page and a chat, but never of two chats. */
 export function shownOnce(alerts: readonly Alert[]): Shown[] {
   const shown = new Map<string, Shown>();
-  for (const { id, problem } of alerts) {
-    const key = meaning(problem);
+  const chats = new Set(alerts.map(({ conversation }) => conversation).filter((one) => one !== null));
+  for (const { id, conversation, problem } of alerts) {
+    const key = chats.size > 1 ? `${conversation} ${meaning(problem)}` : meaning(problem);
     const older = shown.get(key)?.ids ?? [];
     shown.delete(key);
     shown.set(key, { problem, ids: [id, ...older] });

@@ -42,3 +42,8 @@ test('what a chat and the page say alike is shown once, and goes as one', () => 
     .reduce(withAlert, []);
   assert.deepEqual(shownOnce(alerts).map(({ problem, ids }) => [problem.code, ids]), [['away', [1]], ['certificate_revoked', [2, 0]]]);
 });
+
+test('what two chats say alike is shown for each: one click takes away one warning', () => {
+  const both = [HERE, 'bb'].map((conversation, id) => ({ id, conversation, problem: { code: 'certificate_revoked', fault: 'organisation', text: '', hint: '' } }));
+  assert.deepEqual(shownOnce(both).map(({ ids }) => ids), [[0], [1]]);
+});

@@ -39,6 +39,34 @@ test('one that cannot be read takes nothing from another that is on its way', as
   renewal.stop();
 });
 
+test('what is said to hold no longer only after the awaited one was taken over ends the asking as well', async () => {
+  const { renewal, readings } = renewing();
+  renewal.heard('certificate_foreign');
+  readings[0].resolve(organisation(2));
+  await settled();
+  assert.equal(renewal.taken(), true);
+  renewal.cleared('certificate_foreign');
+  mock.timers.tick(10 * FIRST);
+  assert.equal(readings.length, 1);
+  // A later change is asked for at once.
+  renewal.heard('consent_outdated');
+  assert.equal(readings.length, 2);
+  renewal.stop();
+});
+
+test('another sign is heard while one stands, each once', async () => {
+  const { renewal, readings } = renewing();
+  renewal.heard('certificate_foreign');
+  readings[0].resolve(organisation(2));
+  await settled();
+  renewal.taken();
+  renewal.heard('consent_outdated');
+  renewal.heard('consent_outdated');
+  renewal.heard('certificate_foreign');
+  assert.equal(readings.length, 2);
+  renewal.stop();
+});
+
 test('it is asked for until the one is there under which the relay\'s list counts', async () => {
   const { renewal, readings } = renewing();
   renewal.heard('revocations_refused');

@@ -1,5 +1,6 @@
 //! Authentication to the relay, and what its welcome says (§9.2, §9.6).
 
+use sealdesk_protocol::crypto::certificate::Revocations;
 use sealdesk_protocol::crypto::identity::SignedBytes;
 use sealdesk_protocol::crypto::labels;
 use sealdesk_protocol::generation::SignedGeneration;
@@ -178,7 +179,11 @@ impl Engine {
                 self.meta.revocations = Some(signed.clone());
                 self.mark(Key::Meta);
                 self.check_certificates(cx);
-                self.judge_refused_list(cx);
+                self.overtake_refused_list(cx);
+            }
+            // The relay has what is in force here.
+            Ok(None) if self.refused_list.is_some() && self.is_in_force(signed) => {
+                self.overtake_refused_list(cx);
             }
             Ok(None) => {}
             Err(error) => {
@@ -188,7 +193,22 @@ impl Engine {
         }
     }
 
-    /// Another org.json or list is in force: the one that was refused may count now, or have been overtaken.
+    fn is_in_force(&self, signed: &sealdesk_protocol::crypto::certificate::SignedRevocations) -> bool {
+        let list = Revocations::verify(signed, self.org.pins());
+        list.is_ok_and(|list| list.edition() == self.revocations.edition())
+    }
+
+    /// The relay brought a list that counts: the one before says nothing any more, unless it counts now as well.
+    fn overtake_refused_list(&mut self, cx: &mut Cx<'_>) {
+        if let Some(refused) = self.refused_list.take() {
+            cx.resolved(None, "revocations_refused");
+            if let Ok(Some(_)) = self.revocations.successor(&refused, self.org.pins(), cx.now.wall_ms) {
+                self.take_revocations(cx, &refused);
+            }
+        }
+    }
+
+    /// Another org.json is in force: the list that was refused may count now.
     pub(super) fn judge_refused_list(&mut self, cx: &mut Cx<'_>) {
         let Some(signed) = self.refused_list.take() else { return };
         match self.revocations.successor(&signed, self.org.pins(), cx.now.wall_ms) {

@@ -238,7 +238,7 @@ pub struct Reader {
     pub new_device: bool,
     /// Why its certificate does not count now, as a problem's code: nothing is sent to it, and nothing of it is shown.
     pub refused: Option<&'static str>,
-    /// Its device is revoked for good: no certificate makes it count again.
+    /// Its device is revoked and nobody else will be named: in this conversation that does not change any more.
     pub gone: bool,
     /// Listed now; otherwise listed before.
     pub current: bool,

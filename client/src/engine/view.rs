@@ -152,7 +152,8 @@ impl Engine {
                     roles: known.map(|k| k.roles.clone()).unwrap_or_default(),
                     new_device: known.is_some_and(|k| k.new_device),
                     refused: distrust.filter(|_| peer == Some(device)).or_else(|| self.revoked(known?)),
-                    gone: self.revocations.revokes_device(&device),
+                    // Before the acceptance another may be named.
+                    gone: governance.is_accepted() && self.revocations.revokes_device(&device),
                     current: current.get(&device).is_some(),
                     me: device == c.record.device,
                 }

@@ -157,6 +157,24 @@ fn only_a_device_that_is_revoked_itself_is_gone_for_good() {
     }
 }
 
+/// Another is named then.
+#[test]
+fn whoever_has_not_accepted_is_not_gone_for_good() {
+    let mut world = World::new(122);
+    let agent = world.add_agent("mira", "Mira");
+    world.clients[agent].command(Command::SetAvailability { available: true, capacity: 5, manual: true });
+    world.pass(2_000);
+    let customer = world.add_customer();
+    let id = world.conversation(customer);
+    world.pass(2_000);
+    assert_eq!(world.phase(customer, &id), Some(Phase::Assigned));
+    revoke_now(&mut world, agent, customer, &id);
+    world.say(customer, id, "to whom?");
+    world.pass(2_000);
+    let reader = world.clients[customer].engine.conversation(&id).unwrap().readers.remove(1);
+    assert_eq!((reader.refused, reader.gone), (Some("certificate_revoked"), false));
+}
+
 /// The relay has the organisation's newer keys first.
 #[test]
 fn a_refused_list_is_told_and_so_is_that_it_counts_now() {
@@ -193,6 +211,32 @@ fn a_refused_list_is_told_and_so_is_that_it_counts_now() {
     // It was kept, and is in force: an issuer that it revokes signs no org.json any more.
     let refused = "org.json's issuer certificate is refused: the certificate was revoked.".to_owned();
     assert_eq!(update(&mut world, &newer), (resolved, Some(refused)));
+}
+
+/// What never verifies is overtaken by what the relay brings next, also where that is known here already.
+#[test]
+fn a_foreign_list_is_forgotten_with_the_next_that_counts() {
+    for known in [false, true] {
+        let (mut world, _, customer, id) = World::talking(123);
+        let own = world.clients[customer].engine.own_device(&id).unwrap();
+        let now = world.org.now;
+        let push = |world: &mut World, list: &SignedRevocations| {
+            world.relay.push(&own, sealdesk_protocol::wire::Revocations { list: list.clone() });
+            world.pass(1_000);
+        };
+        let mut other = sealdesk_protocol::testing::TestOrg::new(99, now);
+        other.revoke(9, now, Vec::new());
+        world.org.revoke(1, now, Vec::new());
+        let good = world.org.revocations.clone().unwrap();
+        if known {
+            push(&mut world, &good);
+        }
+        push(&mut world, &other.revocations.clone().unwrap());
+        assert_eq!(world.problems(customer), ["revocations_refused"]);
+        assert!(world.resolved(customer).is_empty());
+        push(&mut world, &good);
+        assert_eq!(world.resolved(customer), [(None, "revocations_refused")]);
+    }
 }
 
 /// The issuer's certificate is newer than this device's clock thinks possible.

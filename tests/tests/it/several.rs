@@ -211,8 +211,26 @@ async fn what_stands_on_the_screen_is_read_once_the_agent_goes_to_that_conversat
     agent.shows("Hello?").await;
     agent.types("/switch 2\r").await;
     dora.receipt(&said, "read").await;
+
+    // Nobody goes to a conversation that has ended: what stood unread in it is shown at one start, and not at each.
+    agent.types("/switch 1\r").await;
+    agent.shows("[1] > ").await;
+    dora.say("Good bye.").await;
+    agent.shows("Good bye.").await;
+    dora.command(json!({"close": {}})).await;
+    agent.shows("The conversation is closed.").await;
     agent.types("/quit\r").await;
     assert_eq!(agent.ended().await, Some(0), "{}", agent.drawn());
+    let mut agent = Terminal::agent(&office, &relay.url(), "mira");
+    agent.shows("Good bye.").await;
+    agent.shows("[1] > ").await;
+    agent.types("/quit\r").await;
+    assert_eq!(agent.ended().await, Some(0), "{}", agent.drawn());
+    let mut vault = Client::agent(&office, &relay.url(), "mira", &[]);
+    let ready = vault.kind("ready").await;
+    let unread = ready["conversations"].as_array().unwrap().iter().map(|one| one["unread"].as_u64());
+    assert_eq!(unread.sum::<Option<u64>>(), Some(0), "{ready}");
+    assert_eq!(vault.leave().await, Some(0));
     for mut customer in [carla, dora] {
         assert_eq!(customer.leave().await, Some(0));
     }

@@ -55,7 +55,10 @@ export async function loadCore(): Promise<void> {
   try {
     await init({ module_or_path: new URL(WASM_FILE, import.meta.url) });
   } catch (error) {
-    throw refuse('part_missing', 'network', `${WASM_FILE}: ${String(error)}`);
+    // It came, and this browser does not run it; otherwise it did not come.
+    const unable = [WebAssembly.CompileError, WebAssembly.LinkError, RangeError].some((kind) => error instanceof kind);
+    const text = `${WASM_FILE}: ${String(error)}`;
+    throw unable ? refuse('browser', 'you', text) : refuse('part_missing', 'network', text);
   }
 }
 

@@ -29,6 +29,8 @@ export class Renewal {
   #pause = 0;
   /** What says so, as long as it holds. */
   #standing = new Set<string>();
+  /** Another one was taken over since then. */
+  #changed = false;
   /** Why the last one was not taken over: told once. */
   #refusal = '';
 
@@ -71,8 +73,9 @@ export class Renewal {
 
   /** A problem was told: the relay's may be newer. */
   heard(code: string): void {
-    if (CLEARED.includes(code)) this.#standing.add(code);
-    if (this.#pause > 0 || !OUTDATED.includes(code)) return;
+    if (!OUTDATED.includes(code) || this.#standing.has(code)) return;
+    this.#standing.add(code);
+    this.#changed = false;
     this.#pause = FIRST;
     void this.ask();
   }
@@ -80,6 +83,7 @@ export class Renewal {
   /** What was {@link heard} holds no longer. */
   cleared(code: string): void {
     this.#standing.delete(code);
+    if (this.#changed) this.#rest();
   }
 
   /** Answers whether that is news: another one is in force, or one that was refused has gone. */
@@ -90,8 +94,13 @@ export class Renewal {
     this.#inForce = offered;
     this.#offered = null;
     this.#refusal = '';
-    if (other && this.#standing.size === 0) this.#pause = 0;
     this.#later();
+    if (other) {
+      this.#changed = true;
+      // Of these it is not said: they come again if they still hold.
+      for (const code of OUTDATED) if (!CLEARED.includes(code)) this.#standing.delete(code);
+      this.#rest();
+    }
     return news;
   }
 
@@ -108,6 +117,13 @@ export class Renewal {
   lost(): void {
     this.#offered = null;
     this.#later();
+  }
+
+  /** Nothing says any more that ours is the older one. */
+  #rest(): void {
+    if (this.#standing.size > 0) return;
+    this.#pause = 0;
+    clearTimeout(this.#next);
   }
 
   #later(): void {

@@ -193,6 +193,10 @@ impl Chat {
             for message in &missed {
                 self.message(message).await?;
             }
+            // Nobody goes to one that has ended.
+            if !self.book.get(&id).is_some_and(is_open) {
+                self.mark(id).await;
+            }
         }
         match (self.session.owner, self.current) {
             (Owner::Customer, None) => self.ask_consent(self.session.topic.clone()),
@@ -222,7 +226,12 @@ impl Chat {
 
     /// What was printed of the selected conversation is read; that of others when somebody goes there.
     async fn mark_read(&mut self) {
-        let Some(conversation) = self.current else { return };
+        if let Some(conversation) = self.current {
+            self.mark(conversation).await;
+        }
+    }
+
+    async fn mark(&mut self, conversation: ConversationId) {
         let unread = self.shown.get_mut(&conversation).and_then(|shown| shown.unread.take());
         if let Some(counter) = unread {
             // A client that has stopped says so by itself.

@@ -73,6 +73,14 @@ fn named(text: &str) -> PathBuf {
     if let Some(quoted) = quoted {
         return quoted.into();
     }
+    // How an apostrophe stands in single quotes.
+    let apart = text
+        .strip_prefix('\'')
+        .and_then(|text| text.strip_suffix('\''))
+        .map(|text| text.replace(r"'\''", "\0"));
+    if let Some(apart) = apart.filter(|text| text.contains('\0') && !text.contains('\'')) {
+        return apart.replace('\0', "'").into();
+    }
     match (text.strip_prefix('~'), std::env::home_dir()) {
         (Some(""), Some(home)) => home,
         (Some(rest), Some(home)) if rest.starts_with('/') => home.join(rest.trim_start_matches('/')),
@@ -166,6 +174,7 @@ mod tests {
         assert_eq!(parse("/export ~"), Typed::Export(home));
         assert_eq!(parse("/file '/tmp/a b.pdf'"), Typed::File("/tmp/a b.pdf".into()));
         assert_eq!(parse("/file \"~/x\""), Typed::File("~/x".into()));
+        assert_eq!(parse(r"/file '/tmp/it'\''s.pdf'"), Typed::File("/tmp/it's.pdf".into()));
         for as_it_stands in ["~other/x", "it's", "'", "''", "'a\"", "'a' 'b'", "a~/b"] {
             assert_eq!(parse(&format!("/file {as_it_stands}")), Typed::File(as_it_stands.into()));
         }
