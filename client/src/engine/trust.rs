@@ -216,6 +216,11 @@ impl Engine {
         let quiet = c.is_closed() && c.contents.is_empty() && c.envelopes.is_empty();
         match verdict {
             Ok(_) => {
+                let accepted = c.record.governance.as_ref().is_some_and(Governance::is_accepted);
+                // Whoever had it before accepted it, instead of somebody who was named later and is none here.
+                if accepted && let Some(code) = c.waits.misnamed.take() {
+                    cx.resolved(Some(*id), code);
+                }
                 if let Some(code) = c.waits.distrust.take() {
                     if !quiet {
                         cx.resolved(Some(*id), code);

@@ -196,6 +196,23 @@ fn a_late_acceptance_ends_the_question_for_another_agent() {
     }
 }
 
+/// Somebody who does not verify was named meanwhile.
+#[test]
+fn a_late_acceptance_ends_the_warning_about_another_agent() {
+    let (mut world, [ada, bea, _], customer, id) = assigned(130);
+    let device = world.clients[bea].engine.agent_public().unwrap();
+    let mut other = sealdesk_protocol::testing::TestOrg::new(99, world.org.now);
+    world.relay.substitute_chain = Some(other.agent_chain("bea", "Bea", device));
+    world.relay.reassign(&id);
+    world.pass(2_000);
+    assert_eq!(world.problems(customer), ["certificate_refused"]);
+    assert!(world.resolved(customer).is_empty());
+    world.clients[ada].command(Command::Accept { conversation: id });
+    world.pass(5_000);
+    assert_eq!(world.phase(customer, &id), Some(Phase::Active));
+    assert_eq!(world.resolved(customer), [(Some(id), "certificate_refused")]);
+}
+
 #[test]
 fn a_close_ends_the_question_for_another_agent() {
     let (mut world, _, customer, id) = assigned(129);
