@@ -56,6 +56,20 @@ fn from_the_first_key_to_a_revocation() {
             .contains("already")
     );
     assert_eq!(json(&desk.run("org show --dir admin --json").good().out)["revocations"], 1);
+
+    // For good, whatever becomes of its certificate.
+    desk.run("org rotate-root --dir admin --passphrase-file admin.pass").good();
+    let listed = json(&desk.run("agent list --dir admin --json").good().out);
+    assert_eq!(listed["devices"][0]["state"], "revoked");
+    let listed = desk.run("agent list --dir admin").good().out;
+    assert!(listed.contains("  revoked\n") && !listed.contains("until"), "{listed}");
+    std::fs::copy(desk.path("admin/org.json"), desk.path("mira/org.json")).unwrap();
+    let refused = desk.run("agent chat --home mira --passphrase-file mira.pass").refused(6, "revoked");
+    assert!(
+        refused.err.contains("agent invite") && !refused.err.contains("agent install"),
+        "{}",
+        refused.err
+    );
 }
 
 #[test]
