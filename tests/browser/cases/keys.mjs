@@ -55,7 +55,7 @@ test('a change of keys: the page takes over what the old keys signed and nothing
 
   // Nobody who is certified under the old key alone stands under a shield once the new one is known here.
   server.give(await team.org());
-  await page.waitForSelector('.alert.clear:has-text("Demo Shop has new keys or settings")');
+  await page.waitForSelector('.alert.clear:has-text("from Demo Shop is verified here again")');
   await page.waitForSelector('.alert.lapsed');
   assert.deepEqual(await codes(page), [], 'what was told of the older one is taken back');
   assert.equal(await head(), 'No longer verified');

@@ -29,7 +29,7 @@ export const texts: Texts = {
   lapsedWhat: '{name} ist von {org} nicht mehr bestätigt.',
   lapsedHint: 'An dieses Gerät wird nichts gesendet, und nichts von ihm wird angezeigt. Was Sie schreiben, wartet hier, bis es wieder bestätigt ist. Bleibt es so, fragen Sie {org} auf anderem Weg, oder beenden Sie diesen Chat und beginnen Sie einen neuen.',
   lapsedForGood: 'An dieses Gerät wird nichts gesendet, und nichts von ihm wird angezeigt. In diesem Chat ändert sich das nicht mehr. Beginnen Sie einen neuen, dann benennt {org} jemand anderen.',
-  renewedKeys: '{org} hat neue Schlüssel oder Einstellungen, unterschrieben mit bereits bekannten Schlüsseln. Die Warnung dazu gilt nicht mehr.',
+  renewedKeys: 'Was der Chat-Dienst von {org} hat, ist hier wieder geprüft, mit bereits bekannten Schlüsseln. Die Warnung dazu gilt nicht mehr.',
   renewedPeer: '{name} ist von {org} bestätigt. Was Sie inzwischen geschrieben haben, wird gesendet.',
 
   readers: 'Wer mitlesen kann',

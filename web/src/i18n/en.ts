@@ -29,7 +29,7 @@ export const en = {
   lapsedWhat: '{name} is no longer verified by {org}.',
   lapsedHint: 'Nothing is sent to this device, and nothing from it is shown. What you write waits here until it is verified again. If this continues, ask {org} some other way, or end this chat and start a new one.',
   lapsedForGood: 'Nothing is sent to this device, and nothing from it is shown. In this chat that will not change. Start a new one, and someone else at {org} will answer.',
-  renewedKeys: '{org} has new keys or settings, signed with keys that were already known. The warning about them no longer applies.',
+  renewedKeys: 'What the chat service has from {org} is verified here again, with keys that were already known. The warning about it no longer applies.',
   renewedPeer: '{name} is verified by {org}. What you wrote in the meantime is being sent.',
 
   readers: 'Who can read',

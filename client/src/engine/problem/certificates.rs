@@ -39,7 +39,7 @@ pub(crate) fn of_peer(problem: Problem, gone: bool) -> Problem {
 pub(crate) fn resolution(code: &str) -> Option<&'static str> {
     match code {
         "revocations_refused" => Some(
-            "The organisation's newer keys or settings are in force; the keys that were known before vouch for them.",
+            "The relay's list of revoked certificates counts here again, under keys that were known before or that these vouch for.",
         ),
         "certificate_foreign" => {
             Some("The agent's certificate counts under the organisation's newest key; what waited is sent.")
